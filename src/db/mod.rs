@@ -1,0 +1,9 @@
+//! Connecting, waiting, session set-up, retrying, named locks; the only place that knows the server's kind.
+
+/// The server's code and words, or the driver's words without anything secret.
+pub fn describe(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(server) => format!("{} ({}): {}", server.code, server.state, server.message),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,5 @@
+//! Schema migrations and background tasks for MySQL and MariaDB in one small, fast, blocking binary.
+
+pub mod db;
+pub mod error;
+pub mod shutdown;

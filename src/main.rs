@@ -1,0 +1,3 @@
+//! The `airun` binary: this server's registry of tasks, handed to the library.
+
+fn main() {}
