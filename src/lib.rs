@@ -2,4 +2,6 @@
 
 pub mod db;
 pub mod error;
+pub mod fault;
+pub mod migrate;
 pub mod shutdown;

@@ -1,0 +1,264 @@
+//! What tells, after a crash, whether a statement that commits by itself has happened.
+//!
+//! Before the statement runs, the intent records what it touches and how that looked. A definition is atomic on the
+//! server, so afterwards its objects look either as before or as it wants them. Where they look as before and it ran
+//! all the same (a rebuild, `ALTER TABLE … FORCE`, `CREATE TABLE IF NOT EXISTS` of one that exists), running it again
+//! changes nothing either: that is why "unchanged" may always be taken for "didn't happen".
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use serde::{Deserialize, Serialize};
+
+use super::catalog;
+use super::statement::{Definition, Object, Shape};
+use super::version::Version;
+use crate::error::{Error, Result};
+
+/// A server that says it started within this many seconds of another is the same run of it: its clock's seconds are cut.
+const SAME_START_SECONDS: i64 = 2;
+
+/// The statement that is about to run, and how what it touches looked before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its number in the script, from 1.
+    pub k: u64,
+    /// SHA-256 over its tokens, hexadecimal.
+    pub statement: String,
+    pub shape: Shape,
+    /// Each object that it touches, and its fingerprint.
+    pub objects: Vec<Observed>,
+    /// The whole schema's fingerprint, where the statement doesn't show what it touches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaObserved>,
+}
+
+/// An object and how it looked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    #[serde(flatten)]
+    pub object: Object,
+    /// `None`: there was none.
+    pub was: Option<String>,
+}
+
+/// A schema and how it looked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaObserved {
+    pub name: String,
+    pub was: String,
+    /// Whether the statement is one that can do several things one after the other.
+    pub compound: bool,
+    /// When the server was started, seconds of the Unix epoch by its own clock.
+    pub server_started: i64,
+}
+
+/// What the evidence says of a statement that was about to run when nothing more was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It took effect.
+    Happened,
+    /// It did not, or it can be repeated without harm.
+    DidNot,
+    /// A `DROP` of several has come this far: these are left.
+    Left(Vec<Object>),
+    /// Nothing tells.
+    InDoubt,
+}
+
+impl Intent {
+    /// As the journal holds it: ASCII, whatever character set the script gives its session.
+    pub fn to_json(&self) -> String {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut ascii = String::with_capacity(json.len());
+        for character in json.chars() {
+            if character.is_ascii() {
+                ascii.push(character);
+            } else {
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    ascii.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+        ascii
+    }
+
+    /// Reads [`Intent::to_json`].
+    pub fn from_json(version: Version, json: &str) -> Result<Self> {
+        serde_json::from_str(json)
+            .map_err(|error| Error::failure(format!("the journal's intent of {version} can't be read: {error}")))
+    }
+
+    /// Looks at what `definition` touches.
+    pub fn of_definition(
+        conn: &mut Conn,
+        k: u64,
+        statement: String,
+        definition: &Definition,
+        schema: &str,
+    ) -> Result<Self> {
+        let mut objects = Vec::with_capacity(definition.objects.len());
+        for object in &definition.objects {
+            let mut object = object.clone();
+            object.name.schema.get_or_insert_with(|| schema.to_owned());
+            let was = catalog::fingerprint(conn, &object, definition.shape == Shape::Move)?;
+            objects.push(Observed { object, was });
+        }
+        Ok(Self { k, statement, shape: definition.shape, objects, schema: None })
+    }
+
+    /// Looks at the whole schema, for a statement that doesn't show what it touches.
+    pub fn of_opaque(conn: &mut Conn, k: u64, statement: String, compound: bool, schema: &str) -> Result<Self> {
+        let schema = SchemaObserved {
+            name: schema.to_owned(),
+            was: catalog::schema_fingerprint(conn, schema)?,
+            compound,
+            server_started: server_started(conn)?,
+        };
+        Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), schema: Some(schema) })
+    }
+
+    /// Looks again, and decides.
+    pub fn verdict(&self, conn: &mut Conn) -> Result<Verdict> {
+        if let Some(schema) = &self.schema {
+            let now = catalog::schema_fingerprint(conn, &schema.name)?;
+            let same_run = (server_started(conn)? - schema.server_started).abs() <= SAME_START_SECONDS;
+            return Ok(judge_opaque(schema.compound, now != schema.was, same_run));
+        }
+        let mut now = Vec::with_capacity(self.objects.len());
+        for observed in &self.objects {
+            now.push(catalog::fingerprint(conn, &observed.object, self.shape == Shape::Move)?);
+        }
+        Ok(judge(self.shape, &self.objects, &now))
+    }
+}
+
+/// Whether a definition has happened, from how its objects look `now`.
+fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
+    let changed = before.iter().zip(now).filter(|(before, now)| before.was != **now).count();
+    match shape {
+        Shape::Create => {
+            // `CREATE OR REPLACE` may have been cut between the two: then there is none.
+            if changed > 0 && now.iter().all(Option::is_some) { Verdict::Happened } else { Verdict::DidNot }
+        }
+        Shape::Drop => {
+            let there = |looks: &Option<String>| looks.is_some();
+            match (
+                before.iter().filter(|object| there(&object.was)).count(),
+                now.iter().filter(|now| there(now)).count(),
+            ) {
+                (were, left) if were == left => Verdict::DidNot,
+                (_, 0) => Verdict::Happened,
+                _ => {
+                    let left = before.iter().zip(now).filter(|(_, now)| there(now));
+                    Verdict::Left(left.map(|(before, _)| before.object.clone()).collect())
+                }
+            }
+        }
+        Shape::Alter if changed > 0 => Verdict::Happened,
+        Shape::Alter => Verdict::DidNot,
+        Shape::Move => {
+            let alike =
+                before.iter().enumerate().any(|(i, a)| a.was.is_some() && before[..i].iter().any(|b| b.was == a.was));
+            match changed {
+                0 if alike => Verdict::InDoubt,
+                0 => Verdict::DidNot,
+                _ if changed == before.len() => Verdict::Happened,
+                // `RENAME TABLE a TO tmp, b TO a, tmp TO b` leaves `tmp` as it was: absent.
+                _ if before.iter().zip(now).all(|(before, now)| before.was != *now || now.is_none()) => {
+                    Verdict::Happened
+                }
+                _ => Verdict::InDoubt,
+            }
+        }
+        Shape::Unknown => Verdict::InDoubt,
+    }
+}
+
+/// Whether a statement has happened of which only this is known: it has committed something by itself (its intent, which
+/// was written in the same transaction, is there).
+fn judge_opaque(compound: bool, schema_changed: bool, same_run_of_the_server: bool) -> Verdict {
+    match (compound, schema_changed) {
+        // One definition, atomic by itself: what leaves no trace can be repeated.
+        (false, true) => Verdict::Happened,
+        (false, false) => Verdict::DidNot,
+        // A client that dies doesn't end its statement: the server runs it to the end before it frees the lock.
+        (true, _) if same_run_of_the_server => Verdict::Happened,
+        (true, _) => Verdict::InDoubt,
+    }
+}
+
+fn server_started(conn: &mut Conn) -> Result<i64> {
+    let now: Option<i64> = conn.query_first("SELECT UNIX_TIMESTAMP()")?;
+    let uptime: Option<(String, String)> = conn.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'")?;
+    let uptime: Option<i64> = uptime.and_then(|(_, seconds)| seconds.parse().ok());
+    match (now, uptime) {
+        (Some(now), Some(uptime)) => Ok(now - uptime),
+        _ => Err(Error::failure("the server doesn't tell its uptime")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::statement::{ObjectKind, ObjectName};
+
+    fn observed(name: &str, was: Option<&str>) -> Observed {
+        let name = ObjectName { schema: Some("d".to_owned()), name: name.to_owned() };
+        Observed { object: Object { kind: ObjectKind::Table, name }, was: was.map(str::to_owned) }
+    }
+
+    fn verdict(shape: Shape, looks: &[(Option<&str>, Option<&str>)]) -> Verdict {
+        let names = ["a", "b", "c"];
+        let before: Vec<_> = looks.iter().zip(names).map(|((was, _), name)| observed(name, *was)).collect();
+        let now: Vec<_> = looks.iter().map(|(_, now)| now.map(str::to_owned)).collect();
+        judge(shape, &before, &now)
+    }
+
+    #[test]
+    fn a_definition_is_known_by_its_objects() {
+        use Shape::*;
+        for (shape, looks, expected) in [
+            (Create, &[(None, Some("1"))][..], Verdict::Happened),
+            (Create, &[(None, None)], Verdict::DidNot),
+            (Create, &[(Some("1"), Some("2"))], Verdict::Happened),
+            (Create, &[(Some("1"), None)], Verdict::DidNot),
+            (Create, &[(Some("1"), Some("1"))], Verdict::DidNot),
+            (Drop, &[(Some("1"), None), (Some("2"), None)], Verdict::Happened),
+            (Drop, &[(Some("1"), Some("1")), (Some("2"), Some("2"))], Verdict::DidNot),
+            (Drop, &[(None, None)], Verdict::DidNot),
+            (Alter, &[(Some("1"), Some("2"))], Verdict::Happened),
+            (Alter, &[(Some("1"), Some("1"))], Verdict::DidNot),
+            (Move, &[(Some("1"), None), (None, Some("1"))], Verdict::Happened),
+            (Move, &[(Some("1"), Some("1")), (None, None)], Verdict::DidNot),
+            (Move, &[(Some("1"), Some("2")), (None, None), (Some("2"), Some("1"))], Verdict::Happened),
+            (Move, &[(Some("1"), Some("1")), (Some("1"), Some("1"))], Verdict::InDoubt),
+            (Move, &[(Some("1"), None), (Some("2"), Some("2"))], Verdict::InDoubt),
+            (Unknown, &[], Verdict::InDoubt),
+        ] {
+            assert_eq!(verdict(shape, looks), expected, "{shape:?} {looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_drop_that_was_cut_goes_on_with_what_is_left() {
+        let left = verdict(Shape::Drop, &[(Some("1"), None), (Some("2"), Some("2"))]);
+        assert_eq!(left, Verdict::Left(vec![observed("b", None).object]));
+    }
+
+    #[test]
+    fn an_intent_survives_every_character_set() {
+        let schema =
+            SchemaObserved { name: "dé😀".to_owned(), was: "x".to_owned(), compound: true, server_started: 5 };
+        let intent = Intent {
+            k: 3,
+            statement: "ab".to_owned(),
+            shape: Shape::Unknown,
+            objects: vec![observed("ü", None)],
+            schema: Some(schema),
+        };
+        let json = intent.to_json();
+        assert!(json.is_ascii());
+        assert_eq!(Intent::from_json(Version::from_number(20260101000000).unwrap(), &json).unwrap(), intent);
+    }
+}

@@ -1,0 +1,248 @@
+//! The migrations folder: which files are migrations, and writing a new pair.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use super::version::Version;
+use crate::error::{Error, Result};
+
+/// What a `CREATE` in `ai_migrations` has room for.
+const NAME_LENGTH_MAX: usize = 180;
+
+/// The pair of files of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationFile {
+    /// The 14 digits.
+    pub version: Version,
+    /// What stands between the version and `_UP.sql`.
+    pub name: String,
+    /// `…_UP.sql`
+    pub up: PathBuf,
+    /// `…_DOWN.sql`; without one the migration is irreversible.
+    pub down: Option<PathBuf>,
+}
+
+impl MigrationFile {
+    /// The DOWN text as it is now, if there is one.
+    ///
+    /// # Errors
+    /// Fails where the file can't be read or isn't UTF-8.
+    pub fn down_text(&self) -> Result<Option<String>> {
+        self.down.as_deref().map(read_text).transpose()
+    }
+}
+
+/// Reads a whole file that is expected to be small.
+///
+/// # Errors
+/// Names the file, and the byte offset where it isn't UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        Error::failure(format!("`{}` is not UTF-8 at byte {offset}; save it as UTF-8", path.display()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The error for a file that can't be opened or read.
+pub fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::failure(format!("failed to read `{}`: {error}", path.display()))
+}
+
+/// Every migration in `folder`, in version order.
+///
+/// # Errors
+/// Fails where the folder can't be read, and names each file that looks like a migration but isn't one. Other files
+/// (`README.md`, `.gitkeep`) are ignored.
+pub fn scan(folder: &Path) -> Result<Vec<MigrationFile>> {
+    let entries = fs::read_dir(folder).map_err(|error| {
+        Error::usage(format!(
+            "failed to read the migrations folder `{}`: {error}; set `--dir` or `AIRUN_MIGRATIONS_DIR`",
+            folder.display()
+        ))
+    })?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let name = entry.file_name();
+        match name.to_str() {
+            Some(name) if looks_like_a_migration(name) => names.push(name.to_owned()),
+            _ => {}
+        }
+    }
+    names.sort_unstable();
+    pair(folder, &names)
+}
+
+/// Writes an UP and a DOWN file from the template, its version after every one in `folder`.
+///
+/// # Errors
+/// Fails on a name that no file can bear, and where the files can't be written; an existing file is never touched.
+pub fn generate(folder: &Path, name: &str) -> Result<MigrationFile> {
+    let name = file_name_part(name)?;
+    fs::create_dir_all(folder)
+        .map_err(|error| Error::failure(format!("failed to create `{}`: {error}", folder.display())))?;
+    let newest = scan(folder)?.last().map(|file| file.version);
+    let version = Version::next(Utc::now(), newest);
+    let file = MigrationFile {
+        version,
+        up: folder.join(format!("{version}_{name}_UP.sql")),
+        down: Some(folder.join(format!("{version}_{name}_DOWN.sql"))),
+        name,
+    };
+    write_new(&file.up, &format!("-- {}: what changes. Statements end with `;`.\n\n", file.name))?;
+    if let Some(down) = &file.down {
+        write_new(down, &format!("-- {}: the way back. Delete this file if there is none.\n\n", file.name))?;
+    }
+    Ok(file)
+}
+
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let write = |mut file: File| file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(write)
+        .map_err(|error| Error::failure(format!("failed to write `{}`: {error}", path.display())))
+}
+
+fn file_name_part(name: &str) -> Result<String> {
+    let part = name.trim().replace([' ', '-'], "_");
+    let plain = part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    if part.is_empty() || !plain || part.starts_with('.') || part.len() > NAME_LENGTH_MAX {
+        return Err(Error::usage(format!(
+            "`{name}` can't be a migration's name; use letters, digits and `_`, at most {NAME_LENGTH_MAX} bytes"
+        )));
+    }
+    Ok(part)
+}
+
+/// Starts like a version or ends like a direction, and is SQL: whoever named it meant a migration.
+fn looks_like_a_migration(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let Some(stem) = lower.strip_suffix(".sql") else { return false };
+    !name.starts_with('.')
+        && (stem.ends_with("_up") || stem.ends_with("_down") || stem.bytes().next().is_some_and(|b| b.is_ascii_digit()))
+}
+
+enum Direction {
+    Up,
+    Down,
+}
+
+fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
+    let mut ups: BTreeMap<Version, MigrationFile> = BTreeMap::new();
+    let mut downs: BTreeMap<Version, (String, PathBuf)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for file_name in names {
+        let path = folder.join(file_name);
+        match parse(file_name) {
+            Err(why) => wrong.push(format!("`{}`: {why}", path.display())),
+            Ok((version, name, Direction::Up)) => {
+                let file = MigrationFile { version, name, up: path.clone(), down: None };
+                if let Some(other) = ups.insert(version, file) {
+                    wrong.push(format!(
+                        "`{}`: version {version} is taken by `{}`; give one of them another version",
+                        path.display(),
+                        other.up.display()
+                    ));
+                }
+            }
+            Ok((version, name, Direction::Down)) => {
+                if let Some((_, other)) = downs.insert(version, (name, path.clone())) {
+                    wrong.push(format!(
+                        "`{}`: version {version} has a DOWN in `{}` already; delete one of them",
+                        path.display(),
+                        other.display()
+                    ));
+                }
+            }
+        }
+    }
+    for (version, (name, path)) in downs {
+        match ups.get_mut(&version) {
+            Some(file) if file.name == name => file.down = Some(path),
+            Some(file) => {
+                wrong.push(format!("`{}`: its UP is named `{}`; name both alike", path.display(), file.up.display()))
+            }
+            None => wrong.push(format!("`{}`: there is no UP of version {version}", path.display())),
+        }
+    }
+    if wrong.is_empty() { Ok(ups.into_values().collect()) } else { Err(Error::failure(wrong.join("\n"))) }
+}
+
+fn parse(file_name: &str) -> Result<(Version, String, Direction), String> {
+    const SHAPE: &str = "name it YYYYMMDDHHMMSS_name_UP.sql or YYYYMMDDHHMMSS_name_DOWN.sql";
+    let (digits, rest) = file_name.split_once('_').ok_or_else(|| SHAPE.to_owned())?;
+    let version = digits.parse().map_err(|_| format!("`{digits}` is not a date and time of 14 digits; {SHAPE}"))?;
+    let (name, direction) = if let Some(name) = rest.strip_suffix("_UP.sql") {
+        (name, Direction::Up)
+    } else if let Some(name) = rest.strip_suffix("_DOWN.sql") {
+        (name, Direction::Down)
+    } else {
+        return Err(SHAPE.to_owned());
+    };
+    if name.is_empty() || name.len() > NAME_LENGTH_MAX {
+        return Err(format!("the name must have 1 to {NAME_LENGTH_MAX} bytes; {SHAPE}"));
+    }
+    Ok((version, name.to_owned(), direction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair_up(names: &[&str]) -> Result<Vec<MigrationFile>> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        assert!(names.iter().all(|name| looks_like_a_migration(name)));
+        pair(Path::new("m"), &names)
+    }
+
+    #[test]
+    fn pairs_are_found_in_version_order() {
+        let files =
+            pair_up(&["20260102000000_b_UP.sql", "20260101000000_a_DOWN.sql", "20260101000000_a_UP.sql"]).unwrap();
+        let found: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.down.is_some())).collect();
+        assert_eq!(found, [("a", true), ("b", false)]);
+    }
+
+    #[test]
+    fn a_badly_named_file_is_an_error_that_names_it() {
+        for (names, part) in [
+            (&["2026_a_UP.sql"][..], "`2026` is not a date"),
+            (&["20260230000000_a_UP.sql"], "is not a date"),
+            (&["20260101000000_a_up.sql"], "name it"),
+            (&["20260101000000_a.sql"], "name it"),
+            (&["20260101000000__UP.sql"], "the name must have"),
+            (&["20260101000000_a_DOWN.sql"], "there is no UP of version 20260101000000"),
+            (&["20260101000000_a_UP.sql", "20260101000000_b_UP.sql"], "is taken by `m/20260101000000_a_UP.sql`"),
+            (&["20260101000000_a_UP.sql", "20260101000000_b_DOWN.sql"], "name both alike"),
+        ] {
+            let message = pair_up(names).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+            assert!(message.contains(names[names.len() - 1]), "{message}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_no_migrations() {
+        for name in ["README.md", ".gitkeep", "schema.sql", ".20260101000000_a_UP.sql.swp", "20260101000000_a_UP.sql~"]
+        {
+            assert!(!looks_like_a_migration(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_becomes_part_of_a_file_name() {
+        assert_eq!(file_name_part("add users-table").unwrap(), "add_users_table");
+        for bad in ["", "  ", "a/b", "..", ".a", "a\nb", &"x".repeat(200)] {
+            assert!(file_name_part(bad).is_err(), "{bad}");
+        }
+    }
+}

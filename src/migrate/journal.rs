@@ -1,0 +1,405 @@
+//! `ai_migrations`: what was applied, and how far a migration has come. The only SQL on that table.
+//!
+//! Every change is one statement that names the state it expects and proves that the lock is still held; so a second
+//! migrator, or one that lost its lock, changes nothing and notices.
+
+use std::fmt;
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Params, Row, params};
+use serde::Serialize;
+
+use super::evidence::Intent;
+use super::lock::Lock;
+use super::version::Version;
+use crate::db::quote_name;
+use crate::error::{Error, Exit, Result};
+
+/// The table's name, in the database that is migrated.
+pub const TABLE: &str = "ai_migrations";
+
+/// What a row says of its migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The UP has begun and not ended.
+    Applying,
+    /// The UP has run to its end.
+    Applied,
+    /// It was there before airun came; see [`super::baseline`].
+    Baseline,
+    /// The DOWN has begun and not ended.
+    RollingBack,
+}
+
+impl State {
+    const ALL: [State; 4] = [State::Applying, State::Applied, State::Baseline, State::RollingBack];
+
+    /// As the table holds it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Applying => "applying",
+            State::Applied => "applied",
+            State::Baseline => "baseline",
+            State::RollingBack => "rolling_back",
+        }
+    }
+
+    /// Whether the script that makes this state has stopped half-way.
+    pub fn is_partial(self) -> bool {
+        matches!(self, State::Applying | State::RollingBack)
+    }
+}
+
+/// A migration's row, without its texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub version: Version,
+    pub name: String,
+    pub state: State,
+    /// The order of application, which needn't be the order of versions.
+    pub sequence: u64,
+    /// Of the UP's statements, hexadecimal.
+    pub checksum: String,
+    /// Statements of the script that runs or ran (the UP's, or the DOWN's while rolling back).
+    pub total: u64,
+    /// How many of them are known to have taken effect.
+    pub done: u64,
+    /// Of those statements, hexadecimal.
+    pub done_checksum: String,
+    /// What was about to run when the row was last written.
+    pub intent: Option<Intent>,
+    /// What a resumed script must find in its session; see [`super::session`].
+    pub session: Option<String>,
+    /// Why it stopped, as far as that could be written down.
+    pub error: Option<String>,
+    /// UTC, `YYYY-MM-DD HH:MM:SS`.
+    pub at: String,
+    /// The server's name for who did it: `user@host`.
+    pub by: String,
+    /// Running time, without waiting for the lock.
+    pub duration: Duration,
+    /// Whether a DOWN was stored.
+    pub reversible: bool,
+}
+
+/// The texts that a row keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// The UP as it was applied; only of files up to [`UP_TEXT_MAX`].
+    pub up: Option<String>,
+    /// The DOWN as it was when the UP was applied.
+    pub down: Option<String>,
+}
+
+/// Longer UP files are known by their checksum alone; bytes.
+pub const UP_TEXT_MAX: u64 = 256 * 1024;
+
+/// A row to be.
+#[derive(Debug)]
+pub struct Begin<'a> {
+    pub version: Version,
+    pub name: &'a str,
+    pub state: State,
+    pub sequence: u64,
+    pub checksum: &'a str,
+    pub total: u64,
+    pub done: u64,
+    pub intent: Option<&'a Intent>,
+    pub up_text: Option<&'a str>,
+    pub down_text: Option<&'a str>,
+    pub duration: Duration,
+}
+
+/// How far a script has come.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    pub total: u64,
+    pub done: u64,
+    pub done_checksum: &'a str,
+    pub intent: Option<&'a Intent>,
+    pub session: Option<&'a str>,
+    pub error: Option<&'a str>,
+    /// Added to the row's running time.
+    pub spent: Duration,
+}
+
+/// The statements on `ai_migrations`, written for one database and one lock.
+#[derive(Debug)]
+pub struct Journal {
+    table: String,
+    held: String,
+}
+
+impl Journal {
+    /// The journal of `database`. Without a lock it can only be read.
+    pub fn new(database: &str, lock: Option<&Lock>) -> Self {
+        Self {
+            table: format!("{}.`{TABLE}`", quote_name(database)),
+            held: lock.map_or_else(|| "FALSE".to_owned(), Lock::proof),
+        }
+    }
+
+    /// The table's name with its database, quoted.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Makes the table if it's missing.
+    pub fn create(&self, conn: &mut Conn) -> Result<()> {
+        conn.query_drop(self.sql(CREATE))
+            .map_err(|error| Error::from(error).context(format!("failed to create {}", self.table)))
+    }
+
+    /// Every row in version order; none where the table, or the whole database, is missing.
+    pub fn history(&self, conn: &mut Conn) -> Result<Vec<Entry>> {
+        let rows: Vec<Row> = match conn.query(self.sql(HISTORY)) {
+            Err(mysql::Error::MySqlError(error)) if [1146, 1049].contains(&error.code) => return Ok(Vec::new()),
+            rows => rows.map_err(|error| Error::from(error).context(format!("failed to read {}", self.table)))?,
+        };
+        rows.into_iter().map(entry).collect()
+    }
+
+    /// The texts of one row.
+    pub fn texts(&self, conn: &mut Conn, version: Version) -> Result<Texts> {
+        let row: Option<Row> = conn.exec_first(self.sql(TEXTS), (version.number(),))?;
+        let mut row = row.ok_or_else(|| Error::failure(format!("the row of {version} is gone from {}", self.table)))?;
+        Ok(Texts { up: take(&mut row, 0)?, down: take(&mut row, 1)? })
+    }
+
+    /// Writes a new row.
+    pub fn begin(&self, conn: &mut Conn, begin: &Begin<'_>) -> Result<()> {
+        let finished = !begin.state.is_partial();
+        self.change(
+            conn,
+            BEGIN,
+            params! {
+                "version" => begin.version.number(),
+                "name" => begin.name,
+                "state" => begin.state.as_str(),
+                "sequence" => begin.sequence,
+                "checksum" => begin.checksum,
+                "total" => begin.total,
+                "done" => begin.done,
+                "done_checksum" => if finished { begin.checksum } else { "" },
+                "intent" => begin.intent.map(Intent::to_json),
+                "up_text" => begin.up_text,
+                "down_text" => begin.down_text,
+                "duration" => millis(begin.duration),
+            },
+        )
+    }
+
+    /// Writes how far the script of a partial row has come.
+    pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
+        self.change(
+            conn,
+            PROGRESS,
+            params! {
+                "version" => version.number(),
+                "state" => state.as_str(),
+                "total" => progress.total,
+                "done" => progress.done,
+                "done_checksum" => progress.done_checksum,
+                "intent" => progress.intent.map(Intent::to_json),
+                "session" => progress.session,
+                "error" => progress.error,
+                "duration" => millis(progress.spent),
+            },
+        )
+    }
+
+    /// The server refused the statement that was about to run: it didn't happen, and this is why.
+    pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
+        self.change(conn, FAIL, params! { "version" => version.number(), "state" => state.as_str(), "error" => why })
+    }
+
+    /// The UP has run to its end.
+    pub fn finish(&self, conn: &mut Conn, version: Version, total: u64, checksum: &str, spent: Duration) -> Result<()> {
+        self.change(
+            conn,
+            FINISH,
+            params! {
+                "version" => version.number(),
+                "total" => total,
+                "checksum" => checksum,
+                "duration" => millis(spent),
+            },
+        )
+    }
+
+    /// The texts and the checksum of a resumed or accepted file replace those of the one that was begun.
+    pub fn replace_up(&self, conn: &mut Conn, version: Version, replacement: &UpReplacement<'_>) -> Result<()> {
+        self.change(
+            conn,
+            REPLACE_UP,
+            params! {
+                "version" => version.number(),
+                "state" => replacement.state.as_str(),
+                "checksum" => replacement.checksum,
+                "total" => replacement.total,
+                "up_text" => replacement.up_text,
+                "down_text" => replacement.down_text,
+            },
+        )
+    }
+
+    /// The DOWN is about to run, journalled.
+    pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
+        self.change(
+            conn,
+            BEGIN_ROLLBACK,
+            params! {
+                "version" => from.version.number(),
+                "state" => from.state.as_str(),
+                "total" => total,
+                "intent" => intent.map(Intent::to_json),
+            },
+        )
+    }
+
+    /// The DOWN has run to its end, or the row is to be forgotten.
+    pub fn forget(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
+        self.change(conn, FORGET, params! { "version" => version.number(), "state" => state.as_str() })
+    }
+
+    fn sql(&self, template: &str) -> String {
+        template.replace("{table}", &self.table).replace("{held}", &self.held)
+    }
+
+    fn change(&self, conn: &mut Conn, template: &str, params: Params) -> Result<()> {
+        conn.exec_drop(self.sql(template), params)
+            .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
+        if conn.affected_rows() == 1 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Exit::LockHeld,
+            format!(
+                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
+                self.table
+            ),
+        ))
+    }
+}
+
+/// What [`Journal::replace_up`] writes.
+#[derive(Debug)]
+pub struct UpReplacement<'a> {
+    pub state: State,
+    pub checksum: &'a str,
+    pub total: u64,
+    pub up_text: Option<&'a str>,
+    pub down_text: Option<&'a str>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+const CREATE: &str = "
+CREATE TABLE IF NOT EXISTS {table} (
+  version       BIGINT UNSIGNED NOT NULL COMMENT 'YYYYMMDDHHMMSS',
+  name          VARCHAR(200) NOT NULL,
+  state         VARCHAR(16) CHARACTER SET ascii NOT NULL COMMENT 'applying, applied, baseline, rolling_back',
+  sequence      BIGINT UNSIGNED NOT NULL COMMENT 'order of application',
+  checksum      CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'SHA-256 over the tokens of the UP',
+  total         BIGINT UNSIGNED NOT NULL COMMENT 'statements of the script',
+  done          BIGINT UNSIGNED NOT NULL COMMENT 'statements known to have taken effect',
+  done_checksum CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'of those statements',
+  intent        LONGTEXT NULL COMMENT 'the statement about to run, and what it touches',
+  session       LONGTEXT NULL COMMENT 'what a resumed script must find in its session',
+  error         TEXT NULL COMMENT 'why it stopped',
+  up_text       LONGTEXT NULL COMMENT 'the UP as applied, where it is small',
+  down_text     LONGTEXT NULL COMMENT 'the DOWN as it was then: what rollback runs',
+  applied_at    DATETIME(6) NOT NULL COMMENT 'UTC',
+  applied_by    VARCHAR(288) NOT NULL,
+  duration_ms   BIGINT UNSIGNED NOT NULL,
+  PRIMARY KEY (version)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'airun migrations, format 1'";
+
+const HISTORY: &str = "
+SELECT version, name, state, sequence, checksum, total, done, done_checksum, intent, session, error,
+       DATE_FORMAT(applied_at, '%Y-%m-%d %H:%i:%s'), applied_by, duration_ms, down_text IS NOT NULL
+FROM {table} ORDER BY version";
+
+const TEXTS: &str = "SELECT up_text, down_text FROM {table} WHERE version = ?";
+
+const BEGIN: &str = "
+INSERT INTO {table} (version, name, state, sequence, checksum, total, done, done_checksum, intent, up_text, down_text,
+                     applied_at, applied_by, duration_ms)
+SELECT :version, :name, :state, :sequence, :checksum, :total, :done, :done_checksum, :intent, :up_text, :down_text,
+       UTC_TIMESTAMP(6), USER(), :duration
+FROM DUAL WHERE {held}";
+
+const PROGRESS: &str = "
+UPDATE {table}
+SET total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
+    duration_ms = duration_ms + :duration
+WHERE version = :version AND state = :state AND {held}";
+
+const FAIL: &str = "
+UPDATE {table} SET intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
+
+const FINISH: &str = "
+UPDATE {table}
+SET state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
+    session = NULL, error = NULL, duration_ms = duration_ms + :duration,
+    applied_at = UTC_TIMESTAMP(6), applied_by = USER()
+WHERE version = :version AND state = 'applying' AND {held}";
+
+const REPLACE_UP: &str = "
+UPDATE {table}
+SET checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
+WHERE version = :version AND state = :state AND {held}";
+
+const BEGIN_ROLLBACK: &str = "
+UPDATE {table}
+SET state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
+    duration_ms = 0
+WHERE version = :version AND state = :state AND {held}";
+
+const FORGET: &str = "DELETE FROM {table} WHERE version = :version AND state = :state AND {held}";
+
+fn entry(mut row: Row) -> Result<Entry> {
+    let number: u64 = take(&mut row, 0)?;
+    let version = Version::from_number(number)
+        .ok_or_else(|| Error::failure(format!("`{number}` in `{TABLE}` is no version; delete that row")))?;
+    let state: String = take(&mut row, 2)?;
+    let state = State::ALL.into_iter().find(|known| known.as_str() == state).ok_or_else(|| {
+        Error::failure(format!("`{TABLE}` has {version} as `{state}`; it was written by a newer airun: use that one"))
+    })?;
+    let intent: Option<String> = take(&mut row, 8)?;
+    Ok(Entry {
+        version,
+        name: take(&mut row, 1)?,
+        state,
+        sequence: take(&mut row, 3)?,
+        checksum: take(&mut row, 4)?,
+        total: take(&mut row, 5)?,
+        done: take(&mut row, 6)?,
+        done_checksum: take(&mut row, 7)?,
+        intent: intent.map(|json| Intent::from_json(version, &json)).transpose()?,
+        session: take(&mut row, 9)?,
+        error: take(&mut row, 10)?,
+        at: take(&mut row, 11)?,
+        by: take(&mut row, 12)?,
+        duration: Duration::from_millis(take(&mut row, 13)?),
+        reversible: take::<u8>(&mut row, 14)? != 0,
+    })
+}
+
+/// A column's value; the driver's own conversions panic on a type that they don't expect.
+fn take<T: mysql::prelude::FromValue>(row: &mut Row, column: usize) -> Result<T> {
+    match row.take_opt(column) {
+        Some(Ok(value)) => Ok(value),
+        _ => Err(Error::failure(format!("column {column} of `{TABLE}` is not of the type that airun gave it"))),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

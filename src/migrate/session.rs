@@ -1,0 +1,161 @@
+//! What a script keeps in its session, and how a resumed one finds it again.
+//!
+//! User variables are recorded with each step of the journal, so that they come back as they were and aren't computed
+//! anew. The rest (`SET`, `USE`, `PREPARE`, `LOCK TABLES`, temporary tables) is run again from the script's own words.
+
+use std::collections::BTreeMap;
+
+use mysql::consts::ColumnType;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Value};
+use serde::{Deserialize, Serialize};
+
+use super::catalog::hex;
+use super::script::Outline;
+use super::statement::{
+    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, reads_tables,
+};
+use crate::db::quote_name;
+use crate::error::{Error, Result};
+
+/// The session's memory at a step, as SQL literals.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    variables: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insert_id: Option<u64>,
+}
+
+/// What the journal keeps of the session; `None` where the script has no use for it.
+pub fn remember(conn: &mut Conn, outline: &Outline) -> Result<Option<String>> {
+    if outline.variables.is_empty() && !outline.uses_insert_id {
+        return Ok(None);
+    }
+    let mut memory = Memory::default();
+    if outline.uses_insert_id {
+        memory.insert_id = conn.query_first("SELECT LAST_INSERT_ID()")?;
+    }
+    if !outline.variables.is_empty() {
+        let list: Vec<String> = outline.variables.iter().map(|name| format!("@{}", quote_name(name))).collect();
+        // The binary protocol keeps numbers apart from text.
+        let row: Option<Row> = conn.exec_first(format!("SELECT {}", list.join(", ")), ())?;
+        let Some(row) = row else { return Ok(None) };
+        let types: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
+        for ((name, value), kind) in outline.variables.iter().zip(row.unwrap()).zip(types) {
+            memory.variables.insert(name.clone(), literal(&value, kind));
+        }
+    }
+    Ok(serde_json::to_string(&memory).ok())
+}
+
+/// Puts back what [`remember`] kept.
+pub fn recall(conn: &mut Conn, json: Option<&str>) -> Result<()> {
+    let Some(json) = json else { return Ok(()) };
+    let memory: Memory = serde_json::from_str(json)
+        .map_err(|error| Error::failure(format!("the journal's session can't be read: {error}")))?;
+    let mut sets: Vec<String> =
+        memory.variables.iter().map(|(name, literal)| format!("@{} = {literal}", quote_name(name))).collect();
+    sets.extend(memory.insert_id.map(|id| format!("LAST_INSERT_ID = {id}")));
+    if !sets.is_empty() {
+        conn.query_drop(format!("SET {}", sets.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn literal(value: &Value, kind: ColumnType) -> String {
+    match (value, kind) {
+        (Value::Bytes(text), ColumnType::MYSQL_TYPE_NEWDECIMAL | ColumnType::MYSQL_TYPE_DECIMAL) => {
+            String::from_utf8_lossy(text).into_owned()
+        }
+        (Value::Bytes(bytes), _) => format!("_utf8mb4 x'{}'", hex(bytes)),
+        (Value::NULL, _) => "NULL".to_owned(),
+        (number, _) => number.as_sql(true),
+    }
+}
+
+/// Gathers, from the statements that have run already, what the rest needs to find in its session.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// In the script's order.
+    steps: Vec<String>,
+    prepared: Vec<(String, String)>,
+    locked: Option<String>,
+    temporary: Vec<ObjectName>,
+    schema: Option<String>,
+    autocommit: Option<bool>,
+    lost: Option<u64>,
+}
+
+impl Replay {
+    /// Takes note of statement `k`, which has run before.
+    pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) {
+        match kind {
+            Kind::Session(Session::Use(schema)) => {
+                self.schema = Some(schema.clone());
+                self.steps.push(text.to_owned());
+            }
+            Kind::Session(Session::Autocommit(on)) => {
+                self.autocommit = Some(*on);
+                self.steps.push(text.to_owned());
+            }
+            Kind::Session(Session::Other) => self.pass_other(text),
+            Kind::TemporaryTable(name) => {
+                if reads_tables(text) {
+                    self.lost = self.lost.or(Some(k));
+                }
+                self.temporary.push(name.clone());
+                self.steps.push(text.to_owned());
+            }
+            Kind::Rows { target: Some(target) } if self.temporary.contains(target) => {
+                if reads_tables(text) {
+                    self.lost = self.lost.or(Some(k));
+                }
+                self.steps.push(text.to_owned());
+            }
+            Kind::LockTables => self.locked = Some(text.to_owned()),
+            Kind::UnlockTables | Kind::Transaction(Transaction::Begin) => self.locked = None,
+            _ => {}
+        }
+    }
+
+    fn pass_other(&mut self, text: &str) {
+        match prepared_name(text) {
+            Some((name, true)) => {
+                self.prepared.retain(|(known, _)| *known != name);
+                self.prepared.push((name, text.to_owned()));
+            }
+            Some((name, false)) => self.prepared.retain(|(known, _)| *known != name),
+            None if assigns_only_user_variables(text) => {}
+            None => self.steps.push(text.to_owned()),
+        }
+    }
+
+    /// Runs it all. Returns the script's `LOCK TABLES` that is still in force, which the caller runs in its own way.
+    ///
+    /// # Errors
+    /// Fails where the server refuses a step, and where a temporary table was filled from other tables, which may have
+    /// changed since.
+    pub fn run(self, conn: &mut Conn, memory: Option<&str>) -> Result<Restored> {
+        if let Some(k) = self.lost {
+            return Err(Error::failure(format!(
+                "statement {k} filled a temporary table from other tables; it went with the old session and can't be \
+                 rebuilt for certain: choose where to go on with `airun migrate resolve VERSION --from-statement K`"
+            )));
+        }
+        recall(conn, memory)?;
+        for step in self.steps.iter().chain(self.prepared.iter().map(|(_, text)| text)) {
+            conn.query_drop(step)
+                .map_err(|error| Error::from(error).context(format!("failed to restore the session with `{step}`")))?;
+        }
+        recall(conn, memory)?;
+        Ok(Restored { locked: self.locked, schema: self.schema, autocommit: self.autocommit })
+    }
+}
+
+/// What the restored session is like.
+#[derive(Debug)]
+pub struct Restored {
+    pub locked: Option<String>,
+    pub schema: Option<String>,
+    pub autocommit: Option<bool>,
+}

@@ -1,0 +1,102 @@
+use super::*;
+
+fn object(kind: ObjectKind, name: &str) -> Object {
+    let (schema, name) = match name.split_once('.') {
+        Some((schema, name)) => (Some(schema.to_owned()), name),
+        None => (None, name),
+    };
+    Object { kind, name: ObjectName { schema, name: name.to_owned() } }
+}
+
+#[test]
+fn definitions_show_what_they_touch() {
+    use ObjectKind::*;
+    use Shape::*;
+    for (sql, shape, objects) in [
+        ("CREATE TABLE IF NOT EXISTS `a b`.t (x INT)", Create, &[(Table, "a b.t")][..]),
+        ("create or replace table t as select 1", Create, &[(Table, "t")]),
+        (
+            "/*!50001 CREATE ALGORITHM=UNDEFINED */ /*!50013 DEFINER=`table`@`%` SQL SECURITY DEFINER */ /*!50001 VIEW v AS SELECT 1 */",
+            Create,
+            &[(Table, "v")],
+        ),
+        ("CREATE UNIQUE INDEX i ON t (a)", Alter, &[(Table, "t")]),
+        ("DROP INDEX i ON s.t", Alter, &[(Table, "s.t")]),
+        (
+            "CREATE DEFINER=root@localhost TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET @a=1",
+            Create,
+            &[(Trigger, "tr")],
+        ),
+        ("CREATE AGGREGATE FUNCTION f RETURNS STRING SONAME 'x'", Create, &[(Function, "f")]),
+        ("CREATE EVENT IF NOT EXISTS e ON SCHEDULE EVERY 1 DAY DO SELECT 1", Create, &[(Event, "e")]),
+        ("DROP TABLE IF EXISTS a, `b`.c CASCADE", Drop, &[(Table, "a"), (Table, "b.c")]),
+        ("DROP VIEW v", Drop, &[(Table, "v")]),
+        ("DROP PROCEDURE IF EXISTS p", Drop, &[(Procedure, "p")]),
+        ("ALTER TABLE t ADD COLUMN a INT, RENAME COLUMN b TO c, RENAME INDEX d TO e", Alter, &[(Table, "t")]),
+        ("ALTER TABLE t RENAME TO u", Move, &[(Table, "t"), (Table, "u")]),
+        ("ALTER TABLE t RENAME u", Move, &[(Table, "t"), (Table, "u")]),
+        ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u", Move, &[(Table, "u")]),
+        ("RENAME TABLE a TO tmp, b TO a, tmp TO b", Move, &[(Table, "a"), (Table, "tmp"), (Table, "b")]),
+        ("CREATE DATABASE d", Create, &[(Database, "d")]),
+        ("ALTER DATABASE d CHARACTER SET utf8mb4", Alter, &[(Database, "d")]),
+        ("CREATE USER IF NOT EXISTS 'u'@'%' IDENTIFIED BY 'x'", Create, &[(Account, "'u'@'%'")]),
+    ] {
+        let objects = objects.iter().map(|(kind, name)| object(*kind, name)).collect();
+        assert_eq!(classify(sql), Kind::Definition(Definition { shape, objects }), "{sql}");
+    }
+}
+
+#[test]
+fn everything_else_is_known_by_what_it_does_to_its_transaction() {
+    let rows = |name: &str| Kind::Rows { target: Some(object(ObjectKind::Table, name).name) };
+    for (sql, kind) in [
+        ("INSERT INTO s.t VALUES (1)", rows("s.t")),
+        ("replace low_priority into t set a = 1", rows("t")),
+        ("DELETE FROM `t` WHERE 1", rows("t")),
+        ("(SELECT 1) UNION (SELECT 2)", Kind::Rows { target: None }),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", Kind::Rows { target: None }),
+        ("SET NAMES utf8mb4", Kind::Session(Session::Other)),
+        ("/*!40101 SET SQL_MODE='' */", Kind::Session(Session::Other)),
+        ("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, AUTOCOMMIT=0", Kind::Session(Session::Autocommit(false))),
+        ("SET autocommit = ON", Kind::Session(Session::Autocommit(true))),
+        ("SET GLOBAL max_connections = 5", Kind::Repeatable),
+        ("SET @@GLOBAL.max_connections = 5", Kind::Repeatable),
+        ("USE `s`", Kind::Session(Session::Use("s".to_owned()))),
+        ("BEGIN", Kind::Transaction(Transaction::Begin)),
+        ("START TRANSACTION READ ONLY", Kind::Transaction(Transaction::Begin)),
+        ("START SLAVE", Kind::Opaque),
+        ("COMMIT", Kind::Transaction(Transaction::Commit)),
+        ("COMMIT AND CHAIN", Kind::Transaction(Transaction::Begin)),
+        ("ROLLBACK TO SAVEPOINT a", Kind::Transaction(Transaction::Within)),
+        ("ROLLBACK", Kind::Transaction(Transaction::Rollback)),
+        ("CREATE TEMPORARY TABLE t (a INT)", Kind::TemporaryTable(object(ObjectKind::Table, "t").name)),
+        ("DROP TEMPORARY TABLE IF EXISTS t", Kind::TemporaryTable(object(ObjectKind::Table, "t").name)),
+        ("LOCK TABLES t WRITE", Kind::LockTables),
+        ("UNLOCK TABLES", Kind::UnlockTables),
+        ("TRUNCATE TABLE t", Kind::Repeatable),
+        ("GRANT SELECT ON *.* TO u", Kind::Repeatable),
+        ("CALL p()", Kind::Opaque),
+        ("EXECUTE s", Kind::Opaque),
+        ("BEGIN NOT ATOMIC SELECT 1; END", Kind::Opaque),
+        ("XA START 'a'", Kind::Opaque),
+    ] {
+        assert_eq!(classify(sql), kind, "{sql}");
+    }
+}
+
+#[test]
+fn the_session_is_told_from_its_variables() {
+    assert!(assigns_only_user_variables("SET @a = 1, @b := (SELECT 1, 2)"));
+    assert!(!assigns_only_user_variables("SET @a = @@sql_mode, sql_mode = ''"));
+    assert_eq!(prepared_name("PREPARE `S` FROM 'SELECT 1'"), Some(("s".to_owned(), true)));
+    assert_eq!(prepared_name("DEALLOCATE PREPARE s"), Some(("s".to_owned(), false)));
+    assert_eq!(user_variables("SET @a = @B + @`c d`, @@x = @a"), ["a", "b", "c d"]);
+    assert!(reads_tables("INSERT INTO t SELECT 1") && reads_tables("CREATE TEMPORARY TABLE t SELECT * FROM u"));
+    assert!(!reads_tables("INSERT INTO t VALUES (1)") && !reads_tables("CREATE TEMPORARY TABLE t (a INT)"));
+}
+
+#[test]
+fn the_journal_is_locked_along() {
+    assert_eq!(lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j`"), "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE ");
+    assert_eq!(lock_tables_with("LOCK TABLES a READ WAIT 5", "`j`"), "LOCK TABLES a READ \n, `j` WRITE WAIT 5");
+}

@@ -1,0 +1,104 @@
+//! A migration's version: the 14 digits of a UTC timestamp.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::error::Error;
+
+const FORMAT: &str = "%Y%m%d%H%M%S";
+
+/// `YYYYMMDDHHMMSS`, a date that exists. Orders as the number that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    /// The version for a migration written at `now`, or one second after `newest` if that isn't before it: a new
+    /// migration never sorts before one that exists.
+    pub fn next(now: DateTime<Utc>, newest: Option<Version>) -> Self {
+        let now = Self::at(now.naive_utc());
+        match newest {
+            Some(newest) if newest >= now => newest.following(),
+            _ => now,
+        }
+    }
+
+    /// The number as the database holds it; `None` where it isn't a date.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let digits = format!("{number:014}");
+        (digits.len() == 14 && NaiveDateTime::parse_from_str(&digits, FORMAT).is_ok()).then_some(Self(number))
+    }
+
+    /// The 14 digits as a number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    fn at(time: NaiveDateTime) -> Self {
+        Self(time.format(FORMAT).to_string().parse().unwrap_or_default())
+    }
+
+    fn following(self) -> Self {
+        match NaiveDateTime::parse_from_str(&self.to_string(), FORMAT) {
+            Ok(time) => Self::at(time + TimeDelta::seconds(1)),
+            Err(_) => self,
+        }
+    }
+}
+
+impl FromStr for Version {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let digits = text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if digits { text.parse().ok() } else { None };
+        number.and_then(Self::from_number).ok_or_else(|| {
+            Error::usage(format!(
+                "`{text}` is no migration version; give the 14 digits YYYYMMDDHHMMSS of its file name"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:014}", self.0)
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_dates_that_exist_are_versions() {
+        assert_eq!(version("20260228235959").to_string(), "20260228235959");
+        for bad in
+            ["", "2026", "20260230000000", "20261301000000", "20260101240000", "2026010100000a", "+0260101000000"]
+        {
+            assert!(bad.parse::<Version>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_new_version_sorts_after_every_other() {
+        let now = version("20260101120000");
+        let time = NaiveDateTime::parse_from_str("20260101120000", FORMAT).unwrap().and_utc();
+        assert_eq!(Version::next(time, None), now);
+        assert_eq!(Version::next(time, Some(version("20250101000000"))), now);
+        assert_eq!(Version::next(time, Some(now)), version("20260101120001"));
+        assert_eq!(Version::next(time, Some(version("20271231235959"))), version("20280101000000"));
+    }
+}
