@@ -1,5 +1,6 @@
 //! Schema migrations and background tasks for MySQL and MariaDB in one small, fast, blocking binary.
 
+pub mod config;
 pub mod db;
 pub mod error;
 pub mod fault;

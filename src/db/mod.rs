@@ -1,14 +1,26 @@
-//! Connecting, waiting, session set-up, retrying, named locks; the only place that knows the server's kind.
+//! Connecting, waiting, retrying; the only place that knows the server's kind.
 
+mod connect;
 mod names;
 pub mod retry;
+mod wait;
 
+pub use connect::{Database, Secret, Tls, TlsMode};
 pub use names::{quote_name, quote_text};
+pub use wait::wait_until_ready;
 
 /// The server's code and words, or the driver's words without anything secret.
 pub fn describe(error: &mysql::Error) -> String {
+    use mysql::{DriverError, Error};
     match error {
-        mysql::Error::MySqlError(server) => format!("{} ({}): {}", server.code, server.state, server.message),
+        Error::MySqlError(server) => format!("{} ({}): {}", server.code, server.state, server.message),
+        Error::IoError(error) => error.to_string(),
+        Error::DriverError(DriverError::ConnectTimeout) => "the server didn't answer in time".to_owned(),
+        Error::DriverError(DriverError::CouldNotConnect(Some((_, why, _)))) => why.clone(),
+        Error::DriverError(DriverError::TlsNotSupported) => "TLS was asked for".to_owned(),
+        Error::CodecError(_) => "the connection was closed".to_owned(),
+        // A URL's text can hold a password; airun parses its own, so this is not to be seen.
+        Error::UrlError(_) => "the URL is wrong".to_owned(),
         other => other.to_string(),
     }
 }

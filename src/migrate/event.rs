@@ -22,6 +22,8 @@ pub enum Event {
     Applied { version: Version, name: String, statements: u64, took: Duration },
     /// A migration was rolled back, and that is recorded.
     RolledBack { version: Version, name: String, statements: u64, took: Duration },
+    /// `--dry-run`: this statement, of which script, and where it stands.
+    WouldRun { place: String, text: String },
     /// Something to know; the work goes on.
     Warning(String),
     /// Something good to know.

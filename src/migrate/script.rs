@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::catalog::hex;
-use super::files::unreadable;
+use super::files::{read_text, unreadable};
 use super::sql::{Checksum, Position, SplitError, Splitter, statement_digest};
 use super::statement::{Kind, Session, classify, user_variables};
 use crate::error::{Error, Result};
@@ -70,6 +70,17 @@ impl<'a> Script<'a> {
     /// A stored text that messages call `label`.
     pub fn text(text: &'a str, label: impl Into<String>) -> Self {
         Self { source: Source::Text(text), label: label.into() }
+    }
+
+    /// Its whole text.
+    ///
+    /// # Errors
+    /// Fails where the file can't be read.
+    pub fn read(&self) -> Result<String> {
+        match self.source {
+            Source::File(path) => read_text(path),
+            Source::Text(text) => Ok(text.to_owned()),
+        }
     }
 
     /// Its statements from the first one on.

@@ -1,0 +1,102 @@
+//! After a crash: what happened, so that a script goes on at the right statement.
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::diff;
+use super::evidence::Verdict;
+use super::journal::{Entry, Journal, Progress};
+use super::script::{Outline, Script};
+use crate::db::quote_name;
+use crate::error::{Error, Exit, Result};
+use crate::migrate::statement::{Object, ObjectKind};
+
+/// Brings `entry` up to date with what the server shows, and proves that what has run is what the script says.
+///
+/// # Errors
+/// [`Exit::Partial`] where nothing tells whether the last statement happened; [`Exit::Drift`] where what has run was
+/// edited since, with a diff.
+pub fn recover(
+    conn: &mut Conn,
+    journal: &Journal,
+    script: &Script<'_>,
+    outline: &Outline,
+    entry: &mut Entry,
+    kept: Option<&str>,
+) -> Result<()> {
+    let prefix = script.prefix(entry.done)?;
+    if prefix.checksum.as_deref() != Some(entry.done_checksum.as_str()) {
+        return Err(edited(script, entry.done, kept)?);
+    }
+    let Some(intent) = entry.intent.take() else { return Ok(()) };
+    match intent.verdict(conn)? {
+        Verdict::DidNot => return Ok(()),
+        Verdict::Left(objects) => {
+            for object in &objects {
+                conn.query_drop(drop_statement(object))?;
+            }
+        }
+        Verdict::Happened => {}
+        Verdict::InDoubt => {
+            return Err(Error::new(
+                Exit::Partial,
+                format!(
+                    "{}: nothing tells whether statement {} of {} happened before the server went down; look at the \
+                     database, then say it with `airun migrate resolve {} --from-statement {}` (it did not) or \
+                     `--from-statement {}` (it did)",
+                    script.label,
+                    intent.k,
+                    entry.total,
+                    entry.version,
+                    intent.k,
+                    intent.k + 1
+                ),
+            ));
+        }
+    }
+    if prefix.next.as_deref() != Some(intent.statement.as_str()) {
+        return Err(edited(script, intent.k, kept)?);
+    }
+    entry.done = intent.k;
+    entry.done_checksum = prefix.checksum_with_next.unwrap_or_default();
+    journal.progress(
+        conn,
+        entry.version,
+        entry.state,
+        &Progress {
+            total: outline.total,
+            done: entry.done,
+            done_checksum: &entry.done_checksum,
+            intent: None,
+            session: entry.session.as_deref(),
+            error: None,
+            spent: std::time::Duration::ZERO,
+        },
+    )
+}
+
+fn edited(script: &Script<'_>, done: u64, kept: Option<&str>) -> Result<Error> {
+    Ok(Error::new(
+        Exit::Drift,
+        format!(
+            "`{}`: its first {done} statements have run, and they were edited since; undo that edit (what comes after them may change):\n{}",
+            script.label,
+            diff::describe(kept, &script.read()?)
+        ),
+    ))
+}
+
+fn drop_statement(object: &Object) -> String {
+    let kind = match object.kind {
+        ObjectKind::Database => return format!("DROP DATABASE IF EXISTS {}", quote_name(&object.name.name)),
+        ObjectKind::Account => return format!("DROP USER IF EXISTS {}", object.name.name),
+        ObjectKind::Table => "TABLE",
+        ObjectKind::Procedure => "PROCEDURE",
+        ObjectKind::Function => "FUNCTION",
+        ObjectKind::Trigger => "TRIGGER",
+        ObjectKind::Event => "EVENT",
+        ObjectKind::Package => "PACKAGE",
+    };
+    let schema = object.name.schema.as_deref().unwrap_or_default();
+    format!("DROP {kind} IF EXISTS {}.{}", quote_name(schema), quote_name(&object.name.name))
+}

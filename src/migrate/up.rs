@@ -1,0 +1,315 @@
+//! `migrate up`: applies what is pending, in version order.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::diff;
+use super::event::{Event, Events};
+use super::files;
+use super::journal::{Entry, Journal, State, UP_TEXT_MAX, UpReplacement};
+use super::lock::Lock;
+use super::recover::recover;
+use super::rollback;
+use super::run::{self, Surroundings, Way};
+use super::script::{Outline, Script};
+use super::status::{self, Item, Read, Standing};
+use super::version::Version;
+use crate::db::Database;
+use crate::error::{Error, Exit, Result};
+use crate::shutdown::Shutdown;
+
+/// What to apply, and how patiently.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Up to and including this one.
+    pub to: Option<Version>,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// Refuse what is out of order or missing instead of warning.
+    pub strict: bool,
+    /// Tell what would run, and touch nothing.
+    pub dry_run: bool,
+    /// How long to wait for another migrator, and for metadata locks.
+    pub lock_timeout: Duration,
+}
+
+/// A definition waits so long for a metadata lock before it lets others pass, seconds.
+const LOCK_WAIT_SECONDS: u32 = 5;
+
+/// Applies what is pending; returns how many were applied.
+///
+/// # Errors
+/// [`Exit::Drift`] where an applied file was edited, [`Exit::LockHeld`], [`Exit::Interrupted`], or what the server has
+/// against a statement.
+pub fn up(
+    database: &Database,
+    files: Vec<Read>,
+    options: &Options,
+    shutdown: &Shutdown,
+    events: &mut Events<'_>,
+) -> Result<u64> {
+    if options.dry_run {
+        return dry_run(database, files, options, events);
+    }
+    let mut conn = database.connect_or_create()?;
+    let unlocked = Journal::new(&database.name, None);
+    let history = unlocked.history(&mut conn)?;
+    let items = status::compare(files, history);
+    if select(&items, options, events)?.is_empty() {
+        return Ok(0);
+    }
+    let lock = prepare(&mut conn, database, options.lock_timeout, shutdown, events)?;
+    let journal = Journal::new(&database.name, Some(&lock));
+    journal.create(&mut conn)?;
+    // Somebody may have been at work until the lock was ours.
+    let files = items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect();
+    let history = journal.history(&mut conn)?;
+    let mut sequence = next_sequence(&history);
+    let items = status::compare(files, history);
+    let chosen = select(&items, options, &mut |_| {})?;
+    let mut applied = 0;
+    for (i, item) in chosen.iter().enumerate() {
+        if i > 0 && chosen[i - 1].outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
+            fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
+        }
+        events(Event::Begins { i: i + 1, of: chosen.len(), migration: format!("{}_{}", item.version, item.name) });
+        apply(&mut conn, database, &journal, item, sequence, options, shutdown, events)?;
+        sequence += 1;
+        applied += 1;
+    }
+    lock.release(&mut conn);
+    Ok(applied)
+}
+
+/// The number behind the newest application.
+pub fn next_sequence(history: &[Entry]) -> u64 {
+    history.iter().map(|entry| entry.sequence).max().unwrap_or(0) + 1
+}
+
+/// Readies the session and takes the lock.
+pub fn prepare(
+    conn: &mut Conn,
+    database: &Database,
+    limit: Duration,
+    shutdown: &Shutdown,
+    events: &mut Events<'_>,
+) -> Result<Lock> {
+    // MySQL's default is a year, during which everybody else waits behind it.
+    conn.query_drop(format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"))?;
+    Lock::acquire(conn, &database.name, limit, shutdown, events)
+}
+
+/// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
+pub fn fresh_session(
+    conn: &mut Conn,
+    database: &Database,
+    lock: &Lock,
+    limit: Duration,
+    shutdown: &Shutdown,
+    events: &mut Events<'_>,
+) -> Result<()> {
+    conn.reset()?;
+    conn.query_drop("SET NAMES utf8mb4")?;
+    conn.select_db(&database.name)?;
+    let again = prepare(conn, database, limit, shutdown, events)?;
+    debug_assert_eq!(again.proof(), lock.proof());
+    Ok(())
+}
+
+/// What is to be applied; drift and `--strict` are refused here, before anything runs.
+fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> Result<Vec<&'i Item>> {
+    if let Some(to) = options.to
+        && !items.iter().any(|item| item.version == to)
+    {
+        return Err(Error::usage(format!("there is no migration {to}; `airun migrate status` lists them")));
+    }
+    for item in items {
+        match (item.standing, &item.file) {
+            (Standing::Edited, Some(file)) => {
+                return Err(Error::new(
+                    Exit::Drift,
+                    format!(
+                        "`{}` was edited after it was applied; put it back and write a new migration for the change \
+                         (`airun migrate status` shows all of them)",
+                        file.up.display()
+                    ),
+                ));
+            }
+            (Standing::Missing, _) if options.strict => {
+                return Err(Error::new(
+                    Exit::Drift,
+                    format!("{}_{} is applied, and its file is missing", item.version, item.name),
+                ));
+            }
+            (Standing::Missing, _) => {
+                events(Event::Warning(format!("{}_{} is applied, and its file is missing", item.version, item.name)));
+            }
+            _ => {}
+        }
+    }
+    let wanted = |item: &&Item| {
+        matches!(
+            item.standing,
+            Standing::Pending | Standing::OutOfOrder | Standing::Partial | Standing::PartialRollback
+        ) && options.to.is_none_or(|to| item.version <= to)
+    };
+    let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let chosen: Vec<&Item> = items.iter().filter(wanted).take(limit).collect();
+    for item in &chosen {
+        if item.standing == Standing::OutOfOrder {
+            let what = format!("{}_{} is older than a migration that is applied", item.version, item.name);
+            if options.strict {
+                return Err(Error::failure(format!("{what}; give it a newer version, or leave out `--strict`")));
+            }
+            events(Event::Warning(what));
+        }
+    }
+    Ok(chosen)
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that one migration needs, once")]
+fn apply(
+    conn: &mut Conn,
+    database: &Database,
+    journal: &Journal,
+    item: &Item,
+    sequence: u64,
+    options: &Options,
+    shutdown: &Shutdown,
+    events: &mut Events<'_>,
+) -> Result<()> {
+    let started = Instant::now();
+    let mut resumed = item.entry.clone();
+    if resumed.as_ref().is_some_and(|entry| entry.state == State::RollingBack) {
+        let entry = resumed.take().into_iter().next();
+        if let Some(entry) = entry {
+            events(Event::Note(format!("finishing the rollback of {}_{} first", item.version, item.name)));
+            rollback::undo(conn, database, journal, entry, item.file.as_ref(), options.lock_timeout, shutdown, events)?;
+        }
+    }
+    let (Some(file), Some(outline)) = (&item.file, &item.outline) else {
+        return Err(Error::new(
+            Exit::Partial,
+            format!("{}_{} stopped half-way and its file is missing; bring the file back", item.version, item.name),
+        ));
+    };
+    let script = Script::file(&file.up);
+    check_packets(conn, &script, outline)?;
+    let up_text = if outline.bytes <= UP_TEXT_MAX { Some(script.read()?) } else { None };
+    let down_text = file.down_text()?;
+    if let Some(entry) = &mut resumed {
+        let kept = journal.texts(conn, entry.version)?.up;
+        recover(conn, journal, &script, outline, entry, kept.as_deref())?;
+        journal.replace_up(
+            conn,
+            entry.version,
+            &UpReplacement {
+                state: entry.state,
+                checksum: &outline.checksum,
+                total: outline.total,
+                up_text: up_text.as_deref(),
+                down_text: down_text.as_deref(),
+            },
+        )?;
+        events(Event::Note(format!(
+            "{}_{} goes on after statement {} of {}",
+            item.version, item.name, entry.done, outline.total
+        )));
+    }
+    let way = Way::Up {
+        name: &item.name,
+        sequence,
+        up_text: up_text.as_deref(),
+        down_text: down_text.as_deref(),
+        resumed: resumed.as_ref(),
+    };
+    let mut around =
+        Surroundings { conn, journal, shutdown, events, schema: &database.name, patience: options.lock_timeout };
+    run::run(&mut around, &script, outline, item.version, &way)?;
+    events(Event::Applied {
+        version: item.version,
+        name: item.name.clone(),
+        statements: outline.total,
+        took: started.elapsed(),
+    });
+    Ok(())
+}
+
+/// A statement that the server won't take is found before anything runs.
+pub fn check_packets(conn: &mut Conn, script: &Script<'_>, outline: &Outline) -> Result<()> {
+    let limit: Option<u64> = conn.query_first("SELECT @@max_allowed_packet")?;
+    let (longest, at) = outline.longest;
+    match limit {
+        // The packet holds a byte for the command too.
+        Some(limit) if longest >= limit => Err(Error::failure(format!(
+            "{}:{}:{}: a statement of {longest} bytes is over the server's max_allowed_packet of {limit}; raise that, or split it",
+            script.label, at.line, at.column
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn dry_run(database: &Database, files: Vec<Read>, options: &Options, events: &mut Events<'_>) -> Result<u64> {
+    let mut conn = database.connect_server()?;
+    let history = Journal::new(&database.name, None).history(&mut conn)?;
+    let items = status::compare(files, history);
+    let chosen = select(&items, options, events)?;
+    for item in &chosen {
+        if let Some(file) = &item.file {
+            tell(&Script::file(&file.up), item.entry.as_ref().map_or(0, |entry| entry.done), events)?;
+        }
+    }
+    Ok(chosen.len() as u64)
+}
+
+/// Tells the statements of `script` behind the first `done`.
+pub fn tell(script: &Script<'_>, done: u64, events: &mut Events<'_>) -> Result<()> {
+    let mut statements = script.statements()?;
+    let mut k = 0;
+    while let Some(statement) = statements.next().map_err(|error| script.split_error(error))? {
+        k += 1;
+        if k > done {
+            let place = format!("{}:{}", script.label, statement.at.line);
+            events(Event::WouldRun { place, text: statement.text.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// What changed in the files that were edited after they were applied.
+///
+/// # Errors
+/// Fails where a file or a stored text can't be read.
+pub fn edits(conn: &mut Conn, database: &Database, items: &[Item]) -> Result<Vec<(String, String)>> {
+    let journal = Journal::new(&database.name, None);
+    let mut edits = Vec::new();
+    for item in items.iter().filter(|item| item.standing == Standing::Edited) {
+        if let Some(file) = &item.file {
+            let kept = journal.texts(conn, item.version)?.up;
+            edits.push((file.up.display().to_string(), diff::describe(kept.as_deref(), &files::read_text(&file.up)?)));
+        }
+    }
+    Ok(edits)
+}
+
+/// Reads every file, as `migrate check` does; returns how many migrations and statements there are.
+///
+/// # Errors
+/// Names file, line and column of what is wrong, one line each.
+pub fn check(folder: &Path) -> Result<(usize, u64)> {
+    let files = files::scan(folder)?;
+    let mut wrong = Vec::new();
+    let mut statements = 0;
+    for file in &files {
+        for path in [Some(&file.up), file.down.as_ref()].into_iter().flatten() {
+            match Script::file(path).outline() {
+                Ok(outline) => statements += outline.total,
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+    }
+    if wrong.is_empty() { Ok((files.len(), statements)) } else { Err(Error::failure(wrong.join("\n"))) }
+}
