@@ -1,3 +1,7 @@
 //! The `airun` binary: this server's registry of tasks, handed to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    airun::main()
+}

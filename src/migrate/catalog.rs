@@ -48,6 +48,18 @@ pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     }
 }
 
+/// The `sql_mode` that a routine, trigger or event was made with, and runs with.
+///
+/// # Errors
+/// Fails where the server doesn't answer.
+pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<String> {
+    let row: Option<Row> = conn.query_first(show(object))?;
+    match row.as_ref().and_then(|row| row.as_ref(1)) {
+        Some(Value::Bytes(text)) => Ok(String::from_utf8_lossy(text).into_owned()),
+        _ => Err(Error::failure(format!("the server doesn't tell the sql_mode of {}", describe(object)))),
+    }
+}
+
 /// The definition without what changes by itself: a table's next `AUTO_INCREMENT`.
 pub fn stable(definition: &str) -> String {
     const MARK: &str = " AUTO_INCREMENT=";

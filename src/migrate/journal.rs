@@ -245,6 +245,25 @@ impl Journal {
         )
     }
 
+    /// Somebody says by hand how a migration stands: `to` replaces what `from` is.
+    pub fn resolve(&self, conn: &mut Conn, from: &Entry, to: &Resolved<'_>) -> Result<()> {
+        self.change(
+            conn,
+            RESOLVE,
+            params! {
+                "version" => from.version.number(),
+                "expected" => from.state.as_str(),
+                "state" => to.state.as_str(),
+                "checksum" => to.checksum,
+                "total" => to.total,
+                "done" => to.done,
+                "done_checksum" => to.done_checksum,
+                "up_text" => to.up_text,
+                "down_text" => to.down_text,
+            },
+        )
+    }
+
     /// The DOWN is about to run, journalled.
     pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
         self.change(
@@ -290,6 +309,18 @@ pub struct UpReplacement<'a> {
     pub state: State,
     pub checksum: &'a str,
     pub total: u64,
+    pub up_text: Option<&'a str>,
+    pub down_text: Option<&'a str>,
+}
+
+/// What [`Journal::resolve`] writes; a text that is `None` stays as it is.
+#[derive(Debug)]
+pub struct Resolved<'a> {
+    pub state: State,
+    pub checksum: &'a str,
+    pub total: u64,
+    pub done: u64,
+    pub done_checksum: &'a str,
     pub up_text: Option<&'a str>,
     pub down_text: Option<&'a str>,
 }
@@ -355,6 +386,12 @@ const REPLACE_UP: &str = "
 UPDATE {table}
 SET checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {held}";
+
+const RESOLVE: &str = "
+UPDATE {table}
+SET state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
+    error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
+WHERE version = :version AND state = :expected AND {held}";
 
 const BEGIN_ROLLBACK: &str = "
 UPDATE {table}

@@ -129,7 +129,11 @@ pub fn undo(
     Ok(())
 }
 
-fn select(mut history: Vec<Entry>, options: &Options) -> Result<Vec<Entry>> {
+/// What `options` choose of the history, newest application first.
+///
+/// # Errors
+/// Refuses what can't be undone.
+pub fn select(mut history: Vec<Entry>, options: &Options) -> Result<Vec<Entry>> {
     if let Some(to) = options.to
         && !history.iter().any(|entry| entry.version == to)
     {
@@ -170,6 +174,7 @@ fn irreversible(entry: &Entry) -> Error {
     Error::failure(format!("{} has no DOWN, so it can't be rolled back; nothing was touched", label(entry)))
 }
 
-fn label(entry: &Entry) -> String {
+/// What messages call a migration's stored DOWN.
+pub fn label(entry: &Entry) -> String {
     format!("{}_{}_DOWN.sql", entry.version, entry.name)
 }

@@ -28,6 +28,8 @@ pub struct Options {
     pub to: Option<Version>,
     /// At most so many.
     pub limit: Option<u64>,
+    /// None but these.
+    pub only: Option<Vec<Version>>,
     /// Refuse what is out of order or missing instead of warning.
     pub strict: bool,
     /// Tell what would run, and touch nothing.
@@ -155,6 +157,7 @@ fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> 
             item.standing,
             Standing::Pending | Standing::OutOfOrder | Standing::Partial | Standing::PartialRollback
         ) && options.to.is_none_or(|to| item.version <= to)
+            && options.only.as_ref().is_none_or(|only| only.contains(&item.version))
     };
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let chosen: Vec<&Item> = items.iter().filter(wanted).take(limit).collect();

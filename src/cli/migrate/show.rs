@@ -1,0 +1,107 @@
+//! How migrations look on a terminal and to a program.
+
+use std::time::Duration;
+
+use crate::cli::output::{Output, complain};
+use crate::error::{Error, Result};
+use crate::migrate::event::Event;
+use crate::migrate::status::{Item, Report, Standing};
+
+/// Turns events into lines: results on standard output, warnings and notes on standard error.
+pub struct Teller<'o> {
+    output: &'o mut Output,
+}
+
+impl<'o> Teller<'o> {
+    pub fn new(output: &'o mut Output) -> Self {
+        Self { output }
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        match event {
+            Event::Begins { .. } | Event::Statement { .. } => {}
+            Event::Applied { version, name, statements, took } => {
+                self.output.line(&format!("applied {version}_{name}: {}", finished(statements, took)));
+            }
+            Event::RolledBack { version, name, statements, took } => {
+                self.output.line(&format!("rolled back {version}_{name}: {}", finished(statements, took)));
+            }
+            Event::WouldRun { place, text } => self.output.raw(&format!("-- {place}\n{text};\n\n")),
+            Event::Warning(text) => complain("warning", &text),
+            Event::Note(text) => complain("note", &text),
+        }
+    }
+
+    /// The work is done.
+    pub fn end(self) {}
+}
+
+fn finished(statements: u64, took: Duration) -> String {
+    format!("{statements} statement{} in {}", if statements == 1 { "" } else { "s" }, human(took))
+}
+
+fn human(took: Duration) -> String {
+    match took.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{} ms", took.as_millis()),
+        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
+        _ => format!("{} min {} s", took.as_secs() / 60, took.as_secs() % 60),
+    }
+}
+
+/// The report for programs, on one line.
+pub fn json(report: &Report) -> Result<String> {
+    serde_json::to_string(report)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::failure(format!("failed to write the status as JSON: {error}")))
+}
+
+/// The report for people.
+pub fn table(report: &Report, output: &mut Output) {
+    let title = |item: &Item| format!("{}_{}", item.version, item.name);
+    let width = report.migrations.iter().map(|item| title(item).chars().count()).max().unwrap_or(0);
+    for item in &report.migrations {
+        let mut line = format!("{:width$}  {:12}", title(item), words(item.standing));
+        if let (Some(at), Some(by), Some(ms)) = (&item.applied_at, &item.applied_by, item.duration_ms) {
+            line.push_str(&format!("  {at} UTC  {by}"));
+            if item.standing != Standing::Baseline {
+                line.push_str(&format!("  {}", human(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))));
+            }
+        }
+        output.line(line.trim_end());
+        if let Some((done, total)) = item.progress {
+            output.line(&format!("  {done} of {total} statements have run"));
+        }
+        for reason in item.error.iter().flat_map(|error| error.lines()) {
+            output.line(&format!("  {}", reason.trim()));
+        }
+    }
+    output.line(&summary(report));
+}
+
+fn summary(report: &Report) -> String {
+    let mut counts: Vec<(Standing, usize)> = Vec::new();
+    for item in &report.migrations {
+        match counts.iter_mut().find(|(standing, _)| *standing == item.standing) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((item.standing, 1)),
+        }
+    }
+    let parts: Vec<String> = counts.into_iter().map(|(standing, n)| format!("{n} {}", words(standing))).collect();
+    match parts.as_slice() {
+        [] => format!("`{}`: no migrations", report.database),
+        _ => format!("`{}`: {}", report.database, parts.join(", ")),
+    }
+}
+
+fn words(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Pending => "pending",
+        Standing::OutOfOrder => "out of order",
+        Standing::Applied => "applied",
+        Standing::Baseline => "baseline",
+        Standing::Edited => "edited",
+        Standing::Missing => "missing",
+        Standing::Partial => "partial",
+        Standing::PartialRollback => "partial rollback",
+    }
+}

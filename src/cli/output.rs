@@ -1,0 +1,55 @@
+//! Standard output and standard error: whole lines, no forged ones, and nobody minds a reader that has gone.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use crate::error::{Error, Result};
+
+/// Standard output. A reader that has gone (`| head`) is no error; a full disk is.
+#[derive(Default)]
+pub struct Output {
+    failed: Option<io::Error>,
+}
+
+impl Output {
+    /// One line of text; control characters are escaped.
+    pub fn line(&mut self, text: &str) {
+        self.raw(&format!("{}\n", escaped(text)));
+    }
+
+    /// Text as it is.
+    pub fn raw(&mut self, text: &str) {
+        if self.failed.is_none() {
+            let mut stdout = io::stdout().lock();
+            self.failed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).err();
+        }
+    }
+
+    /// Whether everything was written.
+    ///
+    /// # Errors
+    /// What kept it from being written, except that nobody reads it any more.
+    pub fn finish(self) -> Result<()> {
+        match self.failed {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::failure(format!("failed to write to standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One message on standard error. There is nobody to tell if that is closed.
+pub fn complain(kind: &str, text: &str) {
+    let text: Vec<Cow<'_, str>> = text.lines().map(escaped).collect();
+    io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).unwrap_or_default();
+}
+
+/// The text with its control characters as escapes, so that no name or server message can forge a line.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}

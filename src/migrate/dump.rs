@@ -1,0 +1,127 @@
+//! `migrate dump`: the schema as SQL that makes it again, the same text for the same schema.
+//!
+//! What differs from server to server though the schema is the same is left out: the next `AUTO_INCREMENT`, who made a
+//! view or routine, and the database's own name in views.
+
+use mysql::Conn;
+
+use super::catalog::{definition, objects, sql_mode, stable};
+use super::sql::{Token, TokenKind, tokens};
+use super::statement::{Object, ObjectKind};
+use crate::db::quote_text;
+use crate::error::Result;
+
+/// The SQL that makes `schema`, without airun's own tables: tables, views, routines, triggers, events, each by name
+/// (a view behind those that it reads). To be run by the `mysql` client or as a migration.
+///
+/// # Errors
+/// Fails where this user may not see a definition.
+pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
+    let mut text = "SET FOREIGN_KEY_CHECKS = 0;\n".to_owned();
+    let mut views = Vec::new();
+    let mut stored = Vec::new();
+    for object in objects(conn, schema)? {
+        let Some(sql) = definition(conn, &object)? else { continue };
+        match object.kind {
+            ObjectKind::Table if is_view(&sql) => views.push((object.name.name, without_schema(&sql, schema))),
+            ObjectKind::Table => text.push_str(&format!("\n{};\n", stable(&sql))),
+            _ => stored.push((object, without_definer(&sql))),
+        }
+    }
+    for view in in_order(views) {
+        text.push_str(&format!("\n{};\n", without_definer(&view)));
+    }
+    push_stored(&mut text, conn, stored)?;
+    text.push_str("\nSET FOREIGN_KEY_CHECKS = 1;\n");
+    Ok(text)
+}
+
+fn push_stored(text: &mut String, conn: &mut Conn, stored: Vec<(Object, String)>) -> Result<()> {
+    let mut mode = None;
+    for (object, sql) in stored {
+        // A body means what it meant under the mode that it was made with.
+        let its_mode = sql_mode(conn, &object)?;
+        if mode.as_ref() != Some(&its_mode) {
+            text.push_str(&format!("\nSET sql_mode = {};\n", quote_text(&its_mode)));
+            mode = Some(its_mode);
+        }
+        text.push_str(&format!("\nDELIMITER ;;\n{sql};;\nDELIMITER ;\n"));
+    }
+    Ok(())
+}
+
+fn is_view(sql: &str) -> bool {
+    // `CREATE ALGORITHM=… DEFINER=… SQL SECURITY … VIEW`; a table's second word is TABLE, SEQUENCE or TEMPORARY.
+    tokens(sql).nth(1).is_some_and(|token| token.upper() == "ALGORITHM")
+}
+
+/// Each view behind those whose names it uses.
+fn in_order(mut views: Vec<(String, String)>) -> Vec<String> {
+    let mut ordered = Vec::with_capacity(views.len());
+    while !views.is_empty() {
+        let waiting: Vec<String> = views.iter().map(|(name, _)| name.clone()).collect();
+        let ready = views.iter().position(|(name, sql)| {
+            !tokens(sql).filter_map(|token| token.name()).any(|used| used != *name && waiting.contains(&used))
+        });
+        // A column may be named as a view is, so that two seem to use each other.
+        ordered.push(views.remove(ready.unwrap_or(0)).1);
+    }
+    ordered
+}
+
+fn without_schema(sql: &str, schema: &str) -> String {
+    let all: Vec<Token<'_>> = tokens(sql).collect();
+    let cuts = all.windows(2).filter(|pair| {
+        pair[0].kind == TokenKind::QuotedName && pair[1].text == "." && pair[0].name().as_deref() == Some(schema)
+    });
+    without(sql, cuts.map(|pair| (start(sql, &pair[0]), end(sql, &pair[1]))))
+}
+
+fn without_definer(sql: &str) -> String {
+    let all: Vec<Token<'_>> = tokens(sql).take(12).collect();
+    let found = all.windows(4).find(|four| four[0].upper() == "DEFINER" && four[1].text == "=");
+    without(sql, found.into_iter().map(|four| (start(sql, &four[0]), end(sql, &four[3]) + 1)))
+}
+
+fn start(sql: &str, token: &Token<'_>) -> usize {
+    token.text.as_ptr().addr() - sql.as_ptr().addr()
+}
+
+fn end(sql: &str, token: &Token<'_>) -> usize {
+    start(sql, token) + token.text.len()
+}
+
+fn without(sql: &str, cuts: impl Iterator<Item = (usize, usize)>) -> String {
+    let mut kept = String::with_capacity(sql.len());
+    let mut at = 0;
+    for (from, to) in cuts {
+        kept.push_str(&sql[at..from]);
+        at = to;
+    }
+    kept.push_str(&sql[at..]);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definer_and_the_schema_go() {
+        let view = "CREATE ALGORITHM=UNDEFINED DEFINER=`root`@`%` SQL SECURITY DEFINER VIEW `v` AS select `db`.`t`.`a` AS `a`,'`db`.' AS `b` from `db`.`t`";
+        let expected =
+            "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select `t`.`a` AS `a`,'`db`.' AS `b` from `t`";
+        assert!(is_view(view));
+        assert_eq!(without_definer(&without_schema(view, "db")), expected);
+        assert_eq!(without_definer("CREATE TRIGGER x"), "CREATE TRIGGER x");
+    }
+
+    #[test]
+    fn a_view_comes_behind_those_that_it_reads() {
+        let view =
+            |name: &str, reads: &str| (name.to_owned(), format!("CREATE VIEW `{name}` AS select 1 from `{reads}`"));
+        let ordered = in_order(vec![view("a", "b"), view("b", "c"), view("c", "t")]);
+        let names: Vec<&str> = ordered.iter().map(|sql| &sql[13..14]).collect();
+        assert_eq!(names, ["c", "b", "a"]);
+    }
+}
