@@ -1,7 +1,9 @@
 //! The `airun` binary: this server's registry of tasks, handed to the library.
 
+mod tasks;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    airun::main()
+    airun::main(tasks::registry())
 }

@@ -169,4 +169,23 @@ TIME is a number of seconds, or as in 500ms, 30s, 5m, 1h 30m.
   --wait[=TIME]  wait for a server that is still starting, for ever or for so long
 ",
     ),
+    (
+        "worker",
+        "worker [--heartbeat TIME] [--stop-timeout TIME] [--metrics-file FILE] [--metrics-addr IP:PORT]",
+        "Runs the registered tasks until SIGTERM or SIGINT; then starts nothing more, and waits for what runs. A second
+signal ends it at once.
+
+  --heartbeat TIME         how often each task's sums are logged; else AIRUN_HEARTBEAT, else 60s
+  --stop-timeout TIME      how long running work may take to end; else AIRUN_STOP_TIMEOUT, else 25s
+  --metrics-file FILE      write metrics there at each heartbeat, for node_exporter; else AIRUN_METRICS_FILE
+  --metrics-addr IP:PORT   serve /metrics and /health there; else AIRUN_METRICS_ADDR
+",
+    ),
+    (
+        "periodic",
+        "periodic COMMAND",
+        "  list [--json]   the periodic tasks and their intervals
+  run NAME        run one now, once, for cron; exits with 0, 1 where it failed, 75 where it is running already
+",
+    ),
 ];

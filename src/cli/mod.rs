@@ -4,7 +4,9 @@ mod args;
 mod help;
 mod migrate;
 mod output;
+mod periodic;
 mod suggest;
+mod worker;
 
 use std::env;
 use std::ffi::OsString;
@@ -20,14 +22,20 @@ use self::output::{Output, complain};
 use crate::config::{self, DatabaseFlags, Environment};
 use crate::db::Database;
 use crate::error::{Error, Exit, Result};
+use crate::interval;
+use crate::observe::logging::{self, Format};
+use crate::registry::Registry;
 use crate::shutdown::{self, Shutdown};
+
+const LOG_FILTER: &str = "info";
 
 const SETTINGS_ADVICE: &str = "no database URL; set `--database-url` or `DATABASE_URL`, as in \
                                mysql://user:password@127.0.0.1:3306/database";
 
-/// The whole program: takes the process's arguments, does what they ask for, and returns the exit code.
-pub fn main() -> ExitCode {
-    match parse(env::args_os().skip(1).collect()).and_then(carry_out) {
+/// The whole program with `registry`'s tasks: takes the process's arguments, does what they ask for, and returns the
+/// exit code.
+pub fn main(registry: Registry) -> ExitCode {
+    match parse(env::args_os().skip(1).collect()).and_then(|invocation| carry_out(invocation, registry)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             complain("error", &error.to_string());
@@ -42,6 +50,8 @@ enum Command {
     Help(String),
     Version,
     Migrate(migrate::Command),
+    Worker(worker::Command),
+    Periodic(periodic::Command),
 }
 
 /// A command, and the flags that every command takes.
@@ -49,6 +59,8 @@ struct Invocation {
     command: Command,
     database: DatabaseFlags,
     env_file: Option<String>,
+    log_filter: Option<String>,
+    log_format: Option<Format>,
 }
 
 /// What a command needs of the process.
@@ -76,14 +88,16 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
         tls_ca: args.value("--tls-ca")?.map(PathBuf::from),
     };
     let env_file = args.value("--env-file")?;
+    let log_filter = args.value("--log-level")?;
+    let log_format = args.parsed("--log-format")?;
     let command = if version { Command::Version } else { command(&mut args, help)? };
     if !help {
         args.finish()?;
     }
-    Ok(Invocation { command, database, env_file })
+    Ok(Invocation { command, database, env_file, log_filter, log_format })
 }
 
-const COMMANDS: [&str; 2] = ["migrate", "help"];
+const COMMANDS: [&str; 4] = ["migrate", "worker", "periodic", "help"];
 
 fn command(args: &mut Args, help: bool) -> Result<Command> {
     let Some(first) = args.word()? else {
@@ -98,18 +112,34 @@ fn command(args: &mut Args, help: bool) -> Result<Command> {
             help_page(&path.join(" "))
         }
         "migrate" => {
-            let second = args.word()?;
-            match second {
+            let name = second(args, "migrate", &migrate::COMMANDS, help)?;
+            match name {
                 Some(name) if help => help_page(&format!("migrate {name}")),
                 Some(name) => Ok(Command::Migrate(migrate::parse(&name, args)?)),
-                None if help => help_page("migrate"),
-                None => Err(Error::usage(format!("`migrate` needs a command: {}", migrate::COMMANDS.join(", ")))),
+                None => help_page("migrate"),
             }
         }
+        "periodic" => {
+            let name = second(args, "periodic", &periodic::COMMANDS, help)?;
+            match name {
+                Some(name) if !help => Ok(Command::Periodic(periodic::parse(&name, args)?)),
+                _ => help_page("periodic"),
+            }
+        }
+        "worker" if help => help_page("worker"),
+        "worker" => Ok(Command::Worker(worker::parse(args)?)),
         unknown => Err(Error::usage(format!(
             "unknown command `{unknown}`{}; `airun help` lists them",
             suggest::among(unknown, COMMANDS.into_iter())
         ))),
+    }
+}
+
+/// The word behind a group's name; only help can do without.
+fn second(args: &mut Args, group: &str, commands: &[&str], help: bool) -> Result<Option<String>> {
+    match args.word()? {
+        None if !help => Err(Error::usage(format!("`{group}` needs a command: {}", commands.join(", ")))),
+        word => Ok(word),
     }
 }
 
@@ -122,25 +152,28 @@ fn help_page(path: &str) -> Result<Command> {
     })
 }
 
-fn carry_out(invocation: Invocation) -> Result<Exit> {
+fn carry_out(invocation: Invocation, registry: Registry) -> Result<Exit> {
     let mut output = Output::default();
     match invocation.command {
         Command::Help(page) => output.raw(&page),
         Command::Version => output.line(&format!("airun {}", env!("CARGO_PKG_VERSION"))),
-        command => return in_a_thread(command, invocation.database, invocation.env_file.as_deref()),
+        _ => return in_a_thread(invocation, registry),
     }
     output.finish()?;
     Ok(Exit::Success)
 }
 
 /// The command runs in a thread of its own, so that the second signal ends the process whatever that is at.
-fn in_a_thread(command: Command, flags: DatabaseFlags, env_file: Option<&str>) -> Result<Exit> {
+fn in_a_thread(invocation: Invocation, registry: Registry) -> Result<Exit> {
     let signals = shutdown::on_signals()?;
-    let context = Context { environment: Environment::load(env_file)?, flags, stop: signals.stop };
+    let environment = Environment::load(invocation.env_file.as_deref())?;
+    let filter = invocation.log_filter.as_deref().or_else(|| environment.get("RUST_LOG")).unwrap_or(LOG_FILTER);
+    logging::start(filter, invocation.log_format.unwrap_or_default())?;
+    let context = Context { environment, flags: invocation.database, stop: signals.stop };
     let (done, result) = bounded(1);
     let running = thread::Builder::new()
         .name("command".to_owned())
-        .spawn(move || done.send(dispatch(command, &context)).unwrap_or_default())
+        .spawn(move || done.send(dispatch(invocation.command, registry, &context)).unwrap_or_default())
         .map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?;
     select! {
         recv(result) -> result => match result {
@@ -151,20 +184,93 @@ fn in_a_thread(command: Command, flags: DatabaseFlags, env_file: Option<&str>) -
                 Err(Error::failure("airun has a bug: please report the lines above"))
             }
         },
-        recv(signals.abort.receiver()) -> _ => Ok(Exit::Interrupted),
+        recv(signals.abort.receiver()) -> _ => {
+            Err(Error::new(Exit::Interrupted, "ended at once by a second signal"))
+        }
     }
 }
 
-fn dispatch(command: Command, context: &Context) -> Result<Exit> {
+fn dispatch(command: Command, registry: Registry, context: &Context) -> Result<Exit> {
     match command {
         Command::Migrate(command) => migrate::perform(command, context),
+        Command::Worker(command) => worker::perform(command, registry, context),
+        Command::Periodic(command) => periodic::perform(command, registry, context),
         Command::Help(_) | Command::Version => Ok(Exit::Success),
     }
 }
 
 /// A time as people write it: seconds, or with units.
 fn duration(flag: &str, text: &str) -> Result<Duration> {
-    text.parse::<u64>().map(Duration::from_secs).map_err(|_| {
-        Error::usage(format!("`{text}` can't be the value of `{flag}`: give seconds, or as in 30s, 5m, 1h 30m"))
-    })
+    interval::parse(text).map_err(|error| error.context(format!("the value of `{flag}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(OsString::from).collect()).map(|invocation| invocation.command)
+    }
+
+    #[test]
+    fn a_slip_is_answered_with_what_was_meant() {
+        for (line, expected) in [
+            ("", "no command; `airun help` lists them"),
+            ("migrat up", "unknown command `migrat`; did you mean `migrate`?; `airun help` lists them"),
+            (
+                "migrate stauts",
+                "unknown command `migrate stauts`; did you mean `status`?; `airun help migrate` lists them",
+            ),
+            (
+                "migrate",
+                "`migrate` needs a command: generate, up, rollback, redo, status, check, resolve, baseline, dump",
+            ),
+            ("migrate up --stric", "unknown flag `--stric`; did you mean `--strict`?"),
+            ("migrate up now", "unexpected argument `now`"),
+            (
+                "migrate up --database-url --strict",
+                "`--database-url` needs a value; a value that begins with `-` is given as --database-url=…",
+            ),
+            (
+                "migrate rollback -n 2 --to 20260101000000",
+                "`--to` and `-n` are two ways to say how far; give one of them",
+            ),
+            (
+                "migrate up --wait=soon",
+                "the value of `--wait`: `soon` is no length of time; write it as in 500ms, 30s, 5m, 1h 30m",
+            ),
+            (
+                "migrate resolve 20260101000000",
+                "give one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`",
+            ),
+            ("worker --hartbeat 5", "unknown flag `--hartbeat`; did you mean `--heartbeat`?"),
+            ("periodic run", "a task's name is missing; `airun periodic list` lists them"),
+            (
+                "help migrate upp",
+                "there is no help on `migrate upp`; did you mean `migrate up`?; `airun help` lists the commands",
+            ),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.exit()), (expected, Exit::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command() {
+        let before = parsed("--database-url mysql://h/d --log-level=debug migrate up --strict");
+        assert_eq!(before.unwrap(), parsed("migrate up --strict").unwrap());
+        assert_eq!(parsed("--version").unwrap(), Command::Version);
+    }
+
+    #[test]
+    fn every_command_has_a_page_and_every_page_a_command() {
+        for path in
+            ["migrate up -h", "help migrate up", "migrate --help", "worker --help", "periodic run -h", "--help", "help"]
+        {
+            assert!(matches!(parsed(path).unwrap(), Command::Help(_)), "{path}");
+        }
+        for name in migrate::COMMANDS {
+            assert!(help::page(&format!("migrate {name}")).is_some(), "{name}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::error::{Error, Result};
+use crate::observe::escaped;
 
 /// Standard output. A reader that has gone (`| head`) is no error; a full disk is.
 #[derive(Default)]
@@ -43,13 +44,4 @@ impl Output {
 pub fn complain(kind: &str, text: &str) {
     let text: Vec<Cow<'_, str>> = text.lines().map(escaped).collect();
     io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).unwrap_or_default();
-}
-
-/// The text with its control characters as escapes, so that no name or server message can forge a line.
-pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(escape).collect())
 }

@@ -1,0 +1,82 @@
+//! Metrics in Prometheus's text format, for a file or a port.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::periodic::Ledger;
+
+/// The content type of Prometheus's text exposition format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The worker's metrics at `now`.
+pub fn render(ledgers: &[Arc<Ledger>], started: Instant, now: Instant) -> String {
+    let mut text = String::new();
+    family(&mut text, "airun_uptime_seconds", "gauge", "Time since the worker started.");
+    sample(&mut text, "airun_uptime_seconds", "", seconds(now - started));
+    family(&mut text, "airun_periodic_ticks_total", "counter", "Ticks that were due, by what became of them.");
+    let snapshots: Vec<_> = ledgers.iter().map(|ledger| (ledger, ledger.snapshot())).collect();
+    for (ledger, snapshot) in &snapshots {
+        let sums = snapshot.sums;
+        let outcomes =
+            [("ok", sums.ok), ("failed", sums.failed), ("panicked", sums.panicked), ("skipped", sums.skipped)];
+        for (outcome, count) in outcomes {
+            let labels = format!("{{task=\"{}\",outcome=\"{outcome}\"}}", ledger.name);
+            sample(&mut text, "airun_periodic_ticks_total", &labels, count as f64);
+        }
+    }
+    let gauge =
+        |text: &mut String, name: &str, help: &str, value: &dyn Fn(&Ledger, &crate::periodic::Snapshot) -> f64| {
+            family(text, name, "gauge", help);
+            for (ledger, snapshot) in &snapshots {
+                sample(text, name, &format!("{{task=\"{}\"}}", ledger.name), value(ledger, snapshot));
+            }
+        };
+    gauge(&mut text, "airun_periodic_running", "Whether a run is going on.", &|_, snapshot| {
+        snapshot.sums.running as f64
+    });
+    gauge(
+        &mut text,
+        "airun_periodic_running_seconds",
+        "How long the run that is going on takes already.",
+        &|_, snapshot| snapshot.running_since.map_or(0.0, |since| seconds(now.saturating_duration_since(since))),
+    );
+    gauge(&mut text, "airun_periodic_stuck", "Whether a run takes longer than it may.", &|ledger, _| {
+        f64::from(u8::from(ledger.stuck(now).is_some()))
+    });
+    gauge(
+        &mut text,
+        "airun_periodic_lateness_max_seconds",
+        "The latest start since the last heartbeat.",
+        &|_, snapshot| seconds(snapshot.lateness.max()),
+    );
+    text
+}
+
+/// Writes `text` so that a reader sees the old file or the new one, never a part.
+///
+/// # Errors
+/// Fails where the file or its folder can't be written to.
+pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    // node_exporter reads `*.prom`, so the half-written one must be called otherwise.
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.tmp", std::process::id()));
+    fs::write(&unfinished, text)?;
+    fs::rename(&unfinished, path)
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    // A String can always be written to.
+    write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n").unwrap_or_default();
+}
+
+fn sample(text: &mut String, name: &str, labels: &str, value: f64) {
+    writeln!(text, "{name}{labels} {value}").unwrap_or_default();
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}

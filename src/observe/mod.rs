@@ -1,0 +1,11 @@
+//! What the outside sees of a worker: logs, metrics, systemd.
+
+mod escape;
+mod http;
+pub mod logging;
+pub mod metrics;
+pub(crate) mod scope;
+pub(crate) mod systemd;
+
+pub(crate) use escape::escaped;
+pub(crate) use http::{Answers, Server};

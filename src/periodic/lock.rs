@@ -1,0 +1,76 @@
+//! The lock that keeps two processes of one host from running the same task at once: the worker, and `periodic run`
+//! from cron.
+//!
+//! It needs no database, no writable folder, and no cleaning up: on Linux it is a name in the abstract socket namespace,
+//! which one process can have at a time and which the kernel frees when that process ends, however it ends (unix(7)).
+//! Processes in different network namespaces, which containers are, don't see each other's.
+
+#[cfg(not(target_os = "linux"))]
+use std::fs::File;
+use std::io;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt as _;
+#[cfg(target_os = "linux")]
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use sha2::{Digest, Sha256};
+
+/// Held until it is dropped.
+#[derive(Debug)]
+pub struct TaskLock {
+    #[cfg(target_os = "linux")]
+    #[expect(dead_code, reason = "held only to be dropped")]
+    socket: UnixDatagram,
+    #[cfg(not(target_os = "linux"))]
+    #[expect(dead_code, reason = "held only to be dropped")]
+    file: File,
+}
+
+/// The name of a task's lock. `scope` tells two installations on one host apart: the database, or the program's path.
+pub fn name(scope: &str, task: &str) -> String {
+    let digest = Sha256::digest(format!("{scope}\0{task}"));
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("airun-periodic-{hex}")
+}
+
+/// Takes the lock `name`, or `None` where somebody else has it.
+///
+/// # Errors
+/// Fails where the system can't give a lock at all.
+#[cfg(target_os = "linux")]
+pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
+    match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?) {
+        Ok(socket) => Ok(Some(TaskLock { socket })),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the lock `name`, or `None` where somebody else has it.
+///
+/// # Errors
+/// Fails where the temporary folder can't be written to.
+#[cfg(not(target_os = "linux"))]
+pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
+    let file = File::create(std::env::temp_dir().join(name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(TaskLock { file })),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let name = name("test", &format!("{:?}", std::time::SystemTime::now()));
+        let held = try_lock(&name).unwrap();
+        assert!(held.is_some());
+        assert!(try_lock(&name).unwrap().is_none());
+        drop(held);
+        assert!(try_lock(&name).unwrap().is_some());
+    }
+}

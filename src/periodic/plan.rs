@@ -1,0 +1,131 @@
+//! When a periodic task runs: a pure decision.
+//!
+//! The ticks of a task stand on a fixed grid of the monotonic clock, `anchor + k · interval`, so that nothing drifts. A
+//! thread that comes late, because a run took long or the process was stopped, runs once for the newest tick that is
+//! due, skips those before it, and is back on the grid: never two runs at once, never a burst.
+
+use std::time::{Duration, Instant};
+
+use crate::interval;
+
+/// The moments at which a task is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    anchor: Instant,
+    interval: Duration,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing is due before then.
+    Wait {
+        /// When the next tick is due.
+        until: Instant,
+    },
+    /// A tick is due.
+    Run {
+        /// Its number, from 0.
+        tick: u64,
+        /// When it was due.
+        due: Instant,
+        /// How many ticks before it will not be run any more.
+        skipped: u64,
+    },
+}
+
+impl Grid {
+    /// Tick 0 is due at `anchor`. An interval of zero is refused when a task is registered.
+    pub fn new(anchor: Instant, interval: Duration) -> Self {
+        Self { anchor, interval }
+    }
+
+    /// When `tick` is due. What no clock can show is as far away as one can.
+    pub fn due(&self, tick: u64) -> Instant {
+        let offset = interval::from_nanos(self.interval.as_nanos().saturating_mul(u128::from(tick)));
+        offset.and_then(|offset| self.anchor.checked_add(offset)).unwrap_or_else(|| self.far_away())
+    }
+
+    /// The newest tick that is due at `now`, if one is.
+    fn newest(&self, now: Instant) -> Option<u64> {
+        let passed = now.checked_duration_since(self.anchor)?;
+        u64::try_from(passed.as_nanos() / self.interval.as_nanos()).ok()
+    }
+
+    fn far_away(&self) -> Instant {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+        self.anchor.checked_add(CENTURY).unwrap_or(self.anchor)
+    }
+}
+
+/// What to do at `now`, where `next` is the first tick that was neither run nor skipped.
+pub fn plan(grid: &Grid, next: u64, now: Instant) -> Plan {
+    match grid.newest(now) {
+        Some(tick) if tick >= next => Plan::Run { tick, due: grid.due(tick), skipped: tick - next },
+        _ => Plan::Wait { until: grid.due(next) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_first_tick_is_due_at_once() {
+        let now = Instant::now();
+        let grid = Grid::new(now, Duration::from_secs(30));
+        assert_eq!(plan(&grid, 0, now), Plan::Run { tick: 0, due: now, skipped: 0 });
+        assert_eq!(plan(&grid, 1, now), Plan::Wait { until: now + Duration::from_secs(30) });
+    }
+
+    #[test]
+    fn an_overrun_of_three_intervals_runs_once_late_and_skips_the_rest() {
+        let start = Instant::now();
+        let grid = Grid::new(start, Duration::from_secs(10));
+        let after = start + Duration::from_secs(35);
+        assert_eq!(plan(&grid, 1, after), Plan::Run { tick: 3, due: start + Duration::from_secs(30), skipped: 2 });
+        assert_eq!(plan(&grid, 4, after), Plan::Wait { until: start + Duration::from_secs(40) });
+    }
+
+    #[test]
+    fn the_longest_interval_is_waited_for() {
+        let now = Instant::now();
+        let grid = Grid::new(now, Duration::MAX);
+        assert!(matches!(plan(&grid, 1, now), Plan::Wait { until } if until > now));
+    }
+
+    proptest! {
+        /// Whatever runs take and however late the thread wakes: each tick is run or skipped once, in order, never
+        /// early, and a late run is for the newest tick.
+        #[test]
+        fn each_tick_is_run_or_skipped_exactly_once(
+            interval in 1u64..5_000,
+            steps in prop::collection::vec((0u64..20_000, 0u64..300), 1..60),
+        ) {
+            let anchor = Instant::now();
+            let interval = Duration::from_micros(interval);
+            let grid = Grid::new(anchor, interval);
+            let (mut now, mut next, mut run, mut skipped_in_all) = (anchor, 0u64, 0u64, 0u64);
+            for (takes, oversleeps) in steps {
+                match plan(&grid, next, now) {
+                    Plan::Wait { until } => {
+                        prop_assert!(until > now);
+                        now = until + Duration::from_micros(oversleeps);
+                    }
+                    Plan::Run { tick, due, skipped } => {
+                        prop_assert_eq!(tick, next + skipped);
+                        prop_assert!(due <= now && now - due < interval);
+                        prop_assert_eq!(due, anchor + interval * u32::try_from(tick).unwrap());
+                        run += 1;
+                        skipped_in_all += skipped;
+                        next = tick + 1;
+                        now += Duration::from_micros(takes);
+                    }
+                }
+                prop_assert_eq!(run + skipped_in_all, next);
+            }
+        }
+    }
+}

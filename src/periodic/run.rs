@@ -1,0 +1,120 @@
+//! One run of a task, and the thread that does one after the other.
+
+use std::error::Error as StdError;
+use std::time::Instant;
+
+use super::ledger::{Ledger, Outcome};
+use super::lock;
+use super::plan::{Grid, Plan, plan};
+use super::task::{PeriodicContext, PeriodicTask, TaskError};
+use crate::error::{Error, Exit, Result};
+use crate::interval;
+use crate::observe::scope;
+use crate::panics;
+use crate::shutdown::{Shutdown, Woken};
+
+/// Runs `task` at every tick of `grid` until the stop. This is the body of the task's thread.
+pub fn obey(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, ledger: &Ledger, shutdown: &Shutdown) {
+    let mut next = 0;
+    while !shutdown.is_stopping() {
+        match plan(grid, next, Instant::now()) {
+            Plan::Wait { until } => {
+                ledger.wait(until);
+                if shutdown.wait_until(until) == Woken::Stopping {
+                    return;
+                }
+            }
+            Plan::Run { tick, due, skipped } => {
+                let start = Instant::now();
+                let lateness = start.saturating_duration_since(due);
+                ledger.begin(start, lateness, skipped);
+                let _scope = scope::enter([("task", task.name().to_owned()), ("tick", tick.to_string())]);
+                if skipped > 0 {
+                    log::warn!("late by {}: skipped={skipped}", interval::short(lateness));
+                }
+                ledger.end(at_tick(task, tick, lock_name, shutdown));
+                next = tick + 1;
+            }
+        }
+    }
+}
+
+/// One run under the task's lock.
+fn at_tick(task: &mut dyn PeriodicTask, tick: u64, lock_name: &str, shutdown: &Shutdown) -> Outcome {
+    let lock = match lock::try_lock(lock_name) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            log::warn!("not run: another process of this host is running it: skipped=1");
+            return Outcome::Skipped;
+        }
+        Err(error) => {
+            log::error!("not run: failed to take the task's lock: {error}");
+            return Outcome::Failed;
+        }
+    };
+    let outcome = run(task, tick, shutdown);
+    drop(lock);
+    outcome
+}
+
+/// Runs `task` once, now: what `airun periodic run` does.
+///
+/// # Errors
+/// [`Exit::LockHeld`] where the task is running in another process of this host; [`Exit::Failure`] where it failed or
+/// panicked, which is in the log.
+pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -> Result<()> {
+    let name = task.name().to_owned();
+    let lock = lock::try_lock(lock_name)
+        .map_err(|error| Error::failure(format!("failed to take the lock of the task `{name}`: {error}")))?;
+    let Some(lock) = lock else {
+        return Err(Error::new(
+            Exit::LockHeld,
+            format!("the task `{name}` is running in another process on this host; it was not started a second time"),
+        ));
+    };
+    let _scope = scope::enter([("task", name.clone())]);
+    let outcome = run(task, 0, shutdown);
+    drop(lock);
+    match outcome {
+        Outcome::Ok | Outcome::Skipped => Ok(()),
+        Outcome::Failed | Outcome::Panicked => {
+            Err(Error::failure(format!("the task `{name}` failed; the log says why")))
+        }
+    }
+}
+
+fn run(task: &mut dyn PeriodicTask, tick: u64, shutdown: &Shutdown) -> Outcome {
+    let start = Instant::now();
+    let deadline = task.time_limit().and_then(|limit| start.checked_add(limit));
+    let context = PeriodicContext::new(tick, deadline, shutdown);
+    let outcome = panics::catch(|| task.execute(&context));
+    let took = interval::short(start.elapsed());
+    match outcome {
+        Ok(Ok(())) => {
+            log::debug!("{} done in {took}", task.emoji());
+            Outcome::Ok
+        }
+        Ok(Err(error)) => {
+            log::error!("{} failed after {took}: {}", task.emoji(), with_causes(&error));
+            Outcome::Failed
+        }
+        Err(panic) => {
+            log::error!("{} {panic} (after {took})", task.emoji());
+            Outcome::Panicked
+        }
+    }
+}
+
+fn with_causes(error: &TaskError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Many errors repeat their cause's words.
+        if !text.contains(&words) {
+            text.push_str(&format!(": {words}"));
+        }
+        cause = StdError::source(error);
+    }
+    text
+}
