@@ -5,7 +5,7 @@ mod names;
 pub mod retry;
 mod wait;
 
-pub use connect::{Database, Secret, Tls, TlsMode};
+pub use connect::{Database, Tls, TlsMode};
 pub use names::{quote_name, quote_text};
 pub use wait::wait_until_ready;
 

@@ -38,7 +38,7 @@ pub fn of(conn: &mut Conn, objects: &[Object], schema: &str) -> String {
         if let Ok(rows) = rows
             && !rows.is_empty()
         {
-            let named: Vec<String> = rows.iter().take(NAMED_MAX).map(|row| named(row)).collect();
+            let named: Vec<String> = rows.iter().take(NAMED_MAX).map(named).collect();
             return format!("blocked by {}", named.join(", "));
         }
     }

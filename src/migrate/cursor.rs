@@ -86,7 +86,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `CREATE … TABLE name (`: its `LIKE` or `SELECT` would have come before the parenthesis.
-    pub fn is_plain_create(mut self) -> bool {
+    pub fn takes_plain_create(mut self) -> bool {
         self.word().as_deref() == Some("CREATE")
             && self.find_word("TABLE")
             && {

@@ -105,7 +105,6 @@ struct Run<'r, 'a> {
     batch: Batch,
     /// Row statements of the script's own transaction that nothing has committed yet.
     uncommitted: u64,
-    started: Instant,
     recorded_until: Instant,
 }
 
@@ -131,7 +130,6 @@ pub fn run(
     let whole = outline.one_transaction && resumed.is_none();
     let mut attempt = 0;
     loop {
-        let now = Instant::now();
         let mut run = Run {
             schema: around.schema.to_owned(),
             around,
@@ -148,8 +146,7 @@ pub fn run(
             unrecorded: false,
             batch: Batch::default(),
             uncommitted: 0,
-            started: now,
-            recorded_until: now,
+            recorded_until: Instant::now(),
         };
         match run.all(resumed) {
             Err(Stop::Deadlock(error)) if attempt < DEADLOCK_RETRIES_MAX => {

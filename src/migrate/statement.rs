@@ -296,21 +296,17 @@ fn alter_table(mut cursor: Cursor<'_>) -> Kind {
     while let Some(token) = cursor.next() {
         match token.upper().as_str() {
             // Not `RENAME COLUMN`, `RENAME INDEX` and `RENAME KEY`.
-            "RENAME" => {
-                if !matches!(cursor.peek_upper().as_deref(), Some("COLUMN" | "INDEX" | "KEY")) {
-                    cursor.skip_words(&["TO", "AS"]);
-                    cursor.take("=");
-                    objects.extend(cursor.object_name().map(table));
-                    shape = Shape::Move;
-                }
+            "RENAME" if !matches!(cursor.peek_upper().as_deref(), Some("COLUMN" | "INDEX" | "KEY")) => {
+                cursor.skip_words(&["TO", "AS"]);
+                cursor.take("=");
+                objects.extend(cursor.object_name().map(table));
+                shape = Shape::Move;
             }
-            "EXCHANGE" => {
-                if cursor.find_word("WITH") {
-                    cursor.skip_words(&["TABLE"]);
-                    // The partitioned table keeps its looks and its identity; the other one's identity tells.
-                    objects = cursor.object_name().map(table).into_iter().collect();
-                    shape = Shape::Move;
-                }
+            "EXCHANGE" if cursor.find_word("WITH") => {
+                cursor.skip_words(&["TABLE"]);
+                // The partitioned table keeps its looks and its identity; the other one's identity tells.
+                objects = cursor.object_name().map(table).into_iter().collect();
+                shape = Shape::Move;
             }
             _ => {}
         }
@@ -436,7 +432,7 @@ pub fn assigns_only_user_variables(sql: &str) -> bool {
 pub fn reads_tables(sql: &str) -> bool {
     let mut words = tokens(sql).filter(is_code).map(|token| token.upper());
     words.any(|word| matches!(word.as_str(), "FROM" | "SELECT" | "JOIN" | "LIKE" | "TABLE" | "USING"))
-        && !Cursor::new(sql).is_plain_create()
+        && !Cursor::new(sql).takes_plain_create()
 }
 
 /// `LOCK TABLES` with airun's own table among the locked ones, where the journal is written while they are.

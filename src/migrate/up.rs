@@ -60,6 +60,7 @@ pub fn up(
     let unlocked = Journal::new(&database.name, None);
     let history = unlocked.history(&mut conn)?;
     let items = status::compare(files, history);
+    refuse_edits(&mut conn, database, &items)?;
     if select(&items, options, events)?.is_empty() {
         return Ok(0);
     }
@@ -69,21 +70,19 @@ pub fn up(
     // Somebody may have been at work until the lock was ours.
     let files = items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect();
     let history = journal.history(&mut conn)?;
-    let mut sequence = next_sequence(&history);
+    let first = next_sequence(&history);
     let items = status::compare(files, history);
+    refuse_edits(&mut conn, database, &items)?;
     let chosen = select(&items, options, &mut |_| {})?;
-    let mut applied = 0;
     for (i, item) in chosen.iter().enumerate() {
         if i > 0 && chosen[i - 1].outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
             fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
         }
         events(Event::Begins { i: i + 1, of: chosen.len(), migration: format!("{}_{}", item.version, item.name) });
-        apply(&mut conn, database, &journal, item, sequence, options, shutdown, events)?;
-        sequence += 1;
-        applied += 1;
+        apply(&mut conn, database, &journal, item, first + i as u64, options, shutdown, events)?;
     }
     lock.release(&mut conn);
-    Ok(applied)
+    Ok(chosen.len() as u64)
 }
 
 /// The number behind the newest application.
@@ -121,7 +120,27 @@ pub fn fresh_session(
     Ok(())
 }
 
-/// What is to be applied; drift and `--strict` are refused here, before anything runs.
+/// An edited migration means that this database and the next one would differ: that is refused, with what changed.
+fn refuse_edits(conn: &mut Conn, database: &Database, items: &[Item]) -> Result<()> {
+    let mut edits = Vec::new();
+    for item in items.iter().filter(|item| item.standing == Standing::Edited) {
+        let Some(file) = &item.file else { continue };
+        let kept = Journal::new(&database.name, None).texts(conn, item.version)?.up;
+        let diff = diff::describe(kept.as_deref(), &files::read_text(&file.up)?);
+        edits.push(format!("`{}` was edited after it was applied:\n{diff}", file.up.display()));
+    }
+    if edits.is_empty() {
+        return Ok(());
+    }
+    edits.push(
+        "put it back and write a new migration for the change, or record the edit with `airun migrate resolve VERSION \
+         --accept-edit`"
+            .to_owned(),
+    );
+    Err(Error::new(Exit::Drift, edits.join("\n")))
+}
+
+/// What is to be applied; what `--strict` is against is refused here, before anything runs.
 fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> Result<Vec<&'i Item>> {
     if let Some(to) = options.to
         && !items.iter().any(|item| item.version == to)
@@ -129,28 +148,14 @@ fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> 
         return Err(Error::usage(format!("there is no migration {to}; `airun migrate status` lists them")));
     }
     for item in items {
-        match (item.standing, &item.file) {
-            (Standing::Edited, Some(file)) => {
-                return Err(Error::new(
-                    Exit::Drift,
-                    format!(
-                        "`{}` was edited after it was applied; put it back and write a new migration for the change \
-                         (`airun migrate status` shows all of them)",
-                        file.up.display()
-                    ),
-                ));
-            }
-            (Standing::Missing, _) if options.strict => {
-                return Err(Error::new(
-                    Exit::Drift,
-                    format!("{}_{} is applied, and its file is missing", item.version, item.name),
-                ));
-            }
-            (Standing::Missing, _) => {
-                events(Event::Warning(format!("{}_{} is applied, and its file is missing", item.version, item.name)));
-            }
-            _ => {}
+        if item.standing != Standing::Missing {
+            continue;
         }
+        let what = format!("{}_{} is applied, and its file is missing", item.version, item.name);
+        if options.strict {
+            return Err(Error::new(Exit::Drift, what));
+        }
+        events(Event::Warning(what));
     }
     let wanted = |item: &&Item| {
         matches!(
@@ -259,6 +264,7 @@ fn dry_run(database: &Database, files: Vec<Read>, options: &Options, events: &mu
     let mut conn = database.connect_server()?;
     let history = Journal::new(&database.name, None).history(&mut conn)?;
     let items = status::compare(files, history);
+    refuse_edits(&mut conn, database, &items)?;
     let chosen = select(&items, options, events)?;
     for item in &chosen {
         if let Some(file) = &item.file {
@@ -280,22 +286,6 @@ pub fn tell(script: &Script<'_>, done: u64, events: &mut Events<'_>) -> Result<(
         }
     }
     Ok(())
-}
-
-/// What changed in the files that were edited after they were applied.
-///
-/// # Errors
-/// Fails where a file or a stored text can't be read.
-pub fn edits(conn: &mut Conn, database: &Database, items: &[Item]) -> Result<Vec<(String, String)>> {
-    let journal = Journal::new(&database.name, None);
-    let mut edits = Vec::new();
-    for item in items.iter().filter(|item| item.standing == Standing::Edited) {
-        if let Some(file) = &item.file {
-            let kept = journal.texts(conn, item.version)?.up;
-            edits.push((file.up.display().to_string(), diff::describe(kept.as_deref(), &files::read_text(&file.up)?)));
-        }
-    }
-    Ok(edits)
 }
 
 /// Reads every file, as `migrate check` does; returns how many migrations and statements there are.

@@ -61,11 +61,6 @@ impl Body {
         !self.open.is_empty()
     }
 
-    /// Whether nothing was fed yet.
-    pub(super) fn is_unstarted(&self) -> bool {
-        self.phase == Phase::Start
-    }
-
     /// A quoted name or text.
     pub(super) fn quoted(&mut self) {
         self.start_plain();
