@@ -48,11 +48,9 @@ impl Args {
                 "`{name}` needs a value; a value that begins with `-` is given as {name}=…"
             )));
         }
-        match self.left.opt_value_from_os_str(name, |value| value.to_str().map(str::to_owned).ok_or("not UTF-8")) {
+        match self.left.opt_value_from_str(name) {
             Ok(value) => Ok(value),
-            Err(pico_args::Error::Utf8ArgumentParsingFailed { .. }) => {
-                Err(Error::usage(format!("the value of `{name}` is not UTF-8")))
-            }
+            Err(pico_args::Error::NonUtf8Argument) => Err(Error::usage(format!("the value of `{name}` is not UTF-8"))),
             Err(_) => Err(Error::usage(format!("`{name}` needs a value"))),
         }
     }
@@ -147,5 +145,8 @@ mod tests {
         let mut both = args("--wait 5");
         assert_eq!(both.optional_value("--wait").unwrap(), Some(None));
         assert_eq!(both.word().unwrap().unwrap(), "5");
+        let mut equals = args("--wait=5");
+        equals.optional_value("--wait").unwrap();
+        equals.finish().unwrap();
     }
 }

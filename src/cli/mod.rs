@@ -89,6 +89,9 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
     };
     let env_file = args.value("--env-file")?;
     let log_filter = args.value("--log-level")?;
+    if let Some(filter) = &log_filter {
+        logging::check_filter(filter)?;
+    }
     let log_format = args.parsed("--log-format")?;
     let command = if version { Command::Version } else { command(&mut args, help)? };
     if !help {

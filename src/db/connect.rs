@@ -190,6 +190,7 @@ impl Database {
                 1040 => "; raise the server's max_connections",
                 _ => "",
             },
+            mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => "; check user and password",
             mysql::Error::DriverError(DriverError::ConnectTimeout) => "; is it a MySQL server, and can it be reached?",
             mysql::Error::DriverError(DriverError::CouldNotConnect(_)) | mysql::Error::IoError(_) => {
                 "; is the server running, and are host and port right?"

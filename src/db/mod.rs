@@ -18,6 +18,10 @@ pub fn describe(error: &mysql::Error) -> String {
         Error::DriverError(DriverError::ConnectTimeout) => "the server didn't answer in time".to_owned(),
         Error::DriverError(DriverError::CouldNotConnect(Some((_, why, _)))) => why.clone(),
         Error::DriverError(DriverError::TlsNotSupported) => "TLS was asked for".to_owned(),
+        // MySQL names any method for a user that it doesn't know.
+        Error::DriverError(DriverError::UnknownAuthPlugin(method)) => {
+            format!("the server asks for the authentication method `{method}`")
+        }
         Error::CodecError(_) => "the connection was closed".to_owned(),
         // A URL's text can hold a password; airun parses its own, so this is not to be seen.
         Error::UrlError(_) => "the URL is wrong".to_owned(),

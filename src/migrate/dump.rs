@@ -8,7 +8,6 @@ use mysql::Conn;
 use super::catalog::{definition, objects, sql_mode, stable};
 use super::sql::{Token, TokenKind, tokens};
 use super::statement::{Object, ObjectKind};
-use crate::db::quote_text;
 use crate::error::Result;
 
 /// The SQL that makes `schema`, without airun's own tables: tables, views, routines, triggers, events, each by name
@@ -42,7 +41,7 @@ fn push_stored(text: &mut String, conn: &mut Conn, stored: Vec<(Object, String)>
         // A body means what it meant under the mode that it was made with.
         let its_mode = sql_mode(conn, &object)?;
         if mode.as_ref() != Some(&its_mode) {
-            text.push_str(&format!("\nSET sql_mode = {};\n", quote_text(&its_mode)));
+            text.push_str(&format!("\nSET sql_mode = '{its_mode}';\n"));
             mode = Some(its_mode);
         }
         text.push_str(&format!("\nDELIMITER ;;\n{sql};;\nDELIMITER ;\n"));
@@ -79,8 +78,8 @@ fn without_schema(sql: &str, schema: &str) -> String {
 
 fn without_definer(sql: &str) -> String {
     let all: Vec<Token<'_>> = tokens(sql).take(12).collect();
-    let found = all.windows(4).find(|four| four[0].upper() == "DEFINER" && four[1].text == "=");
-    without(sql, found.into_iter().map(|four| (start(sql, &four[0]), end(sql, &four[3]) + 1)))
+    let found = all.windows(5).find(|five| five[0].upper() == "DEFINER" && five[3].text == "@");
+    without(sql, found.into_iter().map(|five| (start(sql, &five[0]), end(sql, &five[4]) + 1)))
 }
 
 fn start(sql: &str, token: &Token<'_>) -> usize {

@@ -60,9 +60,13 @@ pub fn rollback(
     let journal = Journal::new(&database.name, Some(&lock));
     let chosen = select(journal.history(&mut conn)?, options)?;
     let mut undone = Vec::new();
-    for (i, entry) in chosen.into_iter().enumerate() {
+    for (i, mut entry) in chosen.into_iter().enumerate() {
         if i > 0 {
             fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
+            // The lock was free for a moment.
+            let history = journal.history(&mut conn)?;
+            let Some(now) = history.into_iter().find(|now| now.version == entry.version) else { continue };
+            entry = now;
         }
         let version = entry.version;
         let file = files.iter().map(|(file, _)| file).find(|file| file.version == version);

@@ -70,19 +70,30 @@ pub fn up(
     // Somebody may have been at work until the lock was ours.
     let files = items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect();
     let history = journal.history(&mut conn)?;
-    let first = next_sequence(&history);
+    let mut sequence = next_sequence(&history);
     let items = status::compare(files, history);
     refuse_edits(&mut conn, database, &items)?;
     let chosen = select(&items, options, &mut |_| {})?;
+    let mut applied = 0;
     for (i, item) in chosen.iter().enumerate() {
+        let mut entry = item.entry.clone();
         if i > 0 && chosen[i - 1].outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
             fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
+            // The lock was free for a moment.
+            let history = journal.history(&mut conn)?;
+            sequence = next_sequence(&history);
+            entry = history.into_iter().find(|entry| entry.version == item.version);
+            if entry.as_ref().is_some_and(|entry| !entry.state.is_partial()) {
+                continue;
+            }
         }
         events(Event::Begins { i: i + 1, of: chosen.len(), migration: format!("{}_{}", item.version, item.name) });
-        apply(&mut conn, database, &journal, item, first + i as u64, options, shutdown, events)?;
+        apply(&mut conn, database, &journal, item, entry, sequence, options, shutdown, events)?;
+        sequence += 1;
+        applied += 1;
     }
     lock.release(&mut conn);
-    Ok(chosen.len() as u64)
+    Ok(applied)
 }
 
 /// The number behind the newest application.
@@ -184,13 +195,13 @@ fn apply(
     database: &Database,
     journal: &Journal,
     item: &Item,
+    mut resumed: Option<Entry>,
     sequence: u64,
     options: &Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<()> {
     let started = Instant::now();
-    let mut resumed = item.entry.clone();
     if resumed.as_ref().is_some_and(|entry| entry.state == State::RollingBack) {
         let entry = resumed.take().into_iter().next();
         if let Some(entry) = entry {

@@ -34,19 +34,27 @@ impl FromStr for Format {
     }
 }
 
-/// Starts logging. `filter` is a level, or as in `RUST_LOG`: `info,airun::periodic=debug`.
+/// Whether `filter` is a level, or levels for modules: `info,airun::periodic=debug`.
+///
+/// # Errors
+/// Says what a filter looks like. `RUST_LOG` may also hold a module alone, which as a flag is rather a slip.
+pub fn check_filter(filter: &str) -> Result<()> {
+    let slip = |part: &str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
+    if filter.split(',').any(slip) { Err(no_filter(filter)) } else { Ok(()) }
+}
+
+fn no_filter(filter: &str) -> Error {
+    Error::usage(format!(
+        "`{filter}` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug"
+    ))
+}
+
+/// Starts logging. `filter` is as in `RUST_LOG`.
 ///
 /// # Errors
 /// Fails on a filter that can't be read, and when logging was started before.
 pub fn start(filter: &str, format: Format) -> Result<()> {
-    let filter = env_filter::Builder::new()
-        .try_parse(filter)
-        .map_err(|_| {
-            Error::usage(format!(
-                "`{filter}` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug"
-            ))
-        })?
-        .build();
+    let filter = env_filter::Builder::new().try_parse(filter).map_err(|_| no_filter(filter))?.build();
     let form = match format {
         Format::Json => Form::Json,
         Format::Text if systemd::stderr_is_the_journal() => Form::Journal,

@@ -1,0 +1,101 @@
+//! What the command line says when it is used wrongly, and what it says about itself.
+
+use crate::support::{Finished, Running, airun};
+
+fn run(args: &str) -> Finished {
+    Running::start(airun(args)).finish()
+}
+
+#[test]
+fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
+    for (args, expected) in [
+        ("", "no command; `airun help` lists them"),
+        ("migrate stauts", "unknown command `migrate stauts`; did you mean `status`?; `airun help migrate` lists them"),
+        ("migrate up --wiat", "unknown flag `--wiat`; did you mean `--wait`?"),
+        (
+            "migrate up",
+            "no database URL; set `--database-url` or `DATABASE_URL`, as in mysql://user:password@127.0.0.1:3306/database",
+        ),
+        (
+            "migrate up --database-url postgres://u:hunter2@h/d",
+            "the URL in `--database-url` is wrong: it must start with `mysql://`, as in mysql://user:password@host:3306/database",
+        ),
+        (
+            "migrate status --database-url mysql://u:hunter2@h",
+            "`--database-url` names no database; put it behind the host, as in mysql://user@host/database",
+        ),
+        (
+            "worker --stop-timeout never",
+            "the value of `--stop-timeout`: `never` is no length of time; write it as in 500ms, 30s, 5m, 1h 30m",
+        ),
+        (
+            "worker --metrics-addr here",
+            "`here` can't be the value of `--metrics-addr`: give IP:PORT, as in 127.0.0.1:9464",
+        ),
+        (
+            "worker --log-level loud",
+            "`loud` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug",
+        ),
+        (
+            "periodic run puls",
+            "there is no periodic task `puls`; did you mean `pulse`?; `airun periodic list` lists them",
+        ),
+    ] {
+        let finished = run(args);
+        assert_eq!((finished.code, finished.stdout.as_str()), (2, ""), "{args}: {finished:?}");
+        assert_eq!(finished.stderr, format!("airun: error: {expected}\n"), "{args}");
+    }
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let finished = run("migrate check --dir /nonexistent");
+    assert_eq!(finished.code, 2);
+    assert_eq!(
+        finished.stderr,
+        "airun: error: failed to read the migrations folder `/nonexistent`: No such file or directory (os error 2); set `--dir` or `AIRUN_MIGRATIONS_DIR`\n"
+    );
+}
+
+#[test]
+fn version_and_help_need_nothing() {
+    let version = run("--version");
+    assert_eq!((version.code, version.stdout), (0, format!("airun {}\n", env!("CARGO_PKG_VERSION"))));
+    for args in ["help", "--help", "migrate --help", "migrate up -h", "help exit-codes", "worker -h", "periodic --help"]
+    {
+        let help = run(args);
+        assert_eq!(help.code, 0, "{args}");
+        assert!(help.stdout.starts_with("usage: airun "), "{args}: {help:?}");
+    }
+}
+
+#[test]
+fn check_names_what_is_wrong_without_a_database() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let check = || run(&format!("migrate check --dir {}", folder.path().display()));
+    write("20260101000000_a_UP.sql", "SELECT 1;\nSELECT 2;");
+    assert_eq!(check().stdout, "1 migration with 2 statements: nothing wrong\n");
+    write("20260101000001_b_UP.sql", "SELECT 1;\nSELECT 'open;\n");
+    let wrong = check();
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.stderr.contains("/20260101000001_b_UP.sql:2:8: "), "{wrong:?}");
+    write("20260101000002_c_up.sql", "SELECT 1;");
+    let wrong = check();
+    assert!(wrong.stderr.contains("20260101000002_c_up.sql`: name it YYYYMMDDHHMMSS_name_UP.sql"), "{wrong:?}");
+}
+
+#[test]
+fn generate_writes_a_pair_behind_the_newest() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let dir = folder.path().display();
+    std::fs::write(folder.path().join("29990101000000_far_UP.sql"), "SELECT 1;").unwrap();
+    let wrote = run(&format!("migrate generate add-users --dir {dir}"));
+    assert_eq!(wrote.code, 0, "{wrote:?}");
+    assert_eq!(
+        wrote.stdout,
+        format!("wrote {dir}/29990101000001_add_users_UP.sql\nwrote {dir}/29990101000001_add_users_DOWN.sql\n")
+    );
+    let bad = run(&format!("migrate generate ../up --dir {dir}"));
+    assert_eq!(bad.code, 2, "{bad:?}");
+}

@@ -1,0 +1,100 @@
+//! A crash at each step of the journal's protocol: a plain `up` afterwards, and every statement has happened once.
+
+use crate::on_both;
+use crate::support::Database;
+
+/// The points of `src/migrate/run.rs`.
+const POINTS: [&str; 11] = [
+    "rows-sent",
+    "rows-recorded",
+    "rows-committed",
+    "definition-intended",
+    "definition-done",
+    "opaque-intended",
+    "opaque-run",
+    "script-recorded",
+    "script-committed",
+    "script-ended",
+    "finished",
+];
+
+fn mixed(db: &Database) {
+    db.migration(
+        1,
+        "mixed",
+        "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(40));\n\
+         INSERT INTO log (what) VALUES ('one');\nINSERT INTO log (what) VALUES ('two');\n\
+         SET @n = 3;\n\
+         ALTER TABLE log ADD extra INT NOT NULL DEFAULT 0;\n\
+         CREATE PROCEDURE bump() BEGIN INSERT INTO log (what) VALUES ('bumped'); END;\n\
+         CALL bump();\n\
+         CREATE PROCEDURE make() BEGIN INSERT INTO log (what) VALUES ('made'); CREATE TABLE made (a INT); END;\n\
+         CALL make();\n\
+         INSERT INTO log (what) VALUES (CONCAT('n', @n));\n\
+         START TRANSACTION;\nINSERT INTO log (what) VALUES ('in');\nUPDATE log SET extra = extra + 1;\nCOMMIT;\n\
+         LOCK TABLES log WRITE;\nINSERT INTO log (what) VALUES ('locked');\nUNLOCK TABLES;\n\
+         CREATE VIEW v AS SELECT what FROM log;\nDROP TABLE made;\nINSERT INTO log (what) VALUES ('last');\n",
+        "DROP VIEW v;\nDELETE FROM log WHERE what = 'last';\nDROP PROCEDURE make;\nDROP PROCEDURE bump;\nDELETE FROM log;\nDROP TABLE log;\n",
+    );
+}
+
+fn expected(db: &Database) -> String {
+    let straight = Database::new(db.kind);
+    mixed(&straight);
+    let up = straight.airun("migrate up");
+    assert_eq!(up.code, 0, "{up:?}");
+    let rows = straight.rows("SELECT what, extra FROM log ORDER BY id").join("\n");
+    rows + &straight.airun("migrate dump").stdout
+}
+
+fn found(db: &Database) -> String {
+    db.rows("SELECT what, extra FROM log ORDER BY id").join("\n") + &db.airun("migrate dump").stdout
+}
+
+/// Crashes at the n-th passing of `point`, for each n until it is passed no more.
+fn crash_everywhere(db: &Database, point: &str) -> u32 {
+    let expected = expected(db);
+    for n in 1.. {
+        mixed(db);
+        let fault = format!("{point}:{n}");
+        let crashed = db.start_with("migrate up", &[("AIRUN_FAULT", fault.as_str())]).finish();
+        if crashed.code == 0 {
+            assert_eq!(found(db), expected, "{fault}");
+            db.execute(&[&format!("DROP DATABASE `{}`", db.name)]);
+            return n - 1;
+        }
+        assert_eq!(crashed.code, 128 + 6, "{fault}: {crashed:?}");
+        let on = db.airun("migrate up");
+        assert_eq!(on.code, 0, "{fault}: {on:?}");
+        assert_eq!(found(db), expected, "{fault}");
+        assert_eq!(db.airun("migrate status --check").code, 0, "{fault}");
+        let crashed = db.start_with("migrate rollback", &[("AIRUN_FAULT", fault.as_str())]).finish();
+        assert!([0, 128 + 6].contains(&crashed.code), "{fault}: {crashed:?}");
+        if crashed.code != 0 && db.rows("SELECT COUNT(*) FROM ai_migrations") == ["1"] {
+            let on = db.airun("migrate rollback");
+            assert_eq!(on.code, 0, "{fault}, rollback: {on:?}");
+        }
+        assert!(db.tables().is_empty(), "{fault}");
+        db.execute(&[&format!("DROP DATABASE `{}`", db.name)]);
+    }
+    0
+}
+
+on_both! {
+    fn a_crash_at_any_step_is_made_good_by_the_next_up(db) {
+        for point in POINTS {
+            assert!(crash_everywhere(db, point) > 0, "`{point}` was never passed");
+        }
+    }
+
+    fn a_crash_before_the_commit_of_a_file_of_rows_leaves_nothing(db) {
+        db.create();
+        db.execute(&["CREATE TABLE t (a INT)"]);
+        db.migration(1, "rows", "INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2);", "");
+        let crashed = db.start_with("migrate up", &[("AIRUN_FAULT", "whole-recorded")]).finish();
+        assert_eq!(crashed.code, 128 + 6, "{crashed:?}");
+        assert!(db.rows("SELECT * FROM t").is_empty());
+        assert_eq!(db.airun("migrate up").code, 0);
+        assert_eq!(db.rows("SELECT * FROM t"), ["1", "2"]);
+    }
+}

@@ -1,0 +1,167 @@
+//! On a server that others use: locks, signals, lost connections, sessions.
+
+use mysql::prelude::Queryable;
+
+use crate::on_both;
+use crate::support::Database;
+
+on_both! {
+    fn a_blocked_definition_names_the_blocker_and_succeeds_after_it(db) {
+        db.create();
+        db.execute(&["CREATE TABLE t (a INT)"]);
+        db.migration(1, "alter", "ALTER TABLE t ADD b INT;", "");
+        let mut blocker = db.conn();
+        blocker.query_drop("START TRANSACTION").unwrap();
+        blocker.query_drop("SELECT * FROM t").unwrap();
+        let mut up = db.start("migrate up");
+        let line = up.wait_for("waits for a lock: ");
+        assert!(line.contains(&format!("session {} of ", blocker.connection_id())), "{line}");
+        assert!(line.contains("idle in a transaction"), "{line}");
+        blocker.query_drop("COMMIT").unwrap();
+        let up = up.finish();
+        assert_eq!(up.code, 0, "{up:?}");
+    }
+
+    fn a_definition_that_stays_blocked_gives_up_at_the_lock_timeout(db) {
+        db.create();
+        db.execute(&["CREATE TABLE t (a INT)"]);
+        db.migration(1, "alter", "ALTER TABLE t ADD b INT;", "");
+        let mut blocker = db.conn();
+        blocker.query_drop("START TRANSACTION").unwrap();
+        blocker.query_drop("SELECT * FROM t").unwrap();
+        let up = db.airun("migrate up --lock-timeout 1s");
+        assert_eq!(up.code, 1, "{up:?}");
+        assert!(up.stderr.contains("statement 1 of 1 failed: 1205"), "{up:?}");
+        blocker.query_drop("COMMIT").unwrap();
+        assert_eq!(db.airun("migrate up").code, 0);
+    }
+
+    fn the_holder_of_the_lock_is_named(db) {
+        db.create();
+        db.migration(1, "slow", "DO SLEEP(60);\nCREATE TABLE t (a INT);", "");
+        let mut holder = db.start("migrate up");
+        let mut conn = db.conn();
+        wait_until(|| !sleeper(&mut conn, db).is_empty());
+        let late = db.airun("migrate up --lock-timeout 1s");
+        assert_eq!(late.code, 75, "{late:?}");
+        assert!(late.stderr.contains(&format!("airun: note: waiting for the migration lock of `{}`, held by ", db.name)), "{late:?}");
+        assert!(late.stderr.contains("wait for it to end, or raise `--lock-timeout`"), "{late:?}");
+        assert!(holder.is_running());
+        for id in sleeper(&mut conn, db) {
+            conn.query_drop(format!("KILL {id}")).unwrap();
+        }
+        let killed = holder.finish();
+        assert_eq!(killed.code, 1, "{killed:?}");
+        assert!(killed.stderr.contains("run it again"), "{killed:?}");
+    }
+
+    fn a_killed_connection_is_a_clean_error_and_the_next_up_goes_on(db) {
+        db.create();
+        db.migration(1, "slow", "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (SLEEP(60));\nINSERT INTO t VALUES (2);", "");
+        let up = db.start("migrate up");
+        let mut conn = db.conn();
+        wait_until(|| !sleeper(&mut conn, db).is_empty());
+        for id in sleeper(&mut conn, db) {
+            conn.query_drop(format!("KILL {id}")).unwrap();
+        }
+        let killed = up.finish();
+        assert_eq!(killed.code, 1, "{killed:?}");
+        db.write("20260101000001_slow_UP.sql", "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2);");
+        let on = db.airun("migrate up");
+        assert_eq!(on.code, 0, "{on:?}");
+        assert_eq!(db.rows("SELECT * FROM t"), ["1", "2"]);
+    }
+
+    fn a_signal_lets_the_running_statement_finish(db) {
+        db.create();
+        db.migration(1, "slow", "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (SLEEP(2));\nCREATE TABLE u (a INT);", "");
+        let up = db.start("migrate up");
+        let mut conn = db.conn();
+        wait_until(|| !sleeper(&mut conn, db).is_empty());
+        up.signal("TERM");
+        let stopped = up.finish();
+        assert_eq!(stopped.code, 130, "{stopped:?}");
+        assert!(stopped.stderr.contains("was stopped by a signal after statement 2 of 3; run it again to go on"), "{stopped:?}");
+        assert_eq!(db.tables(), ["t"]);
+        assert_eq!(db.airun("migrate up").code, 0);
+        assert_eq!(db.rows("SELECT * FROM t"), ["0"]);
+    }
+
+    fn a_second_signal_ends_it_at_once(db) {
+        db.create();
+        db.migration(1, "slow", "DO SLEEP(300);", "");
+        let up = db.start("migrate up");
+        let mut conn = db.conn();
+        wait_until(|| !sleeper(&mut conn, db).is_empty());
+        up.signal("INT");
+        // Two signals of a kind that arrive together are one.
+        up.signal("TERM");
+        let mut up = up;
+        wait_until(|| { if up.is_running() { up.signal("TERM"); } !up.is_running() });
+        let ended = up.finish();
+        assert_eq!(ended.code, 130, "{ended:?}");
+        for id in sleeper(&mut conn, db) {
+            conn.query_drop(format!("KILL {id}")).unwrap();
+        }
+    }
+
+    fn nothing_of_a_session_leaks_into_the_next_file(db) {
+        let other = Database::new(db.kind);
+        other.create();
+        db.migration(1, "leaky", &format!("SET @x = 1, sql_mode = 'ANSI_QUOTES', foreign_key_checks = 0, time_zone = '+05:00';\nCREATE TEMPORARY TABLE tmp (a INT);\nUSE `{}`;\nCREATE TABLE there (a INT);", other.name), "");
+        db.migration(2, "clean", "CREATE TABLE here (x INT, m TEXT, f INT, z TEXT, d TEXT);\nINSERT INTO here VALUES (@x, @@sql_mode, @@foreign_key_checks, @@time_zone, DATABASE());", "");
+        let up = db.airun("migrate up");
+        assert_eq!(up.code, 0, "{up:?}");
+        let mode = db.rows("SELECT @@sql_mode, @@time_zone");
+        let (mode, zone) = mode[0].split_once('|').unwrap();
+        assert_eq!(db.rows("SELECT * FROM here"), [format!("NULL|{mode}|1|{zone}|{}", db.name)]);
+        assert_eq!(other.tables(), ["there"]);
+    }
+
+    fn two_databases_do_not_wait_for_each_other(db) {
+        let other = Database::new(db.kind);
+        db.create();
+        db.migration(1, "slow", "DO SLEEP(300);", "");
+        other.migration(1, "quick", "CREATE TABLE t (a INT);", "");
+        let slow = db.start("migrate up");
+        let mut conn = db.conn();
+        wait_until(|| !sleeper(&mut conn, db).is_empty());
+        assert_eq!(other.airun("migrate up --lock-timeout 0").code, 0);
+        for id in sleeper(&mut conn, db) {
+            conn.query_drop(format!("KILL {id}")).unwrap();
+        }
+        assert_eq!(slow.finish().code, 1);
+    }
+
+    fn twenty_at_once(db) {
+        for i in 1..6 {
+            db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);\nINSERT INTO m{i} VALUES (1);"), "");
+        }
+        let all: Vec<_> = (0..20).map(|_| db.start("migrate up")).collect();
+        for one in all {
+            let one = one.finish();
+            assert_eq!(one.code, 0, "{one:?}");
+        }
+        for i in 1..6 {
+            assert_eq!(db.rows(&format!("SELECT * FROM m{i}")), ["1"]);
+        }
+    }
+}
+
+/// The connections of this database that sleep.
+fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
+    conn.query(format!(
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE '%SLEEP(%' AND ID <> CONNECTION_ID()",
+        db.name
+    ))
+    .unwrap()
+}
+
+/// Asks until it is so.
+pub fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < limit, "it did not come to be");
+        std::thread::yield_now();
+    }
+}

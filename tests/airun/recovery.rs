@@ -1,0 +1,80 @@
+//! Going on after a failure, and the manual way out.
+
+use crate::on_both;
+use crate::support::Database;
+
+const UP: &str = "CREATE TABLE a (a INT);\nINSERT INTO a VALUES (1);\nSET @x = 41;\nINSERT INTO nosuch VALUES (2);\nINSERT INTO a VALUES (@x + 1);\n";
+
+fn failed(db: &Database) {
+    db.migration(1, "five", UP, "DROP TABLE a;");
+    assert_eq!(db.airun("migrate up").code, 1);
+}
+
+on_both! {
+    fn up_goes_on_at_the_failed_statement_once_it_is_mended(db) {
+        failed(db);
+        db.write("20260101000001_five_UP.sql", UP.replace("INSERT INTO nosuch", "-- mended\nINSERT INTO a").replace("VALUES (2)", "VALUES (2);\nINSERT INTO a VALUES (3)"));
+        let on = db.airun("migrate up");
+        assert_eq!(on.code, 0, "{on:?}");
+        assert!(on.stderr.contains("airun: note: 20260101000001_five goes on after statement 3 of 6\n"), "{on:?}");
+        // The user variable came back too.
+        assert_eq!(db.rows("SELECT * FROM a"), ["1", "2", "3", "42"]);
+        assert_eq!(db.airun("migrate status --check").code, 0);
+    }
+
+    fn an_edit_of_what_has_run_is_refused_with_a_diff(db) {
+        failed(db);
+        db.write("20260101000001_five_UP.sql", UP.replace("VALUES (1)", "VALUES (100)").replace("nosuch", "a"));
+        let refused = db.airun("migrate up");
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.stderr.contains("its first 3 statements have run, and they were edited since"), "{refused:?}");
+        assert!(refused.stderr.contains("  -INSERT INTO a VALUES (1);\n  +INSERT INTO a VALUES (100);\n"), "{refused:?}");
+        assert_eq!(db.rows("SELECT * FROM a"), ["1"]);
+        // Whoever knows better says so.
+        let accepted = db.airun("migrate resolve 20260101000001 --accept-edit");
+        assert_eq!(accepted.code, 0, "{accepted:?}");
+        assert_eq!(db.airun("migrate up").code, 0);
+        assert_eq!(db.rows("SELECT * FROM a"), ["1", "2", "42"]);
+    }
+
+    fn resolve_from_a_statement_goes_on_there(db) {
+        failed(db);
+        let dry = db.airun("migrate resolve 20260101000001 --from-statement 5 --dry-run");
+        assert_eq!((dry.code, dry.stdout.as_str()), (0, "would be recorded: 4 of 5 statements of 20260101000001_five have happened; `airun migrate up` goes on\n"), "{dry:?}");
+        assert_eq!(db.rows("SELECT done FROM ai_migrations"), ["3"]);
+        assert_eq!(db.airun("migrate resolve 20260101000001 --from-statement 5").code, 0);
+        assert_eq!(db.airun("migrate up").code, 0);
+        assert_eq!(db.rows("SELECT * FROM a"), ["1", "42"]);
+        let beyond = db.airun("migrate resolve 20260101000001 --from-statement 5");
+        assert_eq!((beyond.code, beyond.stderr.as_str()), (2, "airun: error: 20260101000001_five has not stopped half-way; there is nothing to resolve\n"));
+    }
+
+    fn resolve_as_applied_or_pending(db) {
+        failed(db);
+        let k = db.airun("migrate resolve 20260101000001 --from-statement 7");
+        assert_eq!(k.code, 2);
+        assert!(k.stderr.contains("has 5 statements; give 1 to 6"), "{k:?}");
+        assert_eq!(db.airun("migrate resolve 20260101000001 --applied").code, 0);
+        assert_eq!(db.airun("migrate status --check").code, 0);
+        let pending = db.airun("migrate resolve 20260101000001 --pending");
+        assert_eq!(pending.stdout, "recorded: 20260101000001_five is pending\n");
+        assert_eq!(db.airun("migrate status --check").code, 3);
+        assert_eq!(db.airun("migrate resolve 20260101000001 --applied").stdout, "recorded: 20260101000001_five is applied\n");
+        assert_eq!(db.airun("migrate rollback").code, 0);
+        assert!(db.tables().is_empty());
+    }
+
+    fn a_rollback_that_failed_goes_on_too(db) {
+        db.migration(1, "a", "CREATE TABLE a (a INT);\nCREATE TABLE b (a INT);", "DROP TABLE a;\nDROP TABLE nosuch;\nDROP TABLE b;\n");
+        assert_eq!(db.airun("migrate up").code, 0);
+        let failed = db.airun("migrate rollback");
+        assert_eq!(failed.code, 1);
+        assert!(failed.stderr.contains("20260101000001_a_DOWN.sql:2:1: statement 2 of 3 failed: 1051"), "{failed:?}");
+        assert!(db.airun("migrate status").stdout.contains("partial rollback"));
+        db.write("20260101000001_a_DOWN.sql", "DROP TABLE a;\nDROP TABLE IF EXISTS nosuch;\nDROP TABLE b;\n");
+        let on = db.airun("migrate rollback");
+        assert_eq!(on.code, 0, "{on:?}");
+        assert!(db.tables().is_empty());
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_migrations"), ["0"]);
+    }
+}

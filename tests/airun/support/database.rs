@@ -1,0 +1,153 @@
+//! A database of a test's own, with a folder of migrations.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder, Row};
+use tempfile::TempDir;
+
+use super::{Finished, Kind, Running, airun};
+
+/// Exists on no server yet, and on none any more once it is dropped.
+pub struct Database {
+    pub kind: Kind,
+    pub name: String,
+    folder: TempDir,
+}
+
+impl Database {
+    pub fn new(kind: Kind) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let random =
+            folder.path().file_name().expect("its name").to_string_lossy().replace(['.', '-'], "").to_lowercase();
+        let unique = format!("airun_{random}_{}", std::process::id());
+        Self { kind, name: unique, folder }
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.kind.url(), self.name)
+    }
+
+    /// The folder of its migrations.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder().join(name);
+        fs::write(&path, text).expect("a file in the temporary folder");
+        path
+    }
+
+    /// Writes a pair; version 1 is the first second of 2026.
+    pub fn migration(&self, version: u32, name: &str, up: &str, down: &str) {
+        self.write(&format!("{}_{name}_UP.sql", stamp(version)), up);
+        self.write(&format!("{}_{name}_DOWN.sql", stamp(version)), down);
+    }
+
+    /// Runs airun on this database and its folder.
+    pub fn airun(&self, args: &str) -> Finished {
+        self.start(args).finish()
+    }
+
+    /// Starts airun on this database and its folder.
+    pub fn start(&self, args: &str) -> Running {
+        self.start_with(args, &[])
+    }
+
+    pub fn start_with(&self, args: &str, environment: &[(&str, &str)]) -> Running {
+        let mut command = airun(args);
+        command.env("DATABASE_URL", self.url()).env("AIRUN_MIGRATIONS_DIR", self.folder());
+        command.envs(environment.iter().copied());
+        Running::start(command)
+    }
+
+    /// A connection to the server, in the database if that is there.
+    pub fn conn(&self) -> Conn {
+        let options = OptsBuilder::from_opts(Opts::from_url(&self.kind.url()).expect("the server's URL"));
+        let mut conn = Conn::new(options.prefer_socket(false)).expect("the test's server");
+        if conn.select_db(&self.name).is_err() {
+            // A failed USE leaves the connection as it was.
+            conn.query_drop("DO 0").expect("the test's server");
+        }
+        conn
+    }
+
+    /// Makes the database.
+    pub fn create(&self) {
+        self.conn()
+            .query_drop(format!("CREATE DATABASE `{}` CHARACTER SET utf8mb4", self.name))
+            .expect("a new database");
+    }
+
+    /// Runs statements, each on the same connection.
+    pub fn execute(&self, statements: &[&str]) {
+        let mut conn = self.conn();
+        for statement in statements {
+            conn.query_drop(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
+
+    /// The rows of a query, each as its values joined by `|`.
+    pub fn rows(&self, query: &str) -> Vec<String> {
+        rows(&mut self.conn(), query)
+    }
+
+    /// The names of the tables, without airun's own.
+    pub fn tables(&self) -> Vec<String> {
+        self.rows("SHOW TABLES").into_iter().filter(|name| !name.starts_with("ai_migrations")).collect()
+    }
+
+    /// Everything in it: its schema, and the rows of every table.
+    pub fn contents(&self) -> String {
+        let dump = self.airun("migrate dump");
+        assert_eq!(dump.code, 0, "{}", dump.stderr);
+        let mut contents = dump.stdout;
+        for table in self.tables() {
+            let rows = self.rows(&format!("SELECT * FROM `{table}`"));
+            contents.push_str(&format!("{table}:\n{}\n", rows.join("\n")));
+        }
+        contents
+    }
+
+    /// Feeds a script to the server's own client; returns whether it took it, and what it said.
+    pub fn client(&self, script: &[u8]) -> (bool, String) {
+        let mut command = self.kind.client(&self.name);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = command.spawn().expect("the server's client");
+        // The client may end before it has read everything.
+        drop(client.stdin.take().expect("its input").write_all(script));
+        let output = client.wait_with_output().expect("the client's end");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A test that fails because the server is gone must say that, not this.
+        let options = OptsBuilder::from_opts(Opts::from_url(&self.kind.url()).expect("the server's URL"));
+        if let Ok(mut conn) = Conn::new(options.prefer_socket(false)) {
+            drop(conn.query_drop(format!("DROP DATABASE IF EXISTS `{}`", self.name)));
+        }
+    }
+}
+
+pub fn stamp(version: u32) -> String {
+    format!("202601010000{version:02}")
+}
+
+pub fn rows(conn: &mut Conn, query: &str) -> Vec<String> {
+    let rows: Vec<Row> = conn.query(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    let text = |value: mysql::Value| match value {
+        mysql::Value::NULL => "NULL".to_owned(),
+        mysql::Value::Bytes(bytes) => {
+            String::from_utf8(bytes).unwrap_or_else(|error| format!("{:?}", error.as_bytes()))
+        }
+        other => other.as_sql(true),
+    };
+    rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect::<Vec<_>>().join("|")).collect()
+}

@@ -1,0 +1,43 @@
+//! What every test needs: servers, databases of their own, folders, processes.
+
+mod database;
+mod process;
+mod server;
+mod user;
+
+pub use database::Database;
+pub use process::{Finished, Running, airun, lab};
+pub use server::Kind;
+pub use user::User;
+
+/// A test that runs on MySQL and on MariaDB, each time with an empty database of its own.
+#[macro_export]
+macro_rules! on_both {
+    ($(fn $name:ident($db:ident) $body:block)+) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn promise($db: &$crate::support::Database) $body
+
+            #[test]
+            fn mysql() {
+                promise(&$crate::support::Database::new($crate::support::Kind::MySql));
+            }
+
+            #[test]
+            fn mariadb() {
+                promise(&$crate::support::Database::new($crate::support::Kind::MariaDb));
+            }
+        }
+    )+};
+}
+
+/// The text without how long things took, which no two runs share: `in 12 ms` becomes `in …`.
+pub fn timeless(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.rsplit_once(" in ") {
+        Some((what, took)) if took.ends_with(" ms") || took.ends_with(" s") => format!("{what} in …"),
+        _ => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}

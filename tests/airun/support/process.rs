@@ -1,0 +1,121 @@
+//! Real processes: started, watched, sent signals, waited for.
+
+use std::env;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+
+/// Nothing that a test waits for takes so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// airun with `args`, and nothing of this process's settings.
+pub fn airun(args: &str) -> Command {
+    command(PathBuf::from(env!("CARGO_BIN_EXE_airun")), args)
+}
+
+/// `examples/lab.rs` with `args`.
+pub fn lab(args: &str) -> Command {
+    let test = env::current_exe().expect("this program");
+    let target = test.ancestors().nth(2).expect("the build's folder").to_owned();
+    command(target.join("examples/lab"), args)
+}
+
+fn command(program: PathBuf, args: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(args.split_whitespace()).env_clear();
+    command
+}
+
+/// A process that runs.
+pub struct Running {
+    child: Child,
+    stdout: JoinHandle<String>,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// 128 + the signal where it was killed by one, as shells have it.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut stdout = child.stdout.take().expect("its output");
+        let stderr = child.stderr.take().expect("its errors");
+        let (sender, lines) = unbounded();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                // The test may have ended.
+                drop(sender.send(line.expect("UTF-8")));
+            }
+        });
+        let stdout = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).expect("UTF-8");
+            text
+        });
+        Self { child, stdout, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line on standard error that holds `part`.
+    pub fn wait_for(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            match self.lines.recv_deadline(deadline) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(part) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("`{part}` did not come ({error}); what came:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Sends a signal: `TERM`, `STOP`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill").success(), "kill -{name}");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_none()
+    }
+
+    /// Waits for the end.
+    pub fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + LIMIT;
+        // Its standard error is closed when it ends.
+        while let Ok(line) = self.lines.recv_deadline(deadline) {
+            self.seen.push(line);
+        }
+        if Instant::now() >= deadline {
+            drop(self.child.kill());
+            panic!("it did not end; what came:\n{}", self.seen.join("\n"));
+        }
+        let status = self.child.wait().expect("its end");
+        let stderr = self.seen.iter().map(|line| format!("{line}\n")).collect();
+        Finished {
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: self.stdout.join().expect("its output"),
+            stderr,
+        }
+    }
+}

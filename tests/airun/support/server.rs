@@ -1,0 +1,53 @@
+//! The two servers that the tests are given.
+
+use std::env;
+use std::process::Command;
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    MySql,
+    MariaDb,
+}
+
+impl Kind {
+    /// The variable `AIRUN_TEST_<server>_<what>`.
+    fn setting(self, what: &str) -> String {
+        let server = match self {
+            Kind::MySql => "MYSQL",
+            Kind::MariaDb => "MARIADB",
+        };
+        let name = format!("AIRUN_TEST_{server}_{what}");
+        env::var(&name)
+            .unwrap_or_else(|_| panic!("{name} is not set; run `scripts/test`, which starts both servers and sets it"))
+    }
+
+    /// The URL of an account that may do everything, without a database's name.
+    pub fn url(self) -> String {
+        let url = self.setting("URL");
+        let (server, _database) = url.split_at(url.rfind('/').filter(|at| *at > 8).unwrap_or(url.len()));
+        server.to_owned()
+    }
+
+    /// The certificate of the authority that signed the server's.
+    pub fn ca(self) -> String {
+        self.setting("CA")
+    }
+
+    /// The server's own command-line client, connected to `database`.
+    pub fn client(self, database: &str) -> Command {
+        let line = self.setting("CLIENT");
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("the client's program"));
+        let options = mysql::Opts::from_url(&self.url()).expect("the server's URL");
+        command
+            .args(words)
+            .arg(format!("--host={}", options.get_ip_or_hostname()))
+            .arg(format!("--port={}", options.get_tcp_port()))
+            .arg(format!("--user={}", options.get_user().unwrap_or_default()))
+            .arg("--default-character-set=utf8mb4")
+            .arg(database)
+            .env("MYSQL_PWD", options.get_pass().unwrap_or_default());
+        command
+    }
+}
