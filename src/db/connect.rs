@@ -183,6 +183,9 @@ impl Database {
     /// One line that says what to do next.
     fn explain(&self, error: &mysql::Error) -> Error {
         let advice = match error {
+            error if is_bad_certificate(error) => {
+                "; check `--tls-ca` and the server's certificate, or use `--tls-mode required`"
+            }
             mysql::Error::MySqlError(error) => match error.code {
                 1045 | 1698 => "; check user and password",
                 ER_BAD_DB => "; `airun migrate up` creates it",
@@ -198,9 +201,6 @@ impl Database {
             mysql::Error::DriverError(DriverError::TlsNotSupported) => {
                 "; the server offers no TLS: use `--tls-mode preferred`"
             }
-            mysql::Error::TlsError(_) => {
-                "; check `--tls-ca` and the server's certificate, or use `--tls-mode required`"
-            }
             _ => "",
         };
         Error::failure(format!("failed to connect to {self}: {}{advice}", describe(error)))
@@ -209,6 +209,11 @@ impl Database {
 
 /// ER_BAD_DB_ERROR
 const ER_BAD_DB: u16 = 1049;
+
+/// rustls has its own words, which the driver hands on within others.
+fn is_bad_certificate(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::TlsError(_)) || describe(error).contains("certificate")
+}
 
 fn is_read_only(conn: &mut Conn) -> Result<bool, mysql::Error> {
     Ok(conn.query_first::<u8, _>("SELECT @@global.read_only")? == Some(1))

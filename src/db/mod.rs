@@ -9,6 +9,9 @@ pub use connect::{Database, Tls, TlsMode};
 pub use names::{quote_name, quote_text};
 pub use wait::wait_until_ready;
 
+/// How the driver begins an I/O error of its inner layer.
+const IO_ERROR: &str = "IO error: ";
+
 /// The server's code and words, or the driver's words without anything secret.
 pub fn describe(error: &mysql::Error) -> String {
     use mysql::{DriverError, Error};
@@ -21,6 +24,10 @@ pub fn describe(error: &mysql::Error) -> String {
         // MySQL names any method for a user that it doesn't know.
         Error::DriverError(DriverError::UnknownAuthPlugin(method)) => {
             format!("the server asks for the authentication method `{method}`")
+        }
+        // The type inside isn't public; an I/O error of its own says why, the others that the server is gone.
+        Error::CodecError(error) if error.to_string().starts_with(IO_ERROR) => {
+            error.to_string().trim_start_matches(IO_ERROR).trim_matches(['`', '\'']).to_owned()
         }
         Error::CodecError(_) => "the connection was closed".to_owned(),
         // A URL's text can hold a password; airun parses its own, so this is not to be seen.

@@ -10,9 +10,9 @@ pub enum Event {
     /// A script begins.
     Begins {
         /// Which of the scripts, from 1.
-        i: usize,
+        i: u64,
         /// Of how many.
-        of: usize,
+        of: u64,
         /// `VERSION_name`.
         migration: String,
     },

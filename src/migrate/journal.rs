@@ -161,6 +161,12 @@ impl Journal {
         rows.into_iter().map(entry).collect()
     }
 
+    /// The number of the newest application; 0 where there is none.
+    pub fn newest(&self, conn: &mut Conn) -> Result<u64> {
+        let newest: Option<Option<u64>> = conn.query_first(self.sql(NEWEST))?;
+        Ok(newest.flatten().unwrap_or(0))
+    }
+
     /// The texts of one row.
     pub fn texts(&self, conn: &mut Conn, version: Version) -> Result<Texts> {
         let row: Option<Row> = conn.exec_first(self.sql(TEXTS), (version.number(),))?;
@@ -356,6 +362,8 @@ const HISTORY: &str = "
 SELECT version, name, state, sequence, checksum, total, done, done_checksum, intent, session, error,
        DATE_FORMAT(applied_at, '%Y-%m-%d %H:%i:%s'), applied_by, duration_ms, down_text IS NOT NULL
 FROM {table} ORDER BY version";
+
+const NEWEST: &str = "SELECT MAX(sequence) FROM {table}";
 
 const TEXTS: &str = "SELECT up_text, down_text FROM {table} WHERE version = ?";
 

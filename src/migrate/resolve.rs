@@ -85,7 +85,7 @@ enum Change {
 }
 
 fn plan(conn: &mut Conn, journal: &Journal, item: &Item, resolution: Resolution) -> Result<Change> {
-    let name = format!("{}_{}", item.version, item.name);
+    let name = item.label();
     let nothing = |what: &str| Err(Error::usage(format!("{name} {what}; there is nothing to resolve")));
     match (resolution, &item.entry) {
         (Resolution::Applied, None) => Ok(Change::Insert),
@@ -148,7 +148,7 @@ fn from_statement(conn: &mut Conn, journal: &Journal, item: &Item, entry: &Entry
 }
 
 fn accept_edit(item: &Item, entry: &Entry) -> Result<Change> {
-    let name = format!("{}_{}", item.version, item.name);
+    let name = item.label();
     let (Some(file), Some(outline)) = (&item.file, &item.outline) else {
         return Err(Error::usage(format!("the file of {name} is missing, so there is no edit to accept")));
     };

@@ -211,6 +211,9 @@ impl Run<'_, '_> {
                 restored = true;
                 self.restore(std::mem::take(&mut replay), resumed)?;
             }
+            if !matches!(kind, Kind::Rows { .. }) {
+                self.flush()?;
+            }
             if self.around.shutdown.is_stopping() {
                 self.flush()?;
                 return Err(self.interrupted().into());
@@ -236,16 +239,10 @@ impl Run<'_, '_> {
             }
             Kind::Opaque => self.opaque(statement)?,
             Kind::Session(change) => self.session(statement, change)?,
-            Kind::TemporaryTable(_) => {
-                self.flush()?;
-                self.execute(statement, statement.text)?;
-            }
+            Kind::TemporaryTable(_) => self.execute(statement, statement.text)?,
             Kind::Transaction(transaction) => self.transaction(statement, transaction)?,
             Kind::LockTables => self.lock_tables(statement)?,
-            Kind::UnlockTables => {
-                self.flush()?;
-                self.unlock_tables(statement)?;
-            }
+            Kind::UnlockTables => self.unlock_tables(statement)?,
         }
         self.passed(statement);
         Ok(())
@@ -363,7 +360,6 @@ impl Run<'_, '_> {
     }
 
     fn definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
-        self.flush()?;
         let digest = hex(&statement_digest(statement.text));
         let intent = Intent::of_definition(self.around.conn, statement.k, digest, definition, &self.schema)?;
         self.record(Some(&intent))?;
@@ -400,7 +396,6 @@ impl Run<'_, '_> {
     }
 
     fn opaque(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        self.flush()?;
         let digest = hex(&statement_digest(statement.text));
         let compound = is_compound(statement.text);
         let intent = Intent::of_opaque(self.around.conn, statement.k, digest, compound, &self.schema)?;
@@ -432,7 +427,6 @@ impl Run<'_, '_> {
     }
 
     fn session(&mut self, statement: At<'_>, change: Session) -> Result<(), Stop> {
-        self.flush()?;
         match change {
             Session::Other => self.execute(statement, statement.text),
             Session::Use(schema) => {
@@ -455,7 +449,6 @@ impl Run<'_, '_> {
     }
 
     fn transaction(&mut self, statement: At<'_>, transaction: Transaction) -> Result<(), Stop> {
-        self.flush()?;
         match transaction {
             Transaction::Begin => {
                 if self.unrecorded {
@@ -489,7 +482,6 @@ impl Run<'_, '_> {
     }
 
     fn lock_tables(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        self.flush()?;
         if self.unrecorded {
             self.record(None)?;
         }

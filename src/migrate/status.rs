@@ -63,6 +63,13 @@ pub struct Item {
     pub entry: Option<Entry>,
 }
 
+impl Item {
+    /// `VERSION_name`
+    pub fn label(&self) -> String {
+        format!("{}_{}", self.version, self.name)
+    }
+}
+
 /// All of them, in version order.
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -67,33 +67,44 @@ pub fn up(
     let lock = prepare(&mut conn, database, options.lock_timeout, shutdown, events)?;
     let journal = Journal::new(&database.name, Some(&lock));
     journal.create(&mut conn)?;
-    // Somebody may have been at work until the lock was ours.
-    let files = items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect();
-    let history = journal.history(&mut conn)?;
-    let mut sequence = next_sequence(&history);
-    let items = status::compare(files, history);
-    refuse_edits(&mut conn, database, &items)?;
-    let chosen = select(&items, options, &mut |_| {})?;
+    let mut files = reads(items);
     let mut applied = 0;
-    for (i, item) in chosen.iter().enumerate() {
-        let mut entry = item.entry.clone();
-        if i > 0 && chosen[i - 1].outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
-            fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
-            // The lock was free for a moment.
-            let history = journal.history(&mut conn)?;
-            sequence = next_sequence(&history);
-            entry = history.into_iter().find(|entry| entry.version == item.version);
-            if entry.as_ref().is_some_and(|entry| !entry.state.is_partial()) {
-                continue;
+    // Somebody may have been at work until the lock was ours, and again whenever it was free for a moment.
+    'history: loop {
+        let history = journal.history(&mut conn)?;
+        let mut sequence = next_sequence(&history);
+        let items = status::compare(files, history);
+        refuse_edits(&mut conn, database, &items)?;
+        let chosen = select(&items, &options.behind(applied), &mut |_| {})?;
+        let of = applied + chosen.len() as u64;
+        for item in &chosen {
+            events(Event::Begins { i: applied + 1, of, migration: item.label() });
+            apply(&mut conn, database, &journal, item, sequence, options, shutdown, events)?;
+            sequence += 1;
+            applied += 1;
+            if item.outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
+                fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
+                if journal.newest(&mut conn)? >= sequence {
+                    files = reads(items);
+                    continue 'history;
+                }
             }
         }
-        events(Event::Begins { i: i + 1, of: chosen.len(), migration: format!("{}_{}", item.version, item.name) });
-        apply(&mut conn, database, &journal, item, entry, sequence, options, shutdown, events)?;
-        sequence += 1;
-        applied += 1;
+        break;
     }
     lock.release(&mut conn);
     Ok(applied)
+}
+
+impl Options {
+    /// What is left of them when so many were applied.
+    fn behind(&self, applied: u64) -> Self {
+        Self { limit: self.limit.map(|limit| limit.saturating_sub(applied)), ..self.clone() }
+    }
+}
+
+fn reads(items: Vec<Item>) -> Vec<Read> {
+    items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect()
 }
 
 /// The number behind the newest application.
@@ -195,13 +206,13 @@ fn apply(
     database: &Database,
     journal: &Journal,
     item: &Item,
-    mut resumed: Option<Entry>,
     sequence: u64,
     options: &Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<()> {
     let started = Instant::now();
+    let mut resumed = item.entry.clone();
     if resumed.as_ref().is_some_and(|entry| entry.state == State::RollingBack) {
         let entry = resumed.take().into_iter().next();
         if let Some(entry) = entry {

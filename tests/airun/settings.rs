@@ -81,9 +81,13 @@ on_both! {
             assert!(refused.stderr.contains("check `--tls-ca` and the server's certificate"), "{refused:?}");
         }
         // A certificate that names other hosts.
-        let by_name = db.url().replace("127.0.0.1", "127.0.0.2");
+        let elsewhere = free_port("127.0.0.2");
+        forward(&elsewhere, host(db));
+        let by_name = db.url().replace(&host(db), &elsewhere);
         let refused = said(&format!("--tls-mode verify-identity --tls-ca {ca} --database-url {by_name}"));
         assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("certificate"), "{refused:?}");
+        assert_eq!(said(&format!("--tls-mode verify-ca --tls-ca {ca} --database-url {by_name}")).code, 0);
         let unknown = said("--tls-mode sure");
         assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: `sure` is no TLS mode; take one of disabled, preferred, required, verify-ca, verify-identity\n"));
     }
@@ -104,14 +108,14 @@ on_both! {
 
     fn waiting_ends_when_the_server_answers(db) {
         // A port that nobody listens on yet, and behind which the real server appears later.
-        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
-        let url = db.url().replace(&host(db), &format!("127.0.0.1:{port}"));
+        let address = free_port("127.0.0.1");
+        let url = db.url().replace(&host(db), &address);
         let late = db.start_with("migrate up --wait=1", &[("DATABASE_URL", &url)]).finish();
         assert_eq!(late.code, 1, "{late:?}");
         assert!(late.stderr.contains("s for the server: failed to connect to"), "{late:?}");
         let mut waiting = db.start_with("migrate up --wait", &[("DATABASE_URL", &url)]);
         waiting.wait_for("waiting for the server: ");
-        forward(port, host(db));
+        forward(&address, host(db));
         let up = waiting.finish();
         assert_eq!(up.code, 0, "{up:?}");
     }
@@ -151,9 +155,14 @@ fn other_authority(db: &Database) -> String {
     certificate.to_str().unwrap().to_owned()
 }
 
-/// Hands connections to `port` on to `target`.
-fn forward(port: u16, target: String) {
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+/// An address that nobody listens on.
+fn free_port(ip: &str) -> String {
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
+}
+
+/// Hands connections to `address` on to `target`.
+fn forward(address: &str, target: String) {
+    let listener = TcpListener::bind(address).unwrap();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let server = std::net::TcpStream::connect(&target).unwrap();

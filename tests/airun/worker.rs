@@ -8,6 +8,9 @@ use crate::support::{Running, airun, lab};
 fn start(tasks: &str, interval_ms: u32, args: &str) -> Running {
     let mut command = lab(args);
     command.env("LAB", tasks).env("LAB_INTERVAL_MS", interval_ms.to_string());
+    // Tests run at the same time, so each is an installation of its own. There is no such server, and none is needed.
+    let test = std::thread::current().name().unwrap().replace("::", "_");
+    command.env("DATABASE_URL", format!("mysql://nobody@nowhere.invalid/{test}"));
     Running::start(command)
 }
 

@@ -57,7 +57,7 @@ pub fn json(report: &Report) -> Result<String> {
 
 /// The report for people.
 pub fn table(report: &Report, output: &mut Output) {
-    let title = |item: &Item| format!("{}_{}", item.version, item.name);
+    let title = Item::label;
     let width = report.migrations.iter().map(|item| title(item).chars().count()).max().unwrap_or(0);
     for item in &report.migrations {
         let mut line = format!("{:width$}  {:12}", title(item), words(item.standing));

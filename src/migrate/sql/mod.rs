@@ -6,6 +6,7 @@
 mod body;
 mod checksum;
 mod lexer;
+mod line_endings;
 mod splitter;
 
 pub use checksum::{Checksum, statement_digest};

@@ -7,6 +7,7 @@ use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr};
 
 use super::body::Body;
 use super::lexer::{is_dash_comment, is_word, tokens, version_open};
+use super::line_endings::join_line_endings;
 
 /// A place in a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,7 @@ impl<R: Read> Splitter<R> {
             self.skip_to(code)?;
             let at = self.here;
             self.skip_to(after)?;
+            let end = code + join_line_endings(&mut self.buffer[code..end]);
             let text = self.buffer[code..end].trim_ascii_end();
             // `skip_to` has proven it.
             let text = str::from_utf8(text).unwrap_or_default();

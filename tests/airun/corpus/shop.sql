@@ -68,7 +68,7 @@ DELIMITER ;;
   DELETE FROM film_text WHERE film_id = old.film_id; END */;;
 DELIMITER ;
 DELETE FROM film WHERE title LIKE '%naïve%';
-/*!99999 this is for no server; at all */;
+/*!99999 this is for no server */;
 CALL film_in_stock(1, @count);
 INSERT INTO film (title, description) VALUES (CONCAT('counted ', @count), half(9));
 PREPARE statement FROM 'INSERT INTO film (title) VALUES (?)';

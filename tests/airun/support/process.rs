@@ -34,7 +34,7 @@ fn command(program: PathBuf, args: &str) -> Command {
 /// A process that runs.
 pub struct Running {
     child: Child,
-    stdout: JoinHandle<String>,
+    stdout: Option<JoinHandle<String>>,
     lines: Receiver<String>,
     seen: Vec<String>,
 }
@@ -70,7 +70,7 @@ impl Running {
             stdout.read_to_string(&mut text).expect("UTF-8");
             text
         });
-        Self { child, stdout, lines, seen: Vec::new() }
+        Self { child, stdout: Some(stdout), lines, seen: Vec::new() }
     }
 
     /// Waits for a line on standard error that holds `part`.
@@ -111,11 +111,21 @@ impl Running {
             panic!("it did not end; what came:\n{}", self.seen.join("\n"));
         }
         let status = self.child.wait().expect("its end");
-        let stderr = self.seen.iter().map(|line| format!("{line}\n")).collect();
+        let stderr: String = self.seen.iter().map(|line| format!("{line}\n")).collect();
         Finished {
             code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-            stdout: self.stdout.join().expect("its output"),
+            stdout: self.stdout.take().expect("it is taken once").join().expect("its output"),
             stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves nothing behind.
+    fn drop(&mut self) {
+        if self.is_running() {
+            drop(self.child.kill());
+            drop(self.child.wait());
         }
     }
 }

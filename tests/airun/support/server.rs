@@ -46,6 +46,8 @@ impl Kind {
             .arg(format!("--port={}", options.get_tcp_port()))
             .arg(format!("--user={}", options.get_user().unwrap_or_default()))
             .arg("--default-character-set=utf8mb4")
+            // MariaDB's leaves comments out otherwise, within bodies too; MySQL's has them in by now.
+            .arg("--comments")
             .arg(database)
             .env("MYSQL_PWD", options.get_pass().unwrap_or_default());
         command
