@@ -1,0 +1,74 @@
+//! The migrations of this server itself, in `migrations/`.
+
+use crate::on_both;
+use crate::support::Database;
+
+fn folder() -> String {
+    format!("--dir {}/migrations", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn up(db: &Database) {
+    let up = db.airun(&format!("migrate up {}", folder()));
+    assert_eq!(up.code, 0, "{up:?}");
+}
+
+on_both! {
+    fn every_up_has_a_true_down(db) {
+        db.create();
+        let before = db.contents();
+        up(db);
+        let after = db.contents();
+        assert_eq!(db.tables(), ["agent_conversations", "agent_messages", "agent_sessions", "ai_server_tasks"]);
+        let down = db.airun(&format!("migrate rollback -n 100 {}", folder()));
+        assert_eq!(down.code, 0, "{down:?}");
+        assert_eq!(db.contents(), before);
+        up(db);
+        assert_eq!(db.contents(), after);
+    }
+
+    fn any_language_can_enqueue_by_insert(db) {
+        up(db);
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('mail.send', '{\"to\": \"ada@example.org\"}')"]);
+        let row = "SELECT queue, lane, state, claims, owner, due_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = due_at FROM ai_server_tasks";
+        assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1"]);
+    }
+
+    fn a_dedupe_key_is_unique_while_its_task_is_alive(db) {
+        use mysql::prelude::Queryable as _;
+        up(db);
+        let insert = "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('k', '{}', 'once')";
+        let mut conn = db.conn();
+        conn.query_drop(insert).unwrap();
+        assert!(conn.query_drop(insert).unwrap_err().to_string().contains("1062"));
+        conn.query_drop("UPDATE ai_server_tasks SET state = 'running'").unwrap();
+        assert!(conn.query_drop(insert).unwrap_err().to_string().contains("1062"));
+        conn.query_drop("UPDATE ai_server_tasks SET state = 'succeeded'").unwrap();
+        conn.query_drop(insert).unwrap();
+    }
+
+    fn the_claim_of_a_batch_needs_no_sort(db) {
+        up(db);
+        for _ in 0..3 {
+            db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('a', '{}'), ('b', '{}'), ('c', '{}')"]);
+        }
+        let plan = db.rows(
+            "EXPLAIN SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending' AND queue = 'default' AND lane = 1
+             AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 10 FOR UPDATE SKIP LOCKED",
+        );
+        // MySQL and MariaDB write their plans differently.
+        let plan = plan.concat();
+        assert!(plan.contains("|due|") || plan.contains("using due over"), "{plan}");
+        assert!(!plan.to_lowercase().contains("sort"), "{plan}");
+    }
+
+    fn messages_go_with_their_session(db) {
+        up(db);
+        db.execute(&[
+            "INSERT INTO agent_sessions (public_id, user_id, agent) VALUES (UUID(), 'ada', 'helper')",
+            "INSERT INTO agent_conversations (session_id, title) SELECT id, 'grüße 😀' FROM agent_sessions",
+            "INSERT INTO agent_messages (conversation_id, sequence, role, content) SELECT id, 1, 'user', 'hi' FROM agent_conversations",
+            "DELETE FROM agent_sessions",
+        ]);
+        assert_eq!(db.rows("SELECT COUNT(*) FROM agent_messages"), ["0"]);
+    }
+}
