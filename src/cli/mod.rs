@@ -2,6 +2,7 @@
 
 mod args;
 mod help;
+mod hide;
 mod migrate;
 mod output;
 mod periodic;
@@ -35,7 +36,9 @@ const SETTINGS_ADVICE: &str = "no database URL; set `--database-url` or `DATABAS
 /// The whole program with `registry`'s tasks: takes the process's arguments, does what they ask for, and returns the
 /// exit code.
 pub fn main(registry: Registry) -> ExitCode {
-    match parse(env::args_os().skip(1).collect()).and_then(|invocation| carry_out(invocation, registry)) {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    hide::hide_password(&args);
+    match parse(args).and_then(|invocation| carry_out(invocation, registry)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             complain("error", &error.to_string());
@@ -83,7 +86,7 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
     let help = args.short_flag("-h", "--help");
     let version = args.short_flag("-V", "--version");
     let database = DatabaseFlags {
-        url: args.value("--database-url")?,
+        url: args.value("--database-url")?.or_else(|| env::var(config::URL_FROM_FLAG).ok()),
         tls_mode: args.value("--tls-mode")?,
         tls_ca: args.value("--tls-ca")?.map(PathBuf::from),
     };

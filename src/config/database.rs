@@ -17,6 +17,9 @@ pub struct DatabaseFlags {
     pub tls_ca: Option<PathBuf>,
 }
 
+/// Carries the value of `--database-url` from a process that hides it to the one that it becomes.
+pub const URL_FROM_FLAG: &str = "AIRUN_DATABASE_URL_FROM_FLAG";
+
 const PORT: u16 = 3306;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

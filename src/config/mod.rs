@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::env;
 use std::path::Path;
 
-pub use database::{DatabaseFlags, database};
+pub use database::{DatabaseFlags, URL_FROM_FLAG, database};
 
 use crate::error::{Error, Result};
 

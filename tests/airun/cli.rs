@@ -99,3 +99,15 @@ fn generate_writes_a_pair_behind_the_newest() {
     let bad = run(&format!("migrate generate ../up --dir {dir}"));
     assert_eq!(bad.code, 2, "{bad:?}");
 }
+
+#[test]
+fn a_password_on_the_command_line_is_not_in_the_process_list() {
+    let mut waiting = Running::start(airun("migrate status --wait --database-url mysql://u:hunter2@127.0.0.1:1/d"));
+    let line = waiting.wait_for("waiting for the server: failed to connect to `u@127.0.0.1:1/d`");
+    assert!(!line.contains("hunter2"), "{line}");
+    let listed = std::fs::read_to_string(format!("/proc/{}/cmdline", waiting.id())).unwrap();
+    assert!(listed.ends_with("migrate\0status\0--wait\0"), "{listed}");
+    waiting.signal("TERM");
+    let ended = waiting.finish();
+    assert_eq!(ended.code, 130, "{ended:?}");
+}
