@@ -27,24 +27,29 @@ compose() {
   shift
   [ -n "${compose_program:-}" ] || find_compose || return 1
   COMPOSE_PROJECT_NAME=airun-$(printf '%s' "$repo" | cksum | cut -d' ' -f1)-$kind \
-    AIRUN_DB_PORT=$(state "$kind" port) AIRUN_DB_PASSWORD=$(state "$kind" password) AIRUN_DB_IMAGE=$(state "$kind" image) \
+    AIRUN_DB_PORT=$(state "$kind" port) AIRUN_DB_PASSWORD=$(state "$kind" docker-password) AIRUN_DB_IMAGE=$(state "$kind" image) \
     "${compose_program[@]}" -f "$repo/dev.docker-compose.yaml" "$@"
 }
 
 docker_start() {
-  local kind=$1 home=$cache/$1 port image
+  local kind=$1 home=$cache/$1 port image password wanted
   mkdir -p "$home"
   case $kind in mysql) image=mysql:8.0 ;; mariadb) image=mariadb:10.11 ;; esac
-  remember "$kind" image "${AIRUN_DB_IMAGE:-$image}"
-  port=${AIRUN_DB_PORT:-$(docker_port "$kind")}
+  wanted=$(setting AIRUN_DB_IMAGE)
+  remember "$kind" image "${wanted:-$image}"
+  wanted=$(setting AIRUN_DB_PORT)
+  port=${wanted:-$(docker_port "$kind")}
   remember "$kind" port "$port"
-  [ -n "$(state "$kind" password)" ] || remember "$kind" password "${AIRUN_DB_PASSWORD:-$(new_password)}"
+  # Not made up here: the volume keeps the password that it was made with, and outlives this folder.
+  password=$(setting AIRUN_DB_PASSWORD)
+  password=${password:-airun}
+  remember "$kind" docker-password "$password"
   remember "$kind" name "$(name_of "$kind") in Docker"
   rm -f "$home/ca"
   say "starting the container of dev.docker-compose.yaml ($(state "$kind" image)) on 127.0.0.1:$port"
   compose "$kind" up -d >&2 || fail "docker could not start it; mend that, or use \`--private\` for a server without Docker"
   remember "$kind" engine docker
-  remember_urls "$kind" "$port" "$(state "$kind" password)"
+  remember_urls "$kind" "$port" "$password"
   docker_client "$kind" "$home"
   docker_await "$kind"
   say "$(describe "$kind") is up"
@@ -67,7 +72,7 @@ docker_await() {
   until docker_running "$kind"; do
     if [ "$SECONDS" -ge "$deadline" ]; then
       compose "$kind" logs --tail=15 db >&2 || true
-      fail "the container does not accept logins after 180 s"
+      fail "the container does not accept logins after 180 s; if \`AIRUN_DB_PASSWORD\` was another when its volume was made, it still is"
     fi
     sleep 0.5
   done
@@ -75,7 +80,10 @@ docker_await() {
 
 # The usual port for the usual server, so that other tools find it; else a free one.
 docker_port() {
-  if [ "$1" = mysql ] && [ -z "$(state "$1" port)" ] && [ -z "${AIRUN_DB_PORTS:-}" ] && ! listening 3306; then
+  if [ "$(state "$1" engine)" = docker ] && [ -n "$(docker_container "$1")" ]; then
+    # It holds the port itself.
+    state "$1" port
+  elif [ "$1" = mysql ] && [ -z "$(state "$1" port)" ] && [ -z "${AIRUN_DB_PORTS:-}" ] && ! listening 3306; then
     echo 3306
   else
     pick_port "$1"
