@@ -10,6 +10,7 @@ use mysql::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
+use super::chain::Mark;
 use super::statement::{Definition, Object, Shape};
 use super::version::Version;
 use crate::error::{Error, Result};
@@ -27,9 +28,21 @@ pub struct Intent {
     pub shape: Shape,
     /// Each object that it touches, and its fingerprint.
     pub objects: Vec<Observed>,
+    /// The definitions behind it that run on the same record, each with what it leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Follower>,
     /// The whole schema's fingerprint, where the statement doesn't show what it touches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaObserved>,
+}
+
+/// A definition that runs on the record of the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    /// SHA-256 over its tokens, hexadecimal.
+    pub statement: String,
+    /// Not there when the record was written.
+    pub mark: Mark,
 }
 
 /// An object and how it looked.
@@ -104,7 +117,7 @@ impl Intent {
             let was = catalog::fingerprint(conn, &object, definition.shape == Shape::Move)?;
             objects.push(Observed { object, was });
         }
-        Ok(Self { k, statement, shape: definition.shape, objects, schema: None })
+        Ok(Self { k, statement, shape: definition.shape, objects, then: Vec::new(), schema: None })
     }
 
     /// Looks at the whole schema, for a statement that doesn't show what it touches.
@@ -115,7 +128,17 @@ impl Intent {
             compound,
             server_started: server_started(conn)?,
         };
-        Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), schema: Some(schema) })
+        Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), then: Vec::new(), schema: Some(schema) })
+    }
+
+    /// How many of the definitions behind the first one have happened, once that has: they run in order.
+    pub fn followers_happened(&self, conn: &mut Conn) -> Result<usize> {
+        for (i, follower) in self.then.iter().enumerate() {
+            if !follower.mark.is_there(conn)? {
+                return Ok(i);
+            }
+        }
+        Ok(self.then.len())
     }
 
     /// Looks again, and decides.
@@ -255,6 +278,7 @@ mod tests {
             statement: "ab".to_owned(),
             shape: Shape::Unknown,
             objects: vec![observed("ü", None)],
+            then: vec![Follower { statement: "cd".to_owned(), mark: Mark::Object(observed("ß", None).object) }],
             schema: Some(schema),
         };
         let json = intent.to_json();

@@ -3,6 +3,7 @@
 pub(crate) mod baseline;
 pub(crate) mod blockers;
 pub(crate) mod catalog;
+mod chain;
 mod cursor;
 mod diff;
 pub(crate) mod dump;

@@ -29,6 +29,7 @@ pub fn recover(
         return Err(edited(script, entry.done, kept)?);
     }
     let Some(intent) = entry.intent.take() else { return Ok(()) };
+    let mut followers = 0;
     match intent.verdict(conn)? {
         Verdict::DidNot => return Ok(()),
         Verdict::Left(objects) => {
@@ -36,7 +37,7 @@ pub fn recover(
                 conn.query_drop(drop_statement(object))?;
             }
         }
-        Verdict::Happened => {}
+        Verdict::Happened => followers = intent.followers_happened(conn)?,
         Verdict::InDoubt => {
             return Err(Error::new(
                 Exit::Partial,
@@ -54,11 +55,15 @@ pub fn recover(
             ));
         }
     }
-    if prefix.next.as_deref() != Some(intent.statement.as_str()) {
-        return Err(edited(script, intent.k, kept)?);
+    let happened = intent.then[..followers].iter().map(|follower| &follower.statement);
+    for (k, statement) in (intent.k..).zip(std::iter::once(&intent.statement).chain(happened)) {
+        let prefix = script.prefix(k - 1)?;
+        if prefix.next.as_ref() != Some(statement) {
+            return Err(edited(script, k, kept)?);
+        }
+        entry.done = k;
+        entry.done_checksum = prefix.checksum_with_next.unwrap_or_default();
     }
-    entry.done = intent.k;
-    entry.done_checksum = prefix.checksum_with_next.unwrap_or_default();
     journal.progress(
         conn,
         entry.version,

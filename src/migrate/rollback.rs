@@ -11,7 +11,7 @@ use super::recover::recover;
 use super::run::{self, Surroundings, Way};
 use super::script::Script;
 use super::status::Read;
-use super::up::{check_packets, fresh_session, prepare, tell};
+use super::up::{check_packets, fresh_session, packet_limit, prepare, tell};
 use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Exit, Result};
@@ -117,12 +117,12 @@ pub fn undo(
         _ => {}
     }
     let outline = script.outline()?;
-    check_packets(conn, &script, &outline)?;
+    check_packets(packet_limit(conn)?, &script, &outline)?;
     if entry.state == State::RollingBack {
         recover(conn, journal, &script, &outline, &mut entry, Some(&stored))?;
     }
     let way = Way::Down { entry: &entry };
-    let mut around = Surroundings { conn, journal, shutdown, events, schema: &database.name, patience };
+    let mut around = Surroundings { conn, journal, shutdown, events, schema: &database.name, patience, owed: None };
     run::run(&mut around, &script, &outline, entry.version, &way)?;
     events(Event::RolledBack {
         version: entry.version,

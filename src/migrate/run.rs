@@ -9,20 +9,21 @@
 //!   something, the intent is committed with it; if it doesn't, its "done" commits with what it did.
 //! - In a transaction of the script's own, records are part of it, so "done" moves only at its commit.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::blockers;
 use super::catalog::hex;
+use super::chain::{Chain, Mark, Step};
 use super::event::{Event, Events};
-use super::evidence::Intent;
+use super::evidence::{Follower, Intent};
 use super::journal::{Begin, Entry, Journal, Progress, State};
 use super::script::{Outline, Script};
 use super::session::{self, Replay};
 use super::sql::{Checksum, Position, statement_digest};
-use super::statement::{Definition, Kind, Session, Transaction, classify, is_compound, lock_tables_with};
+use super::statement::{Definition, Kind, Session, Shape, Transaction, classify, is_compound, lock_tables_with};
 use super::version::Version;
 use crate::db;
 use crate::db::retry::Backoff;
@@ -70,7 +71,37 @@ pub struct Surroundings<'a> {
     /// The database that the session starts in.
     pub schema: &'a str,
     /// How long a definition is tried against a metadata lock.
-    pub patience: std::time::Duration,
+    pub patience: Duration,
+    /// The end of the migration before, which nothing has recorded yet.
+    pub owed: Option<Owed>,
+}
+
+/// A migration that has run to its end. Its last record rides on the first one of the next migration, so that the two
+/// cost one commit; a crash before that finds all of its statements done.
+#[derive(Debug)]
+pub struct Owed {
+    version: Version,
+    name: String,
+    total: u64,
+    checksum: String,
+    spent: Duration,
+    started: Instant,
+}
+
+impl Owed {
+    /// Records it.
+    ///
+    /// # Errors
+    /// As [`Journal::finish`].
+    pub fn settle(&self, conn: &mut Conn, journal: &Journal) -> Result<()> {
+        journal.finish(conn, self.version, self.total, &self.checksum, self.spent)
+    }
+
+    /// What is told once it's recorded.
+    pub fn applied(self) -> Event {
+        let took = self.started.elapsed();
+        Event::Applied { version: self.version, name: self.name, statements: self.total, took }
+    }
 }
 
 /// Who opened the transaction that a statement is run in.
@@ -103,6 +134,10 @@ struct Run<'r, 'a> {
     /// Whether `done` is further than the journal.
     unrecorded: bool,
     batch: Batch,
+    chain: Chain,
+    /// Definitions of a chain run, and those that have are not recorded yet.
+    in_chain: bool,
+    started: Instant,
     /// Row statements of the script's own transaction that nothing has committed yet.
     uncommitted: u64,
     recorded_until: Instant,
@@ -125,7 +160,7 @@ pub fn run(
     outline: &Outline,
     version: Version,
     way: &Way<'_>,
-) -> Result<()> {
+) -> Result<Option<Owed>> {
     let resumed = way.resumed();
     let whole = outline.one_transaction && resumed.is_none();
     let mut attempt = 0;
@@ -145,6 +180,9 @@ pub fn run(
             checksum: Checksum::new(),
             unrecorded: false,
             batch: Batch::default(),
+            chain: Chain::default(),
+            in_chain: false,
+            started: Instant::now(),
             uncommitted: 0,
             recorded_until: Instant::now(),
         };
@@ -156,7 +194,7 @@ pub fn run(
                 around.conn.query_drop("ROLLBACK")?;
             }
             Err(Stop::Deadlock(error) | Stop::Error(error)) => return Err(error),
-            Ok(()) => return Ok(()),
+            Ok(owed) => return Ok(owed),
         }
     }
 }
@@ -189,7 +227,7 @@ struct At<'s> {
 }
 
 impl Run<'_, '_> {
-    fn all(&mut self, resumed: Option<&Entry>) -> Result<(), Stop> {
+    fn all(&mut self, resumed: Option<&Entry>) -> Result<Option<Owed>, Stop> {
         let skip = resumed.map_or(0, |entry| entry.done);
         let mut replay = Replay::default();
         let mut statements = self.script.statements()?;
@@ -211,11 +249,21 @@ impl Run<'_, '_> {
                 restored = true;
                 self.restore(std::mem::take(&mut replay), resumed)?;
             }
+            let mark = match &kind {
+                Kind::Definition(definition) if self.tx == Tx::Batch && !self.tables_locked => {
+                    self.chain.mark(statement.text, definition, &self.schema)
+                }
+                _ => None,
+            };
+            if mark.is_none() {
+                self.flush_chain()?;
+            }
             if !matches!(kind, Kind::Rows { .. }) {
                 self.flush()?;
             }
             if self.around.shutdown.is_stopping() {
                 self.flush()?;
+                self.flush_chain()?;
                 return Err(self.interrupted().into());
             }
             if !self.begun && self.tx != Tx::Whole && !matches!(kind, Kind::Definition(_) | Kind::Repeatable) {
@@ -224,7 +272,12 @@ impl Run<'_, '_> {
             }
             (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: statement.at.offset });
             let statement = At { k, at: statement.at, text: statement.text };
-            self.step(statement, kind)?;
+            match (kind, mark) {
+                (Kind::Definition(definition), Some(mark)) => {
+                    self.chain.push(Step { k, at: statement.at, text: statement.text.to_owned(), definition, mark });
+                }
+                (kind, _) => self.step(statement, kind)?,
+            }
         }
         self.finish()
     }
@@ -234,7 +287,7 @@ impl Run<'_, '_> {
             Kind::Rows { .. } => return self.rows(statement),
             Kind::Definition(definition) => self.definition(statement, &definition)?,
             Kind::Repeatable => {
-                let empty = Definition { shape: super::statement::Shape::Alter, objects: Vec::new() };
+                let empty = Definition { shape: Shape::Alter, objects: Vec::new(), index: None };
                 self.definition(statement, &empty)?;
             }
             Kind::Opaque => self.opaque(statement)?,
@@ -357,6 +410,57 @@ impl Run<'_, '_> {
             self.around.conn.query_drop("START TRANSACTION")?;
         }
         Ok(())
+    }
+
+    /// Runs the definitions that wait, on one record where each leaves a mark that isn't there yet.
+    fn flush_chain(&mut self) -> Result<(), Stop> {
+        if self.chain.is_empty() {
+            return Ok(());
+        }
+        let steps = self.chain.take();
+        let mut new = steps.len() > 1;
+        for step in steps.iter().skip(1).filter(|step| matches!(step.mark, Mark::Object(_))) {
+            new = new && !step.mark.is_there(self.around.conn)?;
+        }
+        let digest = |step: &Step| hex(&statement_digest(&step.text));
+        let first = &steps[0];
+        let mut intent =
+            Intent::of_definition(self.around.conn, first.k, digest(first), &first.definition, &self.schema)?;
+        if !new || intent.objects.iter().any(|object| object.was.is_some()) {
+            for step in &steps {
+                let statement = At { k: step.k, at: step.at, text: &step.text };
+                self.stop_between()?;
+                self.definition(statement, &step.definition)?;
+                self.passed(statement);
+            }
+            return Ok(());
+        }
+        let then = steps[1..].iter().map(|step| Follower { statement: digest(step), mark: step.mark.clone() });
+        intent.then = then.collect();
+        self.record(Some(&intent))?;
+        fault::point("definition-intended");
+        self.in_chain = true;
+        for step in &steps {
+            let statement = At { k: step.k, at: step.at, text: &step.text };
+            self.stop_between()?;
+            self.execute_definition(statement, &step.definition)?;
+            fault::point("definition-done");
+            self.passed(statement);
+        }
+        self.in_chain = false;
+        self.after_commit();
+        Ok(())
+    }
+
+    /// Between two statements, a stop is heard.
+    fn stop_between(&mut self) -> Result<(), Stop> {
+        if !self.around.shutdown.is_stopping() {
+            return Ok(());
+        }
+        if self.unrecorded {
+            self.record(None)?;
+        }
+        Err(self.interrupted().into())
     }
 
     fn definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
@@ -532,7 +636,8 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), Stop> {
+    fn finish(&mut self) -> Result<Option<Owed>, Stop> {
+        self.flush_chain()?;
         self.flush()?;
         if self.tx == Tx::Script {
             if self.uncommitted > 0 {
@@ -553,8 +658,15 @@ impl Run<'_, '_> {
         let spent = self.recorded_until.elapsed();
         let conn = &mut *self.around.conn;
         match self.way {
-            Way::Up { .. } if self.begun => {
-                self.around.journal.finish(conn, self.version, self.outline.total, &self.outline.checksum, spent)?;
+            Way::Up { name, .. } if self.begun => {
+                return Ok(Some(Owed {
+                    version: self.version,
+                    name: (*name).to_owned(),
+                    total: self.outline.total,
+                    checksum: self.outline.checksum.clone(),
+                    spent,
+                    started: self.started,
+                }));
             }
             Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
                 conn,
@@ -582,13 +694,19 @@ impl Run<'_, '_> {
             conn.query_drop("COMMIT")?;
         }
         fault::point("finished");
-        Ok(())
+        Ok(None)
     }
 
     /// Records `done` and what is about to run, within the transaction that is open, if one is.
     fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
         let memory = session::remember(self.around.conn, self.outline)?;
         let checksum = if self.done == 0 { String::new() } else { hex(&self.checksum.so_far()) };
+        // Nothing else is open at the first record, so the two make a transaction of their own.
+        let owed = if self.begun { None } else { self.around.owed.take() };
+        if let Some(owed) = &owed {
+            self.around.conn.query_drop("START TRANSACTION")?;
+            owed.settle(self.around.conn, self.around.journal)?;
+        }
         if !self.begun {
             match self.way {
                 Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
@@ -604,7 +722,7 @@ impl Run<'_, '_> {
                         intent,
                         up_text: *up_text,
                         down_text: *down_text,
-                        duration: std::time::Duration::ZERO,
+                        duration: Duration::ZERO,
                     },
                 )?,
                 Way::Down { entry } => {
@@ -626,6 +744,11 @@ impl Run<'_, '_> {
             };
             self.around.journal.progress(self.around.conn, self.version, self.state(), &progress)?;
             self.recorded_until = now;
+        }
+        if let Some(owed) = owed {
+            fault::point("owed-recorded");
+            self.around.conn.query_drop("COMMIT")?;
+            (self.around.events)(owed.applied());
         }
         self.unrecorded = false;
         Ok(())
@@ -700,6 +823,13 @@ impl Run<'_, '_> {
     fn note_error(&mut self, what: &str) {
         let rolled_back = self.around.conn.query_drop("ROLLBACK");
         if rolled_back.is_err() || !self.begun {
+            return;
+        }
+        if self.in_chain
+            && self.unrecorded
+            && let Err(Stop::Error(error) | Stop::Deadlock(error)) = self.record(None)
+        {
+            (self.around.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
             return;
         }
         let state = self.state();

@@ -65,6 +65,8 @@ pub struct Definition {
     pub shape: Shape,
     /// What it touches.
     pub objects: Vec<Object>,
+    /// The index that it adds to its table, by `CREATE INDEX`.
+    pub index: Option<String>,
 }
 
 /// How a definition shows that it has happened.
@@ -241,13 +243,7 @@ fn create(mut cursor: Cursor<'_>) -> Kind {
                 cursor.skip_words(&["BODY"]);
                 ObjectKind::Package
             }
-            "INDEX" => {
-                return if cursor.find_word("ON") {
-                    one(Shape::Alter, ObjectKind::Table, &mut cursor)
-                } else {
-                    Kind::Opaque
-                };
-            }
+            "INDEX" => return create_index(cursor),
             "SERVER" | "TABLESPACE" | "LOGFILE" | "RESOURCE" | "REFERENCE" => return Kind::Opaque,
             _ => continue,
         };
@@ -255,6 +251,18 @@ fn create(mut cursor: Cursor<'_>) -> Kind {
         return one(Shape::Create, kind, &mut cursor);
     }
     Kind::Opaque
+}
+
+fn create_index(mut cursor: Cursor<'_>) -> Kind {
+    cursor.skip_words(&["IF", "NOT", "EXISTS"]);
+    let index = cursor.name();
+    if !cursor.find_word("ON") {
+        return Kind::Opaque;
+    }
+    match one(Shape::Alter, ObjectKind::Table, &mut cursor) {
+        Kind::Definition(definition) => Kind::Definition(Definition { index, ..definition }),
+        other => other,
+    }
 }
 
 fn alter(mut cursor: Cursor<'_>) -> Kind {
@@ -385,7 +393,7 @@ fn one(shape: Shape, kind: ObjectKind, cursor: &mut Cursor<'_>) -> Kind {
 }
 
 fn definition(shape: Shape, objects: Vec<Object>) -> Kind {
-    if objects.is_empty() { Kind::Opaque } else { Kind::Definition(Definition { shape, objects }) }
+    if objects.is_empty() { Kind::Opaque } else { Kind::Definition(Definition { shape, objects, index: None }) }
 }
 
 /// Whether an opaque statement can do several things one after the other; `EXECUTE` does one.

@@ -13,12 +13,13 @@ use super::journal::{Entry, Journal, State, UP_TEXT_MAX, UpReplacement};
 use super::lock::Lock;
 use super::recover::recover;
 use super::rollback;
-use super::run::{self, Surroundings, Way};
+use super::run::{self, Owed, Surroundings, Way};
 use super::script::{Outline, Script};
 use super::status::{self, Item, Read, Standing};
 use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 use crate::shutdown::Shutdown;
 
 /// What to apply, and how patiently.
@@ -77,12 +78,18 @@ pub fn up(
         refuse_edits(&mut conn, database, &items)?;
         let chosen = select(&items, &options.behind(applied), &mut |_| {})?;
         let of = applied + chosen.len() as u64;
+        let limit = packet_limit(&mut conn)?;
+        for (file, outline) in chosen.iter().filter_map(|item| item.file.as_ref().zip(item.outline.as_ref())) {
+            check_packets(limit, &Script::file(&file.up), outline)?;
+        }
+        let mut owed = None;
         for item in &chosen {
             events(Event::Begins { i: applied + 1, of, migration: item.label() });
-            apply(&mut conn, database, &journal, item, sequence, options, shutdown, events)?;
+            apply(&mut conn, database, &journal, item, sequence, &mut owed, options, shutdown, events)?;
             sequence += 1;
             applied += 1;
             if item.outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
+                settle(&mut conn, &journal, &mut owed, events)?;
                 fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
                 if journal.newest(&mut conn)? >= sequence {
                     files = reads(items);
@@ -90,10 +97,21 @@ pub fn up(
                 }
             }
         }
+        settle(&mut conn, &journal, &mut owed, events)?;
         break;
     }
     lock.release(&mut conn);
     Ok(applied)
+}
+
+/// Records the end of the last migration, and tells.
+fn settle(conn: &mut Conn, journal: &Journal, owed: &mut Option<Owed>, events: &mut Events<'_>) -> Result<()> {
+    if let Some(owed) = owed.take() {
+        owed.settle(conn, journal)?;
+        fault::point("settled");
+        events(owed.applied());
+    }
+    Ok(())
 }
 
 impl Options {
@@ -207,6 +225,7 @@ fn apply(
     journal: &Journal,
     item: &Item,
     sequence: u64,
+    owed: &mut Option<Owed>,
     options: &Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
@@ -227,7 +246,6 @@ fn apply(
         ));
     };
     let script = Script::file(&file.up);
-    check_packets(conn, &script, outline)?;
     let up_text = if outline.bytes <= UP_TEXT_MAX { Some(script.read()?) } else { None };
     let down_text = file.down_text()?;
     if let Some(entry) = &mut resumed {
@@ -256,25 +274,50 @@ fn apply(
         down_text: down_text.as_deref(),
         resumed: resumed.as_ref(),
     };
-    let mut around =
-        Surroundings { conn, journal, shutdown, events, schema: &database.name, patience: options.lock_timeout };
-    run::run(&mut around, &script, outline, item.version, &way)?;
-    events(Event::Applied {
-        version: item.version,
-        name: item.name.clone(),
-        statements: outline.total,
-        took: started.elapsed(),
-    });
+    if outline.one_transaction || resumed.is_some() {
+        settle(conn, journal, owed, events)?;
+    }
+    let mut around = Surroundings {
+        conn,
+        journal,
+        shutdown,
+        events,
+        schema: &database.name,
+        patience: options.lock_timeout,
+        owed: owed.take(),
+    };
+    let ran = run::run(&mut around, &script, outline, item.version, &way);
+    let mut left = around.owed.take();
+    if let Err(error) = ran.as_ref() {
+        // It failed before its first record. Where the connection is lost, the next run finds the one before done.
+        if let Err(unsettled) = settle(conn, journal, &mut left, events) {
+            log::debug!("{unsettled}, after {error}");
+        }
+    }
+    *owed = ran?;
+    if owed.is_none() {
+        events(Event::Applied {
+            version: item.version,
+            name: item.name.clone(),
+            statements: outline.total,
+            took: started.elapsed(),
+        });
+    }
     Ok(())
 }
 
-/// A statement that the server won't take is found before anything runs.
-pub fn check_packets(conn: &mut Conn, script: &Script<'_>, outline: &Outline) -> Result<()> {
+/// The longest packet that the server takes, bytes.
+pub fn packet_limit(conn: &mut Conn) -> Result<u64> {
     let limit: Option<u64> = conn.query_first("SELECT @@max_allowed_packet")?;
+    limit.ok_or_else(|| Error::failure("the server doesn't tell its max_allowed_packet"))
+}
+
+/// A statement that the server won't take is found before anything runs.
+pub fn check_packets(limit: u64, script: &Script<'_>, outline: &Outline) -> Result<()> {
     let (longest, at) = outline.longest;
-    match limit {
+    match longest {
         // The packet holds a byte for the command too.
-        Some(limit) if longest >= limit => Err(Error::failure(format!(
+        longest if longest >= limit => Err(Error::failure(format!(
             "{}:{}:{}: a statement of {longest} bytes is over the server's max_allowed_packet of {limit}; raise that, or split it",
             script.label, at.line, at.column
         ))),
