@@ -95,14 +95,12 @@ fn works() -> Vec<Work> {
             format!("CREATE TABLE t{i} (id INT PRIMARY KEY, a INT, b VARCHAR(50));\nCREATE INDEX t{i}_a ON t{i} (a);\n")
         })
         .collect();
-    let rows = (0..10)
-        .map(|file| {
-            let table = format!("CREATE TABLE IF NOT EXISTS r{file} (id INT PRIMARY KEY, a INT, b VARCHAR(50));\n");
-            let inserts =
-                (0..2000).map(|i| format!("INSERT INTO r{file} VALUES ({i}, {file}, 'row {i} of file {file}');\n"));
-            table + &inserts.collect::<String>()
-        })
-        .collect();
+    let tables_of_rows: String =
+        (0..10).map(|file| format!("CREATE TABLE r{file} (id INT PRIMARY KEY, a INT, b VARCHAR(50));\n")).collect();
+    let rows = (0..10).map(|file| {
+        (0..2000).map(|i| format!("INSERT INTO r{file} VALUES ({i}, {file}, 'row {i} of file {file}');\n")).collect()
+    });
+    let rows = std::iter::once(tables_of_rows).chain(rows).collect();
     let mut load = "CREATE TABLE big (id INT PRIMARY KEY, a INT, b VARCHAR(200));\n".to_owned();
     let mut id = 0;
     while load.len() < 50_000_000 {

@@ -1,6 +1,7 @@
 //! What the files and the history say together.
 
 use std::path::Path;
+use std::thread;
 
 use mysql::Conn;
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::files::{self, MigrationFile};
 use super::journal::{Entry, Journal, State};
 use super::script::{Outline, Script};
 use super::version::Version;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 
 /// The version of [`Report`]'s JSON shape; raised when a field changes its meaning or goes.
 pub const JSON_FORMAT: u32 = 1;
@@ -81,19 +82,42 @@ pub struct Report {
 /// A migration file and what is in it.
 pub type Read = (MigrationFile, Outline);
 
-/// Reads the folder and every UP in it.
+/// Reads the folder and every UP in it, with several threads where there are many.
 ///
 /// # Errors
 /// Fails where the folder or a file can't be read, naming it.
 pub fn read_folder(folder: &Path) -> Result<Vec<Read>> {
+    /// Fewer files are read sooner than a thread is started.
+    const SHARE_MIN: usize = 100;
     let files = files::scan(folder)?;
-    files
-        .into_iter()
-        .map(|file| {
-            let outline = Script::file(&file.up).outline()?;
-            Ok((file, outline))
-        })
-        .collect()
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(SHARE_MIN);
+    if files.len() <= share {
+        return read(files);
+    }
+    let mut shares = Vec::new();
+    let mut left = files;
+    while !left.is_empty() {
+        let behind = left.split_off(share.min(left.len()));
+        shares.push(std::mem::replace(&mut left, behind));
+    }
+    thread::scope(|scope| {
+        let readers = shares.into_iter().map(|share| {
+            let reader = thread::Builder::new().name("files".to_owned()).spawn_scoped(scope, || read(share));
+            reader.map_err(|error| Error::failure(format!("failed to start a thread: {error}")))
+        });
+        let readers: Vec<_> = readers.collect::<Result<_>>()?;
+        let mut all = Vec::new();
+        for reader in readers {
+            all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
+}
+
+fn read(files: Vec<MigrationFile>) -> Result<Vec<Read>> {
+    let read = |file: MigrationFile| Script::file(&file.up).outline().map(|outline| (file, outline));
+    files.into_iter().map(read).collect()
 }
 
 /// Reads the history and holds it against the files; only `SELECT` is needed.

@@ -65,7 +65,9 @@ pub struct Splitter<R> {
     no_backslash_escapes: bool,
 }
 
-/// The least that is read at once, bytes.
+/// What is read first, bytes.
+const READ_FIRST: usize = 4 * 1024;
+/// What is read at once where a file is long, bytes.
 const READ: usize = 64 * 1024;
 
 /// What the scan of one statement remembers when it has to wait for more bytes.
@@ -406,7 +408,8 @@ impl<R: Read> Splitter<R> {
             self.skip_to(skipped)?;
         }
         let held = self.buffer.len();
-        let wanted = READ.max(held - self.start);
+        // Most files are small, and a buffer costs more than reading them.
+        let wanted = held.clamp(READ_FIRST, READ).max(held - self.start);
         self.buffer.resize(held + wanted, 0);
         let mut filled = held;
         while filled < self.buffer.len() {
