@@ -87,7 +87,6 @@ enum Within {
     Quote { quote: u8, from: usize },
     Line,
     Block { from: usize },
-    Hint,
 }
 
 enum Found {
@@ -206,7 +205,7 @@ impl<R: Read> Splitter<R> {
                         return Ok(self.more_or_end());
                     }
                 },
-                Within::Block { .. } | Within::Hint => match memmem::find(&buffer[scan.at..], b"*/") {
+                Within::Block { .. } => match memmem::find(&buffer[scan.at..], b"*/") {
                     Some(found) => {
                         scan.at += found + 2;
                         scan.within = Within::Code;
@@ -244,9 +243,6 @@ impl<R: Read> Splitter<R> {
                     scan.version_comment = true;
                     scan.code.get_or_insert(scan.at);
                     scan.at += length;
-                } else if rest.starts_with(b"/*+") {
-                    scan.within = Within::Hint;
-                    scan.at += 3;
                 } else {
                     scan.within = Within::Block { from: scan.at };
                     scan.at += 2;
@@ -400,7 +396,7 @@ impl<R: Read> Splitter<R> {
         scan.code = scan.code.map(|code| code - gone);
         match &mut scan.within {
             Within::Quote { from, .. } | Within::Block { from } => *from -= gone,
-            Within::Code | Within::Line | Within::Hint => {}
+            Within::Code | Within::Line => {}
         }
         if scan.code.is_none() && matches!(scan.within, Within::Code | Within::Line) {
             // Nothing but comments and white space so far.
