@@ -14,6 +14,7 @@ mod readme;
 mod recovery;
 mod server_migrations;
 mod settings;
+mod splits;
 mod splitting;
 mod support;
 mod worker;

@@ -234,7 +234,8 @@ impl<R: Read> Splitter<R> {
             if !scan.version_comment && !scan.body.is_open() && rest.starts_with(&self.delimiter) {
                 return Ok(Found::Delimiter(self.delimiter.len()));
             }
-            if byte == b'#' || is_dash_comment(rest) {
+            // MariaDB's client drops a line that begins with `--` and more where no statement is open; no SQL begins so.
+            if byte == b'#' || is_dash_comment(rest) || (scan.code.is_none() && rest.starts_with(b"--")) {
                 scan.within = Within::Line;
                 continue;
             }
@@ -323,7 +324,7 @@ impl<R: Read> Splitter<R> {
             return Some(Found::More);
         };
         let line = &rest[..end];
-        let ends_word = line.get(word).is_none_or(|byte| byte.is_ascii_whitespace());
+        let ends_word = line.get(word).is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         let starts_line =
             self.buffer[..at].iter().rev().take_while(|&&byte| byte != b'\n').all(u8::is_ascii_whitespace);
         let is_command = if command == b"delimiter" {
