@@ -1,0 +1,85 @@
+//! What a statement names, and what else its words tell.
+
+use crate::migrate::cursor::{Cursor, is_code};
+use crate::migrate::sql::tokens;
+
+/// The user variables (`@x`, lower-case, unquoted) that `sql` names.
+pub fn user_variables(sql: &str) -> Vec<String> {
+    // Most statements of a large load have no `@`: don't lex them for nothing.
+    if !sql.contains('@') {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for token in tokens(sql) {
+        if let Some(name) = token.user_variable() {
+            let name = name.to_lowercase();
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
+
+/// Whether an opaque statement can do several things one after the other; `EXECUTE` does one.
+pub fn is_compound(sql: &str) -> bool {
+    Cursor::new(sql).word().as_deref() != Some("EXECUTE")
+}
+
+/// The prepared statement that `sql` makes (`true`) or drops (`false`), lower-case.
+pub fn prepared_name(sql: &str) -> Option<(String, bool)> {
+    let mut cursor = Cursor::new(sql);
+    let makes = match cursor.word().as_deref() {
+        Some("PREPARE") => true,
+        Some("DEALLOCATE" | "DROP") => {
+            cursor.skip_words(&["PREPARE"]);
+            false
+        }
+        _ => return None,
+    };
+    cursor.name().map(|name| (name.to_lowercase(), makes))
+}
+
+/// Whether `sql` is a `SET` of user variables and nothing else.
+pub fn assigns_only_user_variables(sql: &str) -> bool {
+    let mut cursor = Cursor::new(sql);
+    if cursor.word().as_deref() != Some("SET") {
+        return false;
+    }
+    // Each assignment starts the statement or follows a comma outside parentheses.
+    let mut depth = 0;
+    let mut at_target = true;
+    while let Some(token) = cursor.next() {
+        match token.text {
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            "," if depth == 0 => at_target = true,
+            _ if at_target && token.user_variable().is_none() => return false,
+            _ => at_target = false,
+        }
+    }
+    true
+}
+
+/// Whether `sql` may read tables.
+pub fn reads_tables(sql: &str) -> bool {
+    let mut words = tokens(sql).filter(is_code).map(|token| token.upper());
+    words.any(|word| matches!(word.as_str(), "FROM" | "SELECT" | "JOIN" | "LIKE" | "TABLE" | "USING"))
+        && !Cursor::new(sql).takes_plain_create()
+}
+
+/// `LOCK TABLES` with airun's own table among the locked ones, where the journal is written while they are.
+pub fn lock_tables_with(sql: &str, table: &str) -> String {
+    let mut end = sql.len();
+    let all: Vec<_> = tokens(sql).filter(is_code).collect();
+    // MariaDB's `WAIT n` and `NOWAIT` come after the tables.
+    for (i, token) in all.iter().enumerate().skip(2) {
+        if matches!(token.upper().as_str(), "NOWAIT" | "WAIT") && i + 2 >= all.len() {
+            end = token.text.as_ptr() as usize - sql.as_ptr() as usize;
+            break;
+        }
+    }
+    let (tables, rest) = sql.split_at(end);
+    // On a line of its own: the statement may end in a comment.
+    format!("{tables}\n, {table} WRITE {rest}")
+}
