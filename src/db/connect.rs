@@ -28,6 +28,8 @@ pub struct Database {
     pub tls: Tls,
     /// For one host: to connect and to be let in.
     pub connect_timeout: Duration,
+    /// For one answer; see [`Database::connect_briefly`].
+    pub answer_timeout: Option<Duration>,
 }
 
 /// A text that is never shown.
@@ -65,6 +67,17 @@ impl Database {
     /// What the last host that was tried had against it.
     pub fn connect(&self) -> Result<Conn> {
         self.open(Some(&self.name)).map_err(|error| self.explain(&error))
+    }
+
+    /// Opens a connection on which no answer takes longer than `limit`. After one that does, it must not be used again:
+    /// the late answer would be taken for the next one.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub fn connect_briefly(&self, limit: Duration) -> Result<Conn> {
+        let brief =
+            Self { connect_timeout: self.connect_timeout.min(limit), answer_timeout: Some(limit), ..self.clone() };
+        brief.connect()
     }
 
     /// Opens a connection, making the database first if it is missing.
@@ -175,6 +188,7 @@ impl Database {
             // The driver would go on by the server's socket, without TLS, and perhaps to another server.
             .prefer_socket(false)
             .tcp_connect_timeout(Some(self.connect_timeout))
+            .read_timeout(self.answer_timeout)
             .tcp_keepalive_time_ms(Some(PROBE_MILLISECONDS))
             // An UPDATE to the same value counts as one.
             .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)

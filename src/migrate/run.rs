@@ -237,7 +237,6 @@ impl Run<'_, '_> {
                 // Outside any transaction, so that no rollback takes the row away again. A definition brings its own.
                 self.record(None)?;
             }
-            (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: statement.at.offset });
             let statement = At { k, at: statement.at, text: statement.text };
             match (kind, mark) {
                 (Kind::Definition(definition), Some(mark)) => {
@@ -249,7 +248,16 @@ impl Run<'_, '_> {
         self.finish()
     }
 
+    /// Says that statement `k`, which stands there, is next.
+    fn tell(&mut self, k: u64, at: Position) {
+        (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: at.offset });
+    }
+
     fn step(&mut self, statement: At<'_>, kind: Kind) -> Result<(), Stop> {
+        // Rows are gathered first, and told when they are sent.
+        if !matches!(kind, Kind::Rows { .. }) {
+            self.tell(statement.k, statement.at);
+        }
         match kind {
             Kind::Rows { .. } => return self.rows(statement),
             Kind::Definition(definition) => self.definition(statement, &definition)?,
@@ -291,13 +299,20 @@ impl Run<'_, '_> {
 /// # Errors
 /// The number, from 0, of the statement that the server refused.
 fn send(conn: &mut Conn, packet: &str) -> Result<(), (usize, mysql::Error)> {
+    send_and_tell(conn, packet, &mut |_| {})
+}
+
+/// As [`send`]; `begins` is told of each statement, by its number, when the server turns to it.
+fn send_and_tell(conn: &mut Conn, packet: &str, begins: &mut dyn FnMut(usize)) -> Result<(), (usize, mysql::Error)> {
     let mut index = 0;
+    begins(index);
     let mut result = conn.query_iter(packet).map_err(|error| (0, error))?;
     while let Some(set) = result.iter() {
         for row in set {
             row.map_err(|error| (index, error))?;
         }
         index += 1;
+        begins(index);
     }
     Ok(())
 }

@@ -83,6 +83,14 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// The length of its text in bytes; 0 where the file can't be looked at.
+    pub fn length(&self) -> u64 {
+        match self.source {
+            Source::File(path) => path.metadata().map_or(0, |file| file.len()),
+            Source::Text(text) => text.len() as u64,
+        }
+    }
+
     /// Its statements from the first one on.
     ///
     /// # Errors

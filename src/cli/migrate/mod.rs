@@ -1,6 +1,7 @@
 //! `airun migrate …`: its arguments, and what they ask for.
 
 mod perform;
+mod progress;
 mod show;
 
 use std::path::PathBuf;

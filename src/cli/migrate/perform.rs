@@ -61,7 +61,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
     wait(&database, command.wait, context)?;
     let lock_timeout = command.lock_timeout.unwrap_or(LOCK_TIMEOUT);
     let shutdown = &context.stop;
-    let mut teller = Teller::new(output);
+    let mut teller = Teller::new(output, &database);
     let events = &mut |event| teller.tell(event);
     match command.action {
         Action::Up { to, limit, dry_run, strict } => {

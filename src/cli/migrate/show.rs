@@ -2,33 +2,42 @@
 
 use std::time::Duration;
 
+use super::progress::{Progress, Script};
 use crate::cli::output::{Output, complain};
+use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::migrate::event::Event;
 use crate::migrate::status::{Item, Report, Standing};
 
-/// Turns events into lines: results on standard output, warnings and notes on standard error.
+/// Turns events into lines: results on standard output; progress, warnings and notes on standard error.
 pub struct Teller<'o> {
     output: &'o mut Output,
+    progress: Progress,
 }
 
 impl<'o> Teller<'o> {
-    pub fn new(output: &'o mut Output) -> Self {
-        Self { output }
+    pub fn new(output: &'o mut Output, database: &Database) -> Self {
+        Self { output, progress: Progress::new(database) }
     }
 
     pub fn tell(&mut self, event: Event) {
+        let output = &mut *self.output;
         match event {
-            Event::Begins { .. } | Event::Statement { .. } => {}
+            Event::Begins { i, of, migration, bytes, session } => {
+                self.progress.begins(Script { i, of, migration, bytes, session });
+            }
+            Event::Statement { k, total, bytes } => self.progress.statement(k, total, bytes),
             Event::Applied { version, name, statements, took } => {
-                self.output.line(&format!("applied {version}_{name}: {}", finished(statements, took)));
+                let line = format!("applied {version}_{name}: {}", finished(statements, took));
+                self.progress.aside(|| output.line(&line));
             }
             Event::RolledBack { version, name, statements, took } => {
-                self.output.line(&format!("rolled back {version}_{name}: {}", finished(statements, took)));
+                let line = format!("rolled back {version}_{name}: {}", finished(statements, took));
+                self.progress.aside(|| output.line(&line));
             }
-            Event::WouldRun { place, text } => self.output.raw(&format!("-- {place}\n{text};\n\n")),
-            Event::Warning(text) => complain("warning", &text),
-            Event::Note(text) => complain("note", &text),
+            Event::WouldRun { place, text } => output.raw(&format!("-- {place}\n{text};\n\n")),
+            Event::Warning(text) => self.progress.aside(|| complain("warning", &text)),
+            Event::Note(text) => self.progress.aside(|| complain("note", &text)),
         }
     }
 

@@ -36,6 +36,7 @@ impl Run<'_, '_> {
             for step in &steps {
                 let statement = At { k: step.k, at: step.at, text: &step.text };
                 self.stop_between()?;
+                self.tell(step.k, step.at);
                 self.definition(statement, &step.definition)?;
                 self.passed(statement);
             }
@@ -49,6 +50,7 @@ impl Run<'_, '_> {
         for step in &steps {
             let statement = At { k: step.k, at: step.at, text: &step.text };
             self.stop_between()?;
+            self.tell(step.k, step.at);
             self.execute_definition(statement, &step.definition)?;
             fault::point("definition-done");
             self.passed(statement);

@@ -2,7 +2,7 @@
 
 use mysql::prelude::Queryable;
 
-use super::{At, Run, Stop, Tx, send};
+use super::{At, Run, Stop, Tx, send, send_and_tell};
 use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
@@ -52,6 +52,7 @@ impl Run<'_, '_> {
     pub(super) fn rows_alone(&mut self, statement: At<'_>) -> Result<(), Stop> {
         let own = self.tx == Tx::Batch;
         let mut retries = Backoff::default();
+        self.tell(statement.k, statement.at);
         loop {
             self.begin_batch()?;
             match send(self.around.conn, statement.text) {
@@ -83,7 +84,14 @@ impl Run<'_, '_> {
         let mut retries = Backoff::default();
         loop {
             self.begin_batch()?;
-            let Err((index, error)) = send(self.around.conn, &batch.packet) else { break };
+            let (events, total) = (&mut *self.around.events, self.outline.total);
+            let mut begins = |index: usize| {
+                if let Some((k, at)) = batch.at.get(index) {
+                    events(Event::Statement { k: *k, total, bytes: at.offset });
+                }
+            };
+            let sent = send_and_tell(self.around.conn, &batch.packet, &mut begins);
+            let Err((index, error)) = sent else { break };
             if own && db::retry::is_deadlock(&error) && retries.attempts() < DEADLOCK_RETRIES_MAX {
                 self.retry(&mut retries, &error)?;
                 continue;

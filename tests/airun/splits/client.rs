@@ -75,7 +75,9 @@ fn serve(mut socket: TcpStream) -> io::Result<Vec<Vec<u8>>> {
         match packet.split_first() {
             Some((&QUIT, _)) | None => return Ok(statements),
             Some((&INIT_DB, name)) => statements.push([b"use ", name].concat()),
-            Some((&QUERY, text)) if !OF_ITS_OWN.iter().any(|own| text.starts_with(own)) => statements.push(text.to_vec()),
+            Some((&QUERY, text)) if !OF_ITS_OWN.iter().any(|own| text.starts_with(own)) => {
+                statements.push(text.to_vec())
+            }
             Some(_) => {}
         }
         write(&mut socket, number + 1, OK)?;
@@ -95,11 +97,11 @@ fn greeting() -> Vec<u8> {
     const CAPABILITIES: u32 = 0x1 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x8_0000;
     let [low, high] = [CAPABILITIES as u16, (CAPABILITIES >> 16) as u16];
     [
-        b"\x0a9.0.0\0\x01\0\0\012345678\0",
+        b"\x0a9.0.0\0\x01\0\0\0saltsalt\0",
         &low.to_le_bytes()[..],
         b"\xff\x02\0",
         &high.to_le_bytes()[..],
-        b"\x15\0\0\0\0\0\0\0\0\0\0123456789012\0mysql_native_password\0",
+        b"\x15\0\0\0\0\0\0\0\0\0saltsaltsalt\0mysql_native_password\0",
     ]
     .concat()
 }
