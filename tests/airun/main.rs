@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod manners;
 mod migrate;
+mod progress;
 mod readme;
 mod recovery;
 mod server_migrations;
