@@ -93,17 +93,17 @@ pub fn fingerprint(conn: &mut Conn, object: &Object, identity: bool) -> Result<O
 }
 
 /// Every object of `schema` but airun's own tables, in the order in which they can be made: sequences, tables, routines,
-/// views, triggers, events, each by name.
+/// views, triggers (those of one event in the order in which they run), events, each by name.
 pub fn objects(conn: &mut Conn, schema: &str) -> Result<Vec<Object>> {
     const OBJECTS: &str = "
-        SELECT TABLE_TYPE AS kind, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
-        UNION ALL SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
-        UNION ALL SELECT 'TRIGGER', TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
-        UNION ALL SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
-    let rows: Vec<(String, String)> = conn.query(OBJECTS.replace("{schema}", &quote_text(schema)))?;
-    let mut objects: Vec<(u8, Object)> = rows
+        SELECT TABLE_TYPE AS kind, 0 AS place, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
+        UNION ALL SELECT ROUTINE_TYPE, 0, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
+        UNION ALL SELECT 'TRIGGER', ACTION_ORDER, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
+        UNION ALL SELECT 'EVENT', 0, EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
+    let rows: Vec<(String, u64, String)> = conn.query(OBJECTS.replace("{schema}", &quote_text(schema)))?;
+    let mut objects: Vec<((u8, u64), Object)> = rows
         .into_iter()
-        .filter_map(|(kind, name)| {
+        .filter_map(|(kind, place, name)| {
             // A column's default can read a sequence, a view a function; a body's names are looked up when it runs.
             let (sort, kind) = match kind.as_str() {
                 "SEQUENCE" => (0, ObjectKind::Table),
@@ -116,7 +116,7 @@ pub fn objects(conn: &mut Conn, schema: &str) -> Result<Vec<Object>> {
                 _ => return None,
             };
             let own = [journal::TABLE, lock::TABLE].contains(&name.as_str());
-            (!own).then(|| (sort, Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
+            (!own).then(|| ((sort, place), Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
         })
         .collect();
     objects.sort_by(|(a_sort, a), (b_sort, b)| (a_sort, &a.name.name).cmp(&(b_sort, &b.name.name)));

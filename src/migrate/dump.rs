@@ -1,7 +1,7 @@
 //! `migrate dump`: the schema as SQL that makes it again, the same text for the same schema.
 //!
 //! What differs from server to server though the schema is the same is left out: the next `AUTO_INCREMENT`, who made a
-//! view or routine, and the database's own name in views.
+//! view or routine, and the database's own name.
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -30,7 +30,11 @@ pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
             ObjectKind::Table if is_sequence(&sql) => {
                 text.push_str(&format!("\n{};\n", sequence(conn, &object.name)?.unwrap_or_default()));
             }
-            ObjectKind::Table => text.push_str(&format!("\n{};\n", without_charset(&stable(&sql)))),
+            ObjectKind::Table => {
+                // MariaDB puts the schema before a sequence that a default reads.
+                let sql = without_schema(&without_charset(&stable(&sql)), schema);
+                text.push_str(&format!("\n{sql};\n"));
+            }
             ObjectKind::Function | ObjectKind::Procedure => push_stored(&mut text, conn, &object, &sql, &mut mode)?,
             _ => {
                 push_views(&mut text, std::mem::take(&mut views), &mut mode);

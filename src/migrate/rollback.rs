@@ -182,7 +182,10 @@ pub fn select(mut history: Vec<Entry>, options: &Options) -> Result<Vec<Entry>> 
 }
 
 fn irreversible(entry: &Entry) -> Error {
-    Error::failure(format!("{} has no DOWN, so it can't be rolled back; nothing was touched", label(entry)))
+    Error::failure(format!(
+        "{}_{} has no DOWN, so it can't be rolled back; nothing was touched",
+        entry.version, entry.name
+    ))
 }
 
 /// What messages call a migration's stored DOWN.

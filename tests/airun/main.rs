@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, clippy::let_underscore_must_use, reason = "a test may wait for time to pass")]
 
 mod cli;
+mod commands;
 mod crash;
 mod manners;
 mod migrate;

@@ -73,7 +73,7 @@ on_both! {
         assert_eq!(db.airun("migrate up").code, 0);
         let refused = db.airun("migrate rollback -n 2");
         assert_eq!(refused.code, 1);
-        assert_eq!(refused.stderr, "airun: error: 20260101000001_a_DOWN.sql has no DOWN, so it can't be rolled back; nothing was touched\n");
+        assert_eq!(refused.stderr, "airun: error: 20260101000001_a has no DOWN, so it can't be rolled back; nothing was touched\n");
         assert_eq!(db.tables(), ["a", "b"]);
     }
 

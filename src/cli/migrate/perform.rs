@@ -96,11 +96,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
         }
         Action::Status { json, check } => {
             let report = status::status(&mut database.connect_server()?, &database.name, files)?;
-            if json {
-                output.raw(&show::json(&report)?);
-            } else {
-                show::table(&report, output);
-            }
+            output.raw(&if json { show::json(&report)? } else { show::table(&report) });
             return Ok(if check { report.check() } else { Exit::Success });
         }
         Action::Resolve { version, resolution, dry_run } => {

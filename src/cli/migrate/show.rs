@@ -8,6 +8,7 @@ use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::migrate::event::Event;
 use crate::migrate::status::{Item, Report, Standing};
+use crate::observe::escaped;
 
 /// Turns events into lines: results on standard output; progress, warnings and notes on standard error.
 pub struct Teller<'o> {
@@ -64,10 +65,15 @@ pub fn json(report: &Report) -> Result<String> {
         .map_err(|error| Error::failure(format!("failed to write the status as JSON: {error}")))
 }
 
-/// The report for people.
-pub fn table(report: &Report, output: &mut Output) {
+/// The report for people, as one text: a folder can hold thousands.
+pub fn table(report: &Report) -> String {
     let title = Item::label;
     let width = report.migrations.iter().map(|item| title(item).chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut push = |line: &str| {
+        text.push_str(&escaped(line));
+        text.push('\n');
+    };
     for item in &report.migrations {
         let mut line = format!("{:width$}  {:12}", title(item), words(item.standing));
         if let (Some(at), Some(by), Some(ms)) = (&item.applied_at, &item.applied_by, item.duration_ms) {
@@ -76,15 +82,16 @@ pub fn table(report: &Report, output: &mut Output) {
                 line.push_str(&format!("  {}", human(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))));
             }
         }
-        output.line(line.trim_end());
+        push(line.trim_end());
         if let Some((done, total)) = item.progress {
-            output.line(&format!("  {done} of {total} statements have run"));
+            push(&format!("  {done} of {total} statements have run"));
         }
         for reason in item.error.iter().flat_map(|error| error.lines()) {
-            output.line(&format!("  {}", reason.trim()));
+            push(&format!("  {}", reason.trim()));
         }
     }
-    output.line(&summary(report));
+    push(&summary(report));
+    text
 }
 
 fn summary(report: &Report) -> String {
