@@ -44,9 +44,9 @@ impl Onlooker {
     /// Opens a connection for looking only.
     ///
     /// # Errors
-    /// As [`Database::connect_briefly`].
+    /// As [`Database::connect_for`].
     pub fn new(database: &Database) -> Result<Self> {
-        let mut conn = database.connect_briefly(TIMEOUT)?;
+        let mut conn = database.connect_for(TIMEOUT)?;
         let version: Option<String> = conn.query_first("SELECT VERSION()")?;
         let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
         Ok(Self { conn, queries: if mariadb { &MARIADB } else { &MYSQL } })

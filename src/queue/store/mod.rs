@@ -1,0 +1,94 @@
+//! All the SQL on the queue's tables. Every change of a task's state is one statement that names the state it expects.
+
+pub mod claim;
+pub mod complete;
+pub mod enqueue;
+pub mod fleet;
+pub mod lease;
+pub mod purge;
+
+use std::time::Duration;
+
+use mysql::prelude::{FromRow, Queryable};
+use mysql::{Conn, from_row_opt};
+use serde::{Deserialize, Serialize};
+
+/// The right to say what becomes of a task: its row is running, and was claimed by this owner for this time. A later
+/// claim has another number, so that a late finisher can't overwrite what came after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    pub id: u64,
+    pub owner: u64,
+    pub claims: u32,
+}
+
+impl Fence {
+    /// The rows that it is about, in SQL.
+    fn condition(&self) -> String {
+        format!("id = {} AND state = 'running' AND owner = {} AND claims = {}", self.id, self.owner, self.claims)
+    }
+}
+
+/// An interval in SQL.
+fn interval(time: Duration) -> String {
+    format!("INTERVAL {} MICROSECOND", i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The rows with these ids, of which there is at least one. Neighbours are named as a range: that costs the server a
+/// tenth less, and those that are claimed or finished together mostly are.
+fn among(mut ids: Vec<u64>) -> String {
+    ids.sort_unstable();
+    let mut alone: Vec<String> = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
+    for run in ids.chunk_by(|a, b| a + 1 == *b) {
+        match run {
+            [first, .., last] => parts.push(format!("id BETWEEN {first} AND {last}")),
+            [id] => alone.push(id.to_string()),
+            [] => {}
+        }
+    }
+    if !alone.is_empty() {
+        parts.push(format!("id IN ({})", alone.join(", ")));
+    }
+    format!("({})", parts.join(" OR "))
+}
+
+/// Sends statements in one packet and looks at each one's answer; how many rows the last has changed.
+fn execute(conn: &mut impl Queryable, sql: &str) -> mysql::Result<u64> {
+    let mut result = conn.query_iter(sql)?;
+    let mut changed = result.affected_rows();
+    while let Some(set) = result.iter() {
+        changed = set.affected_rows();
+        for row in set {
+            row?;
+        }
+    }
+    Ok(changed)
+}
+
+/// The rows of a statement, which may stand behind others in the packet.
+fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
+    let mut result = conn.query_iter(sql)?;
+    let mut rows = Vec::new();
+    while let Some(set) = result.iter() {
+        for row in set {
+            let row = from_row_opt(row?).map_err(|error| {
+                mysql::Error::IoError(std::io::Error::other(format!("the server's answer is not as expected: {error}")))
+            })?;
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::among;
+
+    #[test]
+    fn neighbours_are_a_range() {
+        assert_eq!(among(vec![7]), "(id IN (7))");
+        assert_eq!(among(vec![3, 1, 2]), "(id BETWEEN 1 AND 3)");
+        assert_eq!(among(vec![9, 1, 2, 7, 4, 5]), "(id BETWEEN 1 AND 2 OR id BETWEEN 4 AND 5 OR id IN (7, 9))");
+    }
+}
