@@ -259,7 +259,7 @@ impl Run<'_, '_> {
             }
             Kind::Opaque => self.opaque(statement)?,
             Kind::Session(change) => self.session(statement, change)?,
-            Kind::TemporaryTable(_) => self.execute(statement, statement.text)?,
+            Kind::TemporaryTable { .. } => self.execute(statement, statement.text)?,
             Kind::Transaction(transaction) => self.transaction(statement, transaction)?,
             Kind::LockTables => self.lock_tables(statement)?,
             Kind::UnlockTables => self.unlock_tables(statement)?,

@@ -8,6 +8,7 @@
 
 mod cli;
 mod crash;
+mod kills;
 mod manners;
 mod migrate;
 mod readme;

@@ -1,11 +1,13 @@
 //! What every test needs: servers, databases of their own, folders, processes.
 
 mod database;
+mod mixed;
 mod process;
 mod server;
 mod user;
 
 pub use database::Database;
+pub use mixed::{Victim, effects, write_mixed};
 pub use process::{Finished, Running, airun, lab};
 pub use server::Kind;
 pub use user::User;
