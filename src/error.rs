@@ -4,7 +4,11 @@
 //! Code that must react to what a server said (a deadlock, a lost connection) looks at [`mysql::Error`] before it is
 //! turned into this.
 
+use std::error::Error as StdError;
 use std::fmt;
+
+/// What a task returns where it fails: any error, or a text by `?` or `.into()`.
+pub type TaskError = Box<dyn StdError + Send + Sync>;
 
 /// `Result` with airun's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -79,11 +83,26 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {}
 
 impl From<mysql::Error> for Error {
     /// The server's own code and words where it spoke; never anything that could hold a password.
     fn from(error: mysql::Error) -> Self {
         Self::failure(crate::db::describe(&error))
     }
+}
+
+/// A task's error with what it says of its causes, in one line.
+pub(crate) fn with_causes(error: &TaskError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Many errors repeat their cause's words.
+        if !text.contains(&words) {
+            text.push_str(&format!(": {words}"));
+        }
+        cause = error.source();
+    }
+    text
 }

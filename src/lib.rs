@@ -58,12 +58,15 @@ mod db;
 pub mod error;
 mod fault;
 mod interval;
+mod lateness;
 pub mod migrate;
 mod observe;
 mod panics;
 pub mod periodic;
+pub mod queue;
 mod registry;
 pub mod shutdown;
+mod threads;
 mod worker;
 
 pub use cli::main;

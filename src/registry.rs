@@ -1,17 +1,17 @@
 //! The list of what a worker runs.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::periodic::PeriodicTask;
-
-/// A task's name in logs, metrics and on the command line; bytes.
-const NAME_LENGTH_MAX: usize = 64;
+use crate::queue::{CommandTask, DatabaseTask, Kind, PLAIN, is_plain};
 
 /// The tasks of a binary. Made in one place, and handed to [`crate::main`].
 #[derive(Default)]
 pub struct Registry {
     pub(crate) periodic: Vec<Box<dyn PeriodicTask>>,
+    pub(crate) kinds: Vec<Arc<Kind>>,
 }
 
 impl Registry {
@@ -27,19 +27,65 @@ impl Registry {
         self
     }
 
+    /// Adds a database task.
+    #[must_use]
+    pub fn task(mut self, task: impl DatabaseTask + 'static) -> Self {
+        self.kinds.push(Arc::new(Kind::of_task(task)));
+        self
+    }
+
+    /// Adds a database task that is any program.
+    #[must_use]
+    pub fn command(mut self, task: CommandTask) -> Self {
+        self.kinds.push(Arc::new(Kind::of_command(task)));
+        self
+    }
+
     /// Whether every task can be run.
     ///
     /// # Errors
-    /// Names the task that has no proper name, a name that another one has, or an interval of zero.
+    /// Names the task that has no proper name, a name that another one has, or a number of zero where that means
+    /// nothing.
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_periodic()?;
+        self.check_kinds()
+    }
+
+    fn check_kinds(&self) -> Result<()> {
+        let mut names = HashSet::new();
+        for kind in &self.kinds {
+            let name = &kind.name;
+            for (what, text) in [("kind", name), ("queue", &kind.queue)] {
+                if !is_plain(text) {
+                    return Err(Error::usage(format!("`{text}` can't be a {what}'s name; {PLAIN}")));
+                }
+            }
+            if !names.insert(name) {
+                return Err(Error::usage(format!(
+                    "two database tasks are of the kind `{name}`; give one of them another kind"
+                )));
+            }
+            let zero = [
+                ("timeout", kind.timeout.is_zero()),
+                ("number of attempts", kind.max_attempts == 0),
+                ("payload version", kind.version == 0),
+                ("concurrency limit", kind.concurrency == Some(0)),
+            ];
+            if let Some((what, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
+                return Err(Error::usage(format!(
+                    "the {what} of the database task `{name}` is zero; make it at least one"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_periodic(&self) -> Result<()> {
         let mut names = HashSet::new();
         for task in &self.periodic {
             let name = task.name();
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-            if name.is_empty() || name.len() > NAME_LENGTH_MAX || !name.chars().all(plain) {
-                return Err(Error::usage(format!(
-                    "`{name}` can't be a task's name; use letters, digits, `_`, `-` and `.`, at most {NAME_LENGTH_MAX}"
-                )));
+            if !is_plain(name) {
+                return Err(Error::usage(format!("`{name}` can't be a task's name; {PLAIN}")));
             }
             if !names.insert(name) {
                 return Err(Error::usage(format!(
@@ -58,7 +104,8 @@ impl Registry {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.periodic.iter().map(|task| task.name())).finish()
+        let periodic = self.periodic.iter().map(|task| task.name());
+        f.debug_list().entries(periodic).entries(self.kinds.iter().map(|kind| &kind.name)).finish()
     }
 }
 

@@ -171,7 +171,7 @@ TIME is a number of seconds, or as in 500ms, 30s, 5m, 1h 30m.
     ),
     (
         "worker",
-        "worker [--heartbeat TIME] [--stop-timeout TIME] [--metrics-file FILE] [--metrics-addr IP:PORT]",
+        "worker [--threads N] [--queues A,B] [--heartbeat TIME] [--stop-timeout TIME] [--metrics-file FILE] …",
         "Runs the registered tasks until SIGTERM or SIGINT; then starts nothing more, and waits for what runs. A second
 signal ends it at once.
 
@@ -179,6 +179,12 @@ signal ends it at once.
   --stop-timeout TIME      how long running work may take to end; else AIRUN_STOP_TIMEOUT, else 25s
   --metrics-file FILE      write metrics there at each heartbeat, for node_exporter; else AIRUN_METRICS_FILE
   --metrics-addr IP:PORT   serve /metrics and /health there; else AIRUN_METRICS_ADDR
+  --threads N              database tasks that run at once; else AIRUN_THREADS, else 8
+  --queues A,B             take database tasks from these only; else AIRUN_QUEUES, else those of the registered kinds
+  --keep TIME              how long tasks that succeeded or were cancelled are kept; else AIRUN_KEEP, else 7d
+  --keep-dead TIME         how long dead tasks are kept; else AIRUN_KEEP_DEAD, else 90d
+
+The database tasks need a database; the worker waits for one that is away, and goes on when it is back.
 ",
     ),
     (

@@ -25,6 +25,7 @@ use crate::db::Database;
 use crate::error::{Error, Exit, Result};
 use crate::interval;
 use crate::observe::logging::{self, Format};
+use crate::queue;
 use crate::registry::Registry;
 use crate::shutdown::{self, Shutdown};
 
@@ -37,6 +38,13 @@ const SETTINGS_ADVICE: &str = "no database URL; set `--database-url` or `DATABAS
 /// exit code.
 pub fn main(registry: Registry) -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
+    if let Some((first, rest)) = args.split_first()
+        && first == queue::PROGRAM
+    {
+        let error = queue::become_program(rest);
+        complain("error", &error.to_string());
+        return error.exit().into();
+    }
     hide::hide_password(&args);
     match parse(args).and_then(|invocation| carry_out(invocation, registry)) {
         Ok(exit) => exit.into(),
@@ -55,6 +63,8 @@ enum Command {
     Migrate(migrate::Command),
     Worker(worker::Command),
     Periodic(periodic::Command),
+    /// What a worker calls for a run in a process of its own.
+    Errand,
 }
 
 /// A command, and the flags that every command takes.
@@ -132,6 +142,7 @@ fn command(args: &mut Args, help: bool) -> Result<Command> {
                 _ => help_page("periodic"),
             }
         }
+        queue::HANDLER => Ok(Command::Errand),
         "worker" if help => help_page("worker"),
         "worker" => Ok(Command::Worker(worker::parse(args)?)),
         unknown => Err(Error::usage(format!(
@@ -201,6 +212,7 @@ fn dispatch(command: Command, registry: Registry, context: &Context) -> Result<E
         Command::Migrate(command) => migrate::perform(command, context),
         Command::Worker(command) => worker::perform(command, registry, context),
         Command::Periodic(command) => periodic::perform(command, registry, context),
+        Command::Errand => queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success),
         Command::Help(_) | Command::Version => Ok(Exit::Success),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::args::Args;
 use super::{Context, duration};
 use crate::error::{Error, Exit, Result};
+use crate::queue::{self, Keep};
 use crate::registry::Registry;
 use crate::worker::{self, Settings};
 
@@ -18,11 +19,21 @@ pub struct Command {
     stop_timeout: Option<String>,
     metrics_file: Option<PathBuf>,
     metrics_addr: Option<String>,
+    threads: Option<String>,
+    queues: Option<String>,
+    keep: Option<String>,
+    keep_dead: Option<String>,
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(60);
 /// Less than the 30 s that orchestrators give as a rule.
 const STOP_TIMEOUT: Duration = Duration::from_secs(25);
+const THREADS: usize = 8;
+/// More don't help the server, and each may have a connection.
+const THREADS_MAX: usize = 256;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const KEEP: Duration = Duration::from_secs(7 * DAY.as_secs());
+const KEEP_DEAD: Duration = Duration::from_secs(90 * DAY.as_secs());
 
 /// Takes the arguments behind `worker` apart.
 pub fn parse(args: &mut Args) -> Result<Command> {
@@ -31,6 +42,10 @@ pub fn parse(args: &mut Args) -> Result<Command> {
         stop_timeout: args.value("--stop-timeout")?,
         metrics_file: args.value("--metrics-file")?.map(PathBuf::from),
         metrics_addr: args.value("--metrics-addr")?,
+        threads: args.value("--threads")?,
+        queues: args.value("--queues")?,
+        keep: args.value("--keep")?,
+        keep_dead: args.value("--keep-dead")?,
     })
 }
 
@@ -53,9 +68,31 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
         metrics_file: command.metrics_file.or_else(|| environment.get("AIRUN_METRICS_FILE").map(PathBuf::from)),
         metrics_addr,
         lock_scope: lock_scope(context)?,
+        queue: queue::Settings {
+            threads: text(command.threads, "AIRUN_THREADS").map_or(Ok(THREADS), |text| threads(&text))?,
+            queues: text(command.queues, "AIRUN_QUEUES").map_or(Ok(Vec::new()), |text| queues(&text))?,
+            keep: Keep {
+                finished: time(command.keep, "--keep", "AIRUN_KEEP", KEEP)?,
+                dead: time(command.keep_dead, "--keep-dead", "AIRUN_KEEP_DEAD", KEEP_DEAD)?,
+            },
+        },
+        database: context.database()?,
     };
     worker::run(registry, &settings, &context.stop)?;
     Ok(Exit::Success)
+}
+
+fn threads(text: &str) -> Result<usize> {
+    let number = text.parse().ok().filter(|number| (1..=THREADS_MAX).contains(number));
+    number.ok_or_else(|| Error::usage(format!("`{text}` can't be the value of `--threads`: give 1 to {THREADS_MAX}")))
+}
+
+fn queues(text: &str) -> Result<Vec<String>> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    match names.iter().find(|name| !queue::is_plain(name)) {
+        None => Ok(names),
+        Some(name) => Err(Error::usage(format!("`{name}` in `--queues` can't be a queue's name; {}", queue::PLAIN))),
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr> {

@@ -84,6 +84,7 @@ pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Opti
         name,
         tls,
         connect_timeout,
+        answer_timeout: None,
     }))
 }
 

@@ -11,12 +11,14 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, OptsBuilder, SslOpts};
+use serde::{Deserialize, Serialize};
 
 use super::{describe, quote_name};
 use crate::error::{Error, Result};
 
-/// Where a database is, and how to get in.
-#[derive(Debug, Clone)]
+/// Where a database is, and how to get in. As JSON it holds the password, and goes through a pipe to a process of our
+/// own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Database {
     /// Tried in this order.
     pub hosts: Vec<(String, u16)>,
@@ -28,14 +30,16 @@ pub struct Database {
     pub tls: Tls,
     /// For one host: to connect and to be let in.
     pub connect_timeout: Duration,
+    /// For the answer to a statement; the connection is of no use after that. Without one it is waited for without end.
+    pub answer_timeout: Option<Duration>,
 }
 
 /// A text that is never shown.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Secret(String);
 
 /// Whether and how the connection is encrypted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     pub mode: TlsMode,
     /// A file of certificates to trust. The public ones are trusted beside it: the driver has no way to leave them out.
@@ -43,7 +47,7 @@ pub struct Tls {
 }
 
 /// The `mysql` client's modes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TlsMode {
     Disabled,
     /// Where the server offers it; the certificate is not looked at.
@@ -64,7 +68,23 @@ impl Database {
     /// # Errors
     /// What the last host that was tried had against it.
     pub fn connect(&self) -> Result<Conn> {
-        self.open(Some(&self.name)).map_err(|error| self.explain(&error))
+        self.open().map_err(|error| self.explain(&error))
+    }
+
+    /// As [`Database::connect`]; a server that leaves a statement unanswered for `answer_timeout` counts as gone.
+    ///
+    /// # Errors
+    /// As [`Database::connect`].
+    pub fn connect_for(&self, answer_timeout: Duration) -> Result<Conn> {
+        self.patient_for(answer_timeout).connect()
+    }
+
+    pub(super) fn patient_for(&self, answer_timeout: Duration) -> Self {
+        Self { answer_timeout: Some(answer_timeout), ..self.clone() }
+    }
+
+    pub(super) fn open(&self) -> mysql::Result<Conn> {
+        self.open_in(Some(&self.name))
     }
 
     /// Opens a connection, making the database first if it is missing.
@@ -72,11 +92,11 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`], or the user may not make it.
     pub fn connect_or_create(&self) -> Result<Conn> {
-        match self.open(Some(&self.name)) {
+        match self.open() {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_BAD_DB => {}
             opened => return opened.map_err(|error| self.explain(&error)),
         }
-        let mut conn = self.open(None).map_err(|error| self.explain(&error))?;
+        let mut conn = self.open_in(None).map_err(|error| self.explain(&error))?;
         conn.query_drop(format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4", quote_name(&self.name)))
             .map_err(|error| Error::from(error).context(format!("failed to create the database `{}`", self.name)))?;
         self.connect()
@@ -87,10 +107,10 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub fn connect_server(&self) -> Result<Conn> {
-        self.open(None).map_err(|error| self.explain(&error))
+        self.open_in(None).map_err(|error| self.explain(&error))
     }
 
-    fn open(&self, name: Option<&str>) -> Result<Conn, mysql::Error> {
+    fn open_in(&self, name: Option<&str>) -> Result<Conn, mysql::Error> {
         if let Some(socket) = &self.socket {
             let options = self.options(name).socket(Some(socket.to_string_lossy()));
             return self.open_in_time(options);
@@ -175,13 +195,15 @@ impl Database {
             // The driver would go on by the server's socket, without TLS, and perhaps to another server.
             .prefer_socket(false)
             .tcp_connect_timeout(Some(self.connect_timeout))
+            .read_timeout(self.answer_timeout)
+            .write_timeout(self.answer_timeout)
             .tcp_keepalive_time_ms(Some(PROBE_MILLISECONDS))
             // An UPDATE to the same value counts as one.
             .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
     }
 
     /// One line that says what to do next.
-    fn explain(&self, error: &mysql::Error) -> Error {
+    pub(crate) fn explain(&self, error: &mysql::Error) -> Error {
         let advice = match error {
             error if is_bad_certificate(error) => {
                 "; check `--tls-ca` and the server's certificate, or use `--tls-mode required`"

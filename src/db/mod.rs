@@ -1,12 +1,18 @@
 //! Connecting, waiting, retrying; the only place that knows the server's kind.
 
 mod connect;
+mod kill;
+mod link;
 mod names;
 pub mod retry;
+mod topology;
 mod wait;
 
 pub use connect::{Database, Tls, TlsMode};
+pub use kill::kill_query;
+pub use link::{Link, Troubles, Unfinished, random};
 pub use names::{quote_name, quote_text};
+pub use topology::locks_are_local;
 pub use wait::wait_until_ready;
 
 /// How the driver begins an I/O error of its inner layer.

@@ -23,6 +23,18 @@ pub fn is_connection_lost(error: &Error) -> bool {
     }
 }
 
+/// The server takes no writes: it is no longer the one of several that does (or not yet).
+pub fn is_read_only(error: &Error) -> bool {
+    // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE
+    matches!(error, Error::MySqlError(error) if matches!(error.code, 1290 | 1792 | 1836))
+}
+
+/// The server knows neither this user, nor its password, nor the database.
+pub fn is_refusal(error: &Error) -> bool {
+    // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_BAD_DB_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    matches!(error, Error::MySqlError(error) if matches!(error.code, 1044 | 1045 | 1049 | 1698))
+}
+
 /// Waits that double, up to a limit.
 #[derive(Debug, Default)]
 pub struct Backoff(u32);

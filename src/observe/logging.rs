@@ -2,6 +2,7 @@
 
 use std::io::{self, LineWriter, Stderr, Write};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use chrono::{SecondsFormat, Utc};
 use env_filter::Filter;
@@ -20,6 +21,16 @@ pub enum Format {
     Text,
     /// An object a line; for programs.
     Json,
+}
+
+impl Format {
+    /// As [`FromStr`] reads it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 impl FromStr for Format {
@@ -49,12 +60,25 @@ fn no_filter(filter: &str) -> Error {
     ))
 }
 
+static SETTINGS: OnceLock<(String, Format)> = OnceLock::new();
+
+/// What [`start`] was called with.
+pub fn settings() -> (&'static str, Format) {
+    SETTINGS.get().map_or(("info", Format::Text), |(filter, format)| (filter, *format))
+}
+
 /// Starts logging. `filter` is as in `RUST_LOG`.
 ///
 /// # Errors
 /// Fails on a filter that can't be read, and when logging was started before.
 pub fn start(filter: &str, format: Format) -> Result<()> {
-    let filter = env_filter::Builder::new().try_parse(filter).map_err(|_| no_filter(filter))?.build();
+    SETTINGS.get_or_init(|| (filter.to_owned(), format));
+    let filter = env_filter::Builder::new()
+        // What TLS has to say is for those who ask for it by name.
+        .filter_module("rustls", LevelFilter::Warn)
+        .try_parse(filter)
+        .map_err(|_| no_filter(filter))?
+        .build();
     let form = match format {
         Format::Json => Form::Json,
         Format::Text if systemd::stderr_is_the_journal() => Form::Journal,

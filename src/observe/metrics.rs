@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::periodic::Ledger;
+use crate::queue;
 
 /// The content type of Prometheus's text exposition format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The worker's metrics at `now`.
-pub fn render(ledgers: &[Arc<Ledger>], started: Instant, now: Instant) -> String {
+pub fn render(ledgers: &[Arc<Ledger>], queue: Option<&queue::Snapshot>, started: Instant, now: Instant) -> String {
     let mut text = String::new();
     family(&mut text, "airun_uptime_seconds", "gauge", "Time since the worker started.");
     sample(&mut text, "airun_uptime_seconds", "", seconds(now - started));
@@ -53,7 +54,48 @@ pub fn render(ledgers: &[Arc<Ledger>], started: Instant, now: Instant) -> String
         "The latest start since the last heartbeat.",
         &|_, snapshot| seconds(snapshot.lateness.max()),
     );
+    if let Some(queue) = queue {
+        render_queue(&mut text, queue);
+    }
     text
+}
+
+fn render_queue(text: &mut String, queue: &queue::Snapshot) {
+    family(text, "airun_tasks_total", "counter", "Database tasks that this worker had, by what became of them.");
+    for (kind, sums) in &queue.kinds {
+        for (outcome, count) in [
+            ("succeeded", sums.succeeded),
+            ("retried", sums.retried),
+            ("crashed", sums.crashed),
+            ("dead", sums.dead),
+            ("cancelled", sums.cancelled),
+            ("given_back", sums.given_back),
+        ] {
+            sample(text, "airun_tasks_total", &format!("{{kind=\"{kind}\",outcome=\"{outcome}\"}}"), count as f64);
+        }
+    }
+    for (name, kind, help, value) in [
+        ("airun_tasks_running", "gauge", "Runs that are going on.", queue.running),
+        ("airun_tasks_claimed", "gauge", "Claimed and not begun.", queue.queued),
+        ("airun_tasks_rescued_total", "counter", "Taken back from workers that had gone.", queue.rescued),
+        ("airun_tasks_refused_total", "counter", "Outcomes that came too late.", queue.refused),
+        ("airun_tasks_lost_threads_total", "counter", "Threads that did not return.", queue.lost_threads),
+        (
+            "airun_tasks_deadlocks_total",
+            "counter",
+            "Transactions tried again after a deadlock or lock wait.",
+            queue.retried,
+        ),
+        ("airun_tasks_lost_connections_total", "counter", "Connections that were lost.", queue.lost_connections),
+    ] {
+        family(text, name, kind, help);
+        sample(text, name, "", value as f64);
+    }
+    family(text, "airun_tasks_lateness_seconds", "gauge", "From due to begun, since the last heartbeat.");
+    for share in [0.5, 0.99, 1.0] {
+        let labels = format!("{{quantile=\"{share}\"}}");
+        sample(text, "airun_tasks_lateness_seconds", &labels, seconds(queue.lateness.quantile(share)));
+    }
 }
 
 /// Writes `text` so that a reader sees the old file or the new one, never a part.

@@ -14,7 +14,7 @@ pub struct Scope {
 }
 
 /// Adds `pairs` to this thread's log lines.
-pub fn enter<const N: usize>(pairs: [(&'static str, String); N]) -> Scope {
+pub fn enter(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Scope {
     PAIRS.with_borrow_mut(|all| {
         let outer = all.len();
         all.extend(pairs);

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lateness::Lateness;
+use crate::lateness::Lateness;
 
 /// The ledger of one task, shared by its thread and those that report.
 #[derive(Debug)]

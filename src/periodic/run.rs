@@ -1,13 +1,12 @@
 //! One run of a task, and the thread that does one after the other.
 
-use std::error::Error as StdError;
 use std::time::Instant;
 
 use super::ledger::{Ledger, Outcome};
 use super::lock;
 use super::plan::{Grid, Plan, plan};
-use super::task::{PeriodicContext, PeriodicTask, TaskError};
-use crate::error::{Error, Exit, Result};
+use super::task::{PeriodicContext, PeriodicTask};
+use crate::error::{Error, Exit, Result, with_causes};
 use crate::interval;
 use crate::observe::scope;
 use crate::panics;
@@ -103,18 +102,4 @@ fn run(task: &mut dyn PeriodicTask, tick: u64, shutdown: &Shutdown) -> Outcome {
             Outcome::Panicked
         }
     }
-}
-
-fn with_causes(error: &TaskError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Many errors repeat their cause's words.
-        if !text.contains(&words) {
-            text.push_str(&format!(": {words}"));
-        }
-        cause = StdError::source(error);
-    }
-    text
 }

@@ -1,12 +1,9 @@
 //! What a periodic task is, and what it is told while it runs.
 
-use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
+use crate::error::TaskError;
 use crate::shutdown::{Shutdown, Woken};
-
-/// What a task returns where it fails: any error, or a text by `?` or `.into()`.
-pub type TaskError = Box<dyn StdError + Send + Sync>;
 
 /// Work that time makes due.
 ///

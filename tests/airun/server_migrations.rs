@@ -18,7 +18,8 @@ on_both! {
         let before = db.contents();
         up(db);
         let after = db.contents();
-        assert_eq!(db.tables(), ["agent_conversations", "agent_messages", "agent_sessions", "ai_server_tasks"]);
+        let queue = ["ai_server_gates", "ai_server_tasks", "ai_server_workers"];
+        assert_eq!(db.tables(), [&["agent_conversations", "agent_messages", "agent_sessions"][..], &queue].concat());
         let down = db.airun(&format!("migrate rollback -n 100 {}", folder()));
         assert_eq!(down.code, 0, "{down:?}");
         assert_eq!(db.contents(), before);
@@ -52,8 +53,8 @@ on_both! {
             db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('a', '{}'), ('b', '{}'), ('c', '{}')"]);
         }
         let plan = db.rows(
-            "EXPLAIN SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending' AND queue = 'default' AND lane = 1
-             AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 10 FOR UPDATE SKIP LOCKED",
+            "EXPLAIN SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending' AND kind = 'a'
+             AND payload_version = 1 AND queue = 'default' AND lane = 1 AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 10 FOR UPDATE SKIP LOCKED",
         );
         // MySQL and MariaDB write their plans differently.
         let plan = plan.concat();

@@ -1,6 +1,9 @@
 //! A worker whose tasks misbehave: the tests run it to see what becomes of them.
 //!
-//! `LAB` names the tasks to register, separated by commas; `LAB_INTERVAL_MS` is their interval.
+//! `LAB` names the periodic tasks to register, separated by commas; `LAB_INTERVAL_MS` is their interval. With `LAB_QUEUE`
+//! there are the database tasks of `tasks.rs` too.
+
+mod tasks;
 
 use std::env;
 use std::process::ExitCode;
@@ -26,13 +29,13 @@ enum Manner {
     EndsAtStop,
 }
 
-struct Task {
+struct Periodic {
     name: String,
     manner: Manner,
     interval: Duration,
 }
 
-impl PeriodicTask for Task {
+impl PeriodicTask for Periodic {
     fn name(&self) -> &str {
         &self.name
     }
@@ -80,7 +83,10 @@ fn main() -> ExitCode {
             "ends" => Manner::EndsAtStop,
             _ => Manner::Quick,
         };
-        registry = registry.periodic(Task { name: name.to_owned(), manner, interval });
+        registry = registry.periodic(Periodic { name: name.to_owned(), manner, interval });
+    }
+    if env::var_os("LAB_QUEUE").is_some() {
+        registry = tasks::register(registry);
     }
     airun::main(registry)
 }

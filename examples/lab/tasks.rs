@@ -1,0 +1,244 @@
+//! Database tasks that do what the tests need of them.
+
+use std::thread;
+use std::time::Duration;
+
+use airun::Registry;
+use airun::queue::{
+    Backoff, CommandTask, DatabaseTask, Enqueue, Failure, Interrupted, Isolation, TaskContext, TaskError,
+};
+use mysql::TxOpts;
+use mysql::prelude::Queryable as _;
+use serde::{Deserialize, Serialize};
+
+/// Quick, so that a test needn't wait.
+const AGAIN: Backoff = Backoff::constant(Duration::from_millis(50));
+
+/// Registers them all.
+pub fn register(registry: Registry) -> Registry {
+    registry
+        .task(Noop)
+        .task(Echo)
+        .task(Once)
+        .task(Fails)
+        .task(Act::<false>)
+        .task(Act::<true>)
+        .task(Single)
+        .task(Versioned)
+        .task(Child)
+        .command(CommandTask::new("sh", "sh", ["-s"]).timeout(Duration::from_secs(30)).backoff(AGAIN).max_attempts(2))
+        .command(CommandTask::new("cat", "cat", [""; 0]))
+        .command(CommandTask::new("script", "sh", ["-c", "exec sh -c \"$(cat)\""]).backoff(AGAIN).max_attempts(2))
+}
+
+/// Does nothing, as quickly as it can.
+struct Noop;
+
+impl DatabaseTask for Noop {
+    type Payload = serde_json::Value;
+    type Output = ();
+    const KIND: &'static str = "noop";
+
+    fn execute(&self, _: Self::Payload, _: &TaskContext<'_>) -> Result<(), TaskError> {
+        Ok(())
+    }
+}
+
+/// Returns its payload.
+struct Echo;
+
+impl DatabaseTask for Echo {
+    type Payload = serde_json::Value;
+    type Output = serde_json::Value;
+    const KIND: &'static str = "echo";
+
+    fn execute(&self, payload: Self::Payload, _: &TaskContext<'_>) -> Result<Self::Output, TaskError> {
+        Ok(payload)
+    }
+}
+
+/// Inserts a row with a unique key into `effects`, in the transaction of its completion.
+struct Once;
+
+#[derive(Serialize, Deserialize)]
+struct Effect {
+    key: u64,
+}
+
+impl DatabaseTask for Once {
+    type Payload = Effect;
+    type Output = ();
+    const KIND: &'static str = "once";
+    const BACKOFF: Backoff = AGAIN;
+
+    fn execute(&self, effect: Effect, context: &TaskContext<'_>) -> Result<(), TaskError> {
+        let mut conn = context.conn()?;
+        let mut transaction = conn.start_transaction(TxOpts::default())?;
+        transaction.exec_drop("INSERT INTO effects (effect) VALUES (?)", (effect.key,))?;
+        context.complete_in(&mut transaction, &())?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Fails as it is told.
+struct Fails;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Way {
+    Error,
+    Panic,
+    Fatal,
+    RetryAfterMs(u64),
+    /// So many times, and then succeeds.
+    Times(u32),
+}
+
+impl DatabaseTask for Fails {
+    type Payload = Way;
+    type Output = u32;
+    const KIND: &'static str = "fails";
+    const BACKOFF: Backoff = AGAIN;
+    const MAX_ATTEMPTS: u32 = 3;
+
+    fn execute(&self, way: Way, context: &TaskContext<'_>) -> Result<u32, TaskError> {
+        let (attempt, _) = context.attempt();
+        match way {
+            Way::Panic => panic!("out of paper"),
+            Way::Fatal => Err(Failure::fatal("no such lamp").into()),
+            Way::RetryAfterMs(ms) if attempt == 1 => {
+                Err(Failure::retry_after(Duration::from_millis(ms), "too many requests").into())
+            }
+            Way::Times(times) if attempt > times => Ok(attempt),
+            Way::RetryAfterMs(_) => Ok(attempt),
+            Way::Error | Way::Times(_) => Err("the lamp is broken\nERROR forged line".into()),
+        }
+    }
+}
+
+/// Does what its payload says, in a thread (`act`) or in a process (`act_apart`).
+struct Act<const APART: bool>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Deed {
+    /// Waits so that it can be interrupted.
+    WaitMs(u64),
+    /// Waits until the worker wants to stop, and finishes.
+    FinishAtStop,
+    /// Never comes back, whatever it is told.
+    Hang,
+    /// Runs a query that takes so long.
+    QueryS(u64),
+    /// Ends the process.
+    Abort,
+    /// Starts a process that leaves the group and outlives this one, and hangs.
+    Daemon,
+    /// Says how far it is, and waits.
+    Progress(u64),
+    /// Prints what it likes.
+    Print,
+}
+
+impl<const APART: bool> DatabaseTask for Act<APART> {
+    type Payload = Deed;
+    type Output = String;
+    const KIND: &'static str = if APART { "act_apart" } else { "act" };
+    const BACKOFF: Backoff = AGAIN;
+    const MAX_ATTEMPTS: u32 = 2;
+    const ISOLATION: Isolation = if APART { Isolation::Process } else { Isolation::Thread };
+
+    fn execute(&self, deed: Deed, context: &TaskContext<'_>) -> Result<String, TaskError> {
+        log::info!("begun in process {}", std::process::id());
+        match deed {
+            Deed::WaitMs(ms) => context.wait(Duration::from_millis(ms))?,
+            Deed::FinishAtStop => {
+                let why = context.wait(Duration::MAX).err();
+                return Ok(format!("{why:?} {}", context.is_stopping()));
+            }
+            Deed::Hang => loop {
+                thread::park();
+            },
+            Deed::QueryS(seconds) => {
+                context.conn()?.query_drop(format!("SELECT SLEEP({seconds}) FROM (SELECT 1) AS t"))?;
+            }
+            Deed::Abort => std::process::abort(),
+            Deed::Daemon => {
+                std::process::Command::new("setsid").args(["sleep", "1000"]).spawn()?;
+                loop {
+                    thread::park();
+                }
+            }
+            Deed::Progress(n) => {
+                context.progress(&n)?;
+                context.wait(Duration::MAX)?;
+            }
+            #[expect(clippy::print_stdout, reason = "that is what it is to do")]
+            Deed::Print => print!("printed\nin two lines"),
+        }
+        Ok("done".to_owned())
+    }
+}
+
+/// One at a time in the whole fleet.
+struct Single;
+
+impl DatabaseTask for Single {
+    type Payload = u64;
+    type Output = ();
+    const KIND: &'static str = "single";
+    const CONCURRENCY: Option<u32> = Some(1);
+
+    fn execute(&self, ms: u64, context: &TaskContext<'_>) -> Result<(), TaskError> {
+        context.conn()?.query_drop("INSERT INTO spans (began) VALUES (UTC_TIMESTAMP(6))")?;
+        let waited: Result<(), Interrupted> = context.wait(Duration::from_millis(ms));
+        context.conn()?.query_drop("UPDATE spans SET ended = UTC_TIMESTAMP(6) WHERE ended IS NULL")?;
+        Ok(waited?)
+    }
+}
+
+/// Its first version was a number.
+struct Versioned;
+
+#[derive(Serialize, Deserialize)]
+struct Second {
+    number: u64,
+}
+
+impl DatabaseTask for Versioned {
+    type Payload = Second;
+    type Output = u64;
+    const KIND: &'static str = "versioned";
+    const VERSION: u16 = 2;
+
+    fn decode(version: u16, payload: &str) -> Result<Second, TaskError> {
+        Ok(match version {
+            1 => Second { number: serde_json::from_str(payload)? },
+            _ => serde_json::from_str(payload)?,
+        })
+    }
+
+    fn execute(&self, payload: Second, _: &TaskContext<'_>) -> Result<u64, TaskError> {
+        Ok(payload.number)
+    }
+}
+
+/// Enqueues others in the transaction of its completion.
+struct Child;
+
+impl DatabaseTask for Child {
+    type Payload = u64;
+    type Output = ();
+    const KIND: &'static str = "parent";
+
+    fn execute(&self, children: u64, context: &TaskContext<'_>) -> Result<(), TaskError> {
+        let mut conn = context.conn()?;
+        let mut transaction = conn.start_transaction(TxOpts::default())?;
+        let payloads: Vec<serde_json::Value> = (0..children).map(Into::into).collect();
+        Enqueue::<Echo>::new().all(&mut transaction, &payloads)?;
+        context.complete_in(&mut transaction, &())?;
+        transaction.commit()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! A connection that comes back by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal};
+use super::{Database, describe};
+use crate::error::Error;
+use crate::shutdown::{Shutdown, Woken};
+
+/// Statements here are short, so a server that says nothing for so long has gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Says again this often that the server can't be had.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// The wait before a connection is tried again, at most. Workers that stay away for longer are taken for gone.
+const RECONNECT_MAX: Duration = Duration::from_millis(500);
+
+/// Every statement is a transaction of its own or says so, and waits for no lock for long.
+const SESSION: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION innodb_lock_wait_timeout = 2, SESSION autocommit = 1, SESSION time_zone = '+00:00', \
+                       SESSION sql_mode = 'STRICT_ALL_TABLES'",
+];
+
+/// What happened to links since the start.
+#[derive(Debug, Default)]
+pub struct Troubles {
+    /// Transactions that were undone to end a deadlock, or waited too long for a lock, and were tried again.
+    pub retried: AtomicU64,
+    /// Connections that were lost.
+    pub lost: AtomicU64,
+}
+
+/// Why work on a link wasn't done.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// The worker stops, so no more is tried.
+    GivenUp,
+    /// The server has this against it, and no repetition mends that.
+    Refused(mysql::Error),
+}
+
+impl Unfinished {
+    /// An error, but where the stop is all there is to say.
+    ///
+    /// # Errors
+    /// What the server said, behind `what` was being done.
+    pub fn unless_stopped(self, what: &str) -> Result<(), Error> {
+        match self {
+            Self::GivenUp => Ok(()),
+            Self::Refused(error) => Err(Error::from(error).context(what)),
+        }
+    }
+}
+
+/// One thread's connection.
+pub struct Link {
+    database: Database,
+    conn: Option<Conn>,
+    /// Its closing ends all trying.
+    until: Shutdown,
+    troubles: Arc<Troubles>,
+    /// How many connections there were.
+    generation: u64,
+}
+
+impl Link {
+    pub fn new(database: &Database, until: &Shutdown, troubles: &Arc<Troubles>) -> Self {
+        Self {
+            database: database.clone(),
+            conn: None,
+            until: until.clone(),
+            troubles: Arc::clone(troubles),
+            generation: 0,
+        }
+    }
+
+    /// Does `work`, as often as it takes: again after a deadlock or a lock wait, and on a new connection where the old
+    /// one was lost; without end, until the worker stops. What `work` does must bear being done twice.
+    ///
+    /// # Errors
+    /// See [`Unfinished`].
+    pub fn run<T>(&mut self, mut work: impl FnMut(&mut Conn) -> mysql::Result<T>) -> Result<T, Unfinished> {
+        loop {
+            match work(self.connected()?) {
+                Ok(done) => return Ok(done),
+                Err(error) if is_deadlock(&error) || is_lock_timeout(&error) => {
+                    let retried = self.troubles.retried.fetch_add(1, Ordering::Relaxed);
+                    log::debug!("tried again: {}", describe(&error));
+                    // Several that are in each other's way mustn't go on in step.
+                    let wait = Duration::from_micros(500 + retried.wrapping_mul(7919) % 4500);
+                    if self.until.wait(wait) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                }
+                // A server that has become read-only is the wrong one of several.
+                Err(error) if is_connection_lost(&error) || is_read_only(&error) => self.lost(&error),
+                Err(error) => return Err(Unfinished::Refused(error)),
+            }
+        }
+    }
+
+    /// As [`Link::run`], once: an error that another attempt could mend is `Ok(None)`.
+    pub fn try_run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<Option<T>> {
+        if self.conn.is_none() {
+            match self.connect() {
+                Ok(conn) => self.conn = Some(conn),
+                Err(_) => return Ok(None),
+            }
+        }
+        let Some(conn) = &mut self.conn else { return Ok(None) };
+        match work(conn) {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if is_connection_lost(&error) || is_read_only(&error) => {
+                self.lost(&error);
+                Ok(None)
+            }
+            Err(error) if is_deadlock(&error) || is_lock_timeout(&error) => {
+                self.troubles.retried.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which connection this is, from 1; 0 is none yet. What a session has ends with it.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn lost(&mut self, error: &mysql::Error) {
+        self.troubles.lost.fetch_add(1, Ordering::Relaxed);
+        log::warn!("lost the connection to the database: {}", describe(error));
+        self.conn = None;
+    }
+
+    fn connected(&mut self) -> Result<&mut Conn, Unfinished> {
+        let started = Instant::now();
+        let mut wait = Duration::from_millis(20);
+        let mut told = None;
+        while self.conn.is_none() {
+            match self.connect() {
+                Ok(conn) => {
+                    if told.is_some() {
+                        log::info!("connected to the database again after {} s", started.elapsed().as_secs());
+                    }
+                    self.conn = Some(conn);
+                }
+                // Who was never let in won't be.
+                Err(error) if self.generation == 0 && is_refusal(&error) => return Err(Unfinished::Refused(error)),
+                Err(error) => {
+                    let error = self.database.explain(&error);
+                    if told.is_none_or(|at: Instant| at.elapsed() >= TELL_EVERY) {
+                        log::warn!("waiting for the database: {error}");
+                        told = Some(Instant::now());
+                    }
+                    if self.until.wait(wait.mul_f64(0.5 + random() / 2.0)) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                    wait = (wait * 2).min(RECONNECT_MAX);
+                }
+            }
+        }
+        self.conn.as_mut().ok_or(Unfinished::GivenUp)
+    }
+
+    fn connect(&mut self) -> mysql::Result<Conn> {
+        let mut conn = self.database.patient_for(ANSWER_TIMEOUT).open()?;
+        for statement in SESSION {
+            conn.query_drop(statement)?;
+        }
+        self.generation += 1;
+        Ok(conn)
+    }
+}
+
+/// From 0 to 1, by the hasher's random keys; good enough to keep things from going in step.
+pub fn random() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,221 @@
+//! The thread that finds due tasks, claims them, and hands them to the executors.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select};
+
+use super::backlog::Backlog;
+use super::floors::Floors;
+use super::held::Held;
+use super::intake::{Load, wanted};
+use super::job::Job;
+use super::kind::Kind;
+use super::ledger::Ledger;
+use super::slots::Slots;
+use super::store::claim::{self, Found, Head, Source};
+use super::task::Lane;
+use crate::db::{Link, Unfinished, random};
+use crate::error::Error;
+use crate::shutdown::Shutdown;
+
+/// Tasks that a worker holds, at most: while their completions can't be written, no more are claimed.
+pub const HELD_MAX: usize = 5000;
+
+/// All idle workers together ask the server this often for due tasks; each waits so long times their number.
+const POLL: Duration = Duration::from_millis(30);
+/// One worker's wait, at most.
+const POLL_MAX: Duration = Duration::from_secs(5);
+/// Who rings inside a transaction rings before its commit, so after a ring in vain it is looked again, this much later
+/// and then twice as late each time.
+const ECHO_FIRST: Duration = Duration::from_millis(2);
+const ECHO_LAST: Duration = Duration::from_millis(64);
+
+/// What the dispatcher and the heart tell each other.
+pub struct Signals {
+    /// How many workers live, this one among them.
+    pub workers: AtomicU32,
+    /// How many of them ask for work.
+    pub idle_workers: AtomicU32,
+    /// Whether this one does.
+    pub idle: AtomicBool,
+    /// Tasks were given back that are due before those that were seen.
+    pub look_back: AtomicBool,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            workers: AtomicU32::new(1),
+            idle_workers: AtomicU32::new(1),
+            idle: AtomicBool::new(true),
+            look_back: AtomicBool::new(false),
+        }
+    }
+}
+
+pub struct Dispatcher {
+    pub link: Link,
+    pub owner: u64,
+    pub sources: Vec<(Source, Arc<Kind>)>,
+    pub backlog: Backlog,
+    pub held: Arc<Held>,
+    pub slots: Arc<Slots>,
+    pub ledger: Arc<Ledger>,
+    pub signals: Arc<Signals>,
+    /// Somebody has enqueued something.
+    pub rung: Receiver<()>,
+    /// A thread has become free.
+    pub freed: Receiver<()>,
+    pub stop: Shutdown,
+}
+
+/// The sources of `kinds` in `queues`, each version that a kind can decode by itself.
+pub fn sources(kinds: &[Arc<Kind>], queues: &[String]) -> Vec<(Source, Arc<Kind>)> {
+    let mut sources = Vec::new();
+    for lane in Lane::ALL {
+        for kind in kinds {
+            for queue in queues {
+                for version in 1..=kind.version {
+                    let source = Source { kind: kind.name.clone(), version, queue: queue.clone(), lane };
+                    sources.push((source, Arc::clone(kind)));
+                }
+            }
+        }
+    }
+    sources
+}
+
+impl Dispatcher {
+    /// The thread's body: until the stop.
+    ///
+    /// # Errors
+    /// What the server has against a claim; the worker can't go on then.
+    pub fn run(mut self) -> Result<(), Error> {
+        self.dispatch().or_else(|unfinished| unfinished.unless_stopped("failed to claim tasks"))
+    }
+
+    fn dispatch(&mut self) -> Result<(), Unfinished> {
+        let mut floors = Floors::new(self.sources.len());
+        let mut echo = None;
+        while !self.stop.is_stopping() {
+            let load = self.load();
+            if self.held.len() >= HELD_MAX || wanted(&load, None) == 0 && self.most_wanted(&load) == 0 {
+                self.signals.idle.store(false, Ordering::Relaxed);
+                self.wait_for_room();
+                continue;
+            }
+            let found = self.look(&mut floors)?;
+            let claimed = self.claim_first(&found)?;
+            self.signals.idle.store(claimed == 0, Ordering::Relaxed);
+            echo = if claimed > 0 { None } else { self.wait_for_work(&found, echo) };
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Load {
+        let now = Instant::now();
+        let running: Vec<Duration> = self
+            .slots
+            .running()
+            .iter()
+            .map(|(_, job)| job.began().map_or(Duration::ZERO, |began| now - began).max(job.estimate))
+            .collect();
+        self.ledger.running.store(running.len() as u64, Ordering::Relaxed);
+        let waiting = self.backlog.waiting();
+        let queued = waiting.count();
+        self.ledger.queued.store(queued as u64, Ordering::Relaxed);
+        Load { slots: self.slots.count(), running, queued, queued_work: waiting.work() }
+    }
+
+    /// Of whichever kind this worker would claim most of.
+    fn most_wanted(&self, load: &Load) -> usize {
+        self.sources.iter().map(|(_, kind)| wanted(load, kind.pace())).max().unwrap_or(0)
+    }
+
+    fn look(&mut self, floors: &mut Floors) -> Result<Found, Unfinished> {
+        let back = self.signals.look_back.swap(false, Ordering::Relaxed);
+        let floored = floors.begin(Instant::now(), back);
+        let Self { link, sources, .. } = self;
+        let began = Instant::now();
+        let found = link.run(|conn| {
+            let wanted = sources.iter().enumerate();
+            claim::look(conn, wanted.map(|(n, (source, _))| (n, source, floored.then(|| floors.of(n)).flatten())))
+        })?;
+        floors.end(&found, began.elapsed(), floored, Instant::now());
+        Ok(found)
+    }
+
+    /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
+    fn claim_first(&mut self, found: &Found) -> Result<usize, Unfinished> {
+        let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let mut due: Vec<&Head> = found
+            .heads
+            .iter()
+            .filter(|head| {
+                let (source, _) = &self.sources[head.source];
+                head.wait_micros <= 0
+                    && !paused.contains(&("kind", source.kind.as_str()))
+                    && !paused.contains(&("queue", source.queue.as_str()))
+            })
+            .collect();
+        due.sort_by_key(|head| (self.sources[head.source].0.lane, head.wait_micros));
+        for head in due {
+            let limit = wanted(&self.load(), self.sources[head.source].1.pace());
+            if limit == 0 {
+                continue;
+            }
+            let claimed = self.claim(head, limit)?;
+            if claimed > 0 {
+                return Ok(claimed);
+            }
+        }
+        Ok(0)
+    }
+
+    fn claim(&mut self, head: &Head, limit: usize) -> Result<usize, Unfinished> {
+        let Self { link, sources, owner, .. } = self;
+        let (source, kind) = &sources[head.source];
+        let rows = link.run(|conn| claim::claim(conn, source, &head.due_at, limit, kind.concurrency, *owner))?;
+        let jobs: Vec<Arc<Job>> =
+            rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
+        let count = jobs.len();
+        // Held before anybody can finish them.
+        self.held.add(&jobs);
+        for job in jobs {
+            self.backlog.put(job);
+        }
+        Ok(count)
+    }
+
+    /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.
+    fn wait_for_room(&self) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        select! {
+            recv(self.freed) -> _ => {}
+            recv(self.stop.receiver()) -> _ => {}
+            default(LOOK_AGAIN) => {}
+        }
+    }
+
+    /// Until somebody rings, the next task is due, or it is this worker's turn to ask. Returns how long to wait after a
+    /// ring in vain.
+    fn wait_for_work(&self, found: &Found, echo: Option<Duration>) -> Option<Duration> {
+        let workers = self.signals.idle_workers.load(Ordering::Relaxed).max(1);
+        let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + random());
+        let ahead = found.heads.iter().filter(|head| head.wait_micros > 0).map(|head| head.wait_micros).min();
+        if let Some(micros) = ahead.and_then(|micros| u64::try_from(micros).ok()) {
+            wait = wait.min(Duration::from_micros(micros));
+        }
+        if let Some(echo) = echo {
+            wait = wait.min(echo);
+        }
+        select! {
+            recv(self.rung) -> _ => Some(ECHO_FIRST),
+            recv(self.stop.receiver()) -> _ => None,
+            default(wait) => echo.map(|echo| echo * 2).filter(|echo| *echo <= ECHO_LAST),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The other side: what the process of a run does.
+
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+
+use super::Executor;
+use super::thread::handle;
+use crate::db::Database;
+use crate::error::{Error, Result};
+use crate::observe::{logging, scope};
+use crate::queue::context::TaskContext;
+use crate::queue::interrupt::Interrupt;
+use crate::queue::job::Job;
+use crate::queue::kind::{Kind, Work};
+use crate::queue::store::Fence;
+use crate::shutdown::Shutdown;
+
+/// The command of this binary that runs one task for a worker; nobody else has a use for it.
+pub const HANDLER: &str = "__task";
+/// The command of this binary that becomes a task's program.
+pub const PROGRAM: &str = "__program";
+/// The worker's process id: a run whose worker has gone mustn't go on.
+const PARENT: &str = "AIRUN_TASK_WORKER";
+
+/// What a handler's process is told on its standard input.
+#[derive(Serialize, Deserialize)]
+pub struct Errand {
+    fence: Fence,
+    kind: String,
+    version: u16,
+    payload: String,
+    attempt: u32,
+    max_attempts: u32,
+    time_left: Duration,
+    keep: Duration,
+    database: Database,
+    token: String,
+}
+
+impl Errand {
+    pub fn of(job: &Job, executor: &Executor, deadline: Instant, cookie: &str) -> Self {
+        Self {
+            fence: job.fence,
+            kind: job.kind.name.clone(),
+            version: job.version,
+            payload: job.payload.clone(),
+            attempt: job.attempt(),
+            max_attempts: job.record.max_attempts,
+            time_left: deadline.saturating_duration_since(Instant::now()),
+            keep: executor.keep,
+            database: executor.database.clone(),
+            token: token(cookie),
+        }
+    }
+
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::failure(format!("failed to write the errand: {error}")))
+    }
+}
+
+/// Begins the line of standard output that is the report.
+pub fn token(cookie: &str) -> String {
+    format!("airun-report-{cookie}:")
+}
+
+/// This binary, as a handler's process: the very same, also when its file was replaced meanwhile.
+pub fn handler_command() -> Command {
+    let (filter, format) = logging::settings();
+    let mut command = this_binary();
+    command.args(["--log-format", format.name(), HANDLER]).env("RUST_LOG", filter);
+    command
+}
+
+/// This binary, as a program's process.
+pub fn program_command(program: &OsStr, args: &[OsString]) -> Command {
+    let mut command = this_binary();
+    command.arg(PROGRAM).arg(program).args(args);
+    command
+}
+
+fn this_binary() -> Command {
+    let path = PathBuf::from("/proc/self/exe");
+    let path = if path.exists() { path } else { env::current_exe().unwrap_or(path) };
+    let mut command = Command::new(path);
+    command.env(PARENT, std::process::id().to_string());
+    command
+}
+
+/// Has the kernel end this process with its worker.
+fn end_with_worker() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Error::failure(format!("failed to tie the task to its worker: {error}")))?;
+    let worker = env::var(PARENT).ok().and_then(|text| text.parse::<i32>().ok());
+    // It may have ended before that.
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) == worker {
+        Ok(())
+    } else {
+        Err(Error::usage(format!("`{HANDLER}` and `{PROGRAM}` are for a worker to call")))
+    }
+}
+
+/// Becomes the program.
+///
+/// # Errors
+/// It can't be started.
+pub fn become_program(args: &[OsString]) -> Error {
+    let Some((program, args)) = args.split_first() else {
+        return Error::usage(format!("`{PROGRAM}` is for a worker to call"));
+    };
+    if let Err(error) = end_with_worker() {
+        return error;
+    }
+    let error = Command::new(program).args(args).env_remove(PARENT).exec();
+    Error::failure(format!("failed to start `{}`: {error}", program.to_string_lossy()))
+}
+
+/// Runs one task of `kinds` as a worker told it, and reports.
+///
+/// # Errors
+/// Nobody told it, or the report can't be written.
+pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
+    end_with_worker()?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| Error::failure(format!("failed to {what}: {error}"));
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|error| failed("read the errand", &error))?;
+    let errand: Errand = serde_json::from_str(&text).map_err(|error| failed("read the errand", &error))?;
+    let kind = kinds.iter().find(|kind| kind.name == errand.kind);
+    let Some(Work::Handler { run, .. }) = kind.map(|kind| &kind.work) else {
+        return Err(Error::failure(format!("there is no handler of the kind `{}`", errand.kind)));
+    };
+    let _scope = scope::enter([
+        ("task", errand.kind.clone()),
+        ("id", errand.fence.id.to_string()),
+        ("attempt", errand.attempt.to_string()),
+    ]);
+    let context = TaskContext {
+        fence: errand.fence,
+        kind: &errand.kind,
+        attempt: errand.attempt,
+        max_attempts: errand.max_attempts,
+        deadline: Instant::now() + errand.time_left,
+        keep: errand.keep,
+        stop,
+        interrupt: &Interrupt::default(),
+        database: &errand.database,
+        conn: &RefCell::new(None),
+        completed: Cell::new(false),
+    };
+    let outcome = handle(run, errand.version, &errand.payload, &context);
+    let report = serde_json::to_string(&outcome).map_err(|error| failed("report", &error))?;
+    // A line of its own, whatever the handler has printed.
+    let line = format!("\n{}{report}\n", errand.token);
+    std::io::stdout().write_all(line.as_bytes()).map_err(|error| failed("report", &error))
+}

@@ -1,0 +1,126 @@
+//! Running claimed tasks: an executor is a thread that runs one after the other.
+
+pub mod child;
+mod process;
+mod thread;
+mod tree;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mysql::Conn;
+
+use super::backlog::Intake;
+use super::context;
+use super::job::{Done, Job};
+use super::settle::Outcome;
+use super::slots::Slots;
+use crate::db::Database;
+use crate::error::Result;
+use crate::fault;
+use crate::interval;
+use crate::observe::scope;
+use crate::shutdown::Shutdown;
+use crate::threads::{self, Thread};
+
+/// What every executor has.
+#[derive(Clone)]
+pub struct Executor {
+    pub intake: Intake,
+    pub slots: Arc<Slots>,
+    pub done: Sender<Done>,
+    /// To tell the dispatcher that a thread is free.
+    pub freed: Sender<()>,
+    /// To tell the timekeeper that a run begins, with its deadline.
+    pub begun: Sender<Instant>,
+    pub database: Database,
+    /// How long a task that succeeded is kept.
+    pub keep: Duration,
+    pub stop: Shutdown,
+    /// Closes when runs in processes are to be ended.
+    pub abandoned: Shutdown,
+}
+
+impl Executor {
+    /// Starts a thread for a slot; `thread` is its number among those that have had the slot.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn spawn(self, slot: usize, thread: u64) -> Result<Thread> {
+        threads::spawn(&format!("executor-{slot}"), move || self.run(slot, thread))
+    }
+
+    fn run(self, slot: usize, thread: u64) {
+        let conn = RefCell::new(None);
+        while let Some(job) = self.intake.take() {
+            if self.stop.is_stopping() {
+                if job.take_back() {
+                    self.tell(job, Outcome::NotBegun);
+                }
+                continue;
+            }
+            if !job.begin() {
+                continue;
+            }
+            self.slots.begin(slot, &job);
+            let deadline = Instant::now() + job.timeout;
+            self.begun.try_send(deadline).unwrap_or_default();
+            let outcome = self.work(&job, deadline, &conn);
+            job.interrupt.on_connection(None);
+            if let Some(began) = job.began() {
+                job.kind.took(began.elapsed());
+            }
+            fault::point("run-ended");
+            let own = self.slots.end(slot, thread);
+            if job.tell() {
+                self.tell(job, outcome);
+            } else {
+                let _scope = scope(&job);
+                log::warn!("returned after it was given up for lost: what it returned doesn't count");
+            }
+            if !own {
+                // Another thread has the slot by now.
+                return;
+            }
+            self.freed.try_send(()).unwrap_or_default();
+            let used = conn.take();
+            if used.is_some() {
+                conn.replace(context::tidied(used));
+            }
+        }
+    }
+
+    fn work(&self, job: &Arc<Job>, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
+        let _scope = scope(job);
+        if job.isolated() {
+            return process::run(self, job, deadline);
+        }
+        let outcome = thread::run(self, job, deadline, conn);
+        if !matches!(outcome, Outcome::Succeeded(_) | Outcome::CompletedInside) {
+            // Whatever state its connection is in, the next run is to have a better one.
+            conn.take();
+        }
+        outcome
+    }
+
+    fn tell(&self, job: Arc<Job>, outcome: Outcome) {
+        // The completer ends after the executors.
+        self.done.send(Done { job, outcome }).unwrap_or_default();
+    }
+}
+
+/// What is logged of a run carries its task.
+fn scope(job: &Job) -> scope::Scope {
+    scope::enter([
+        ("task", job.kind.name.clone()),
+        ("id", job.fence.id.to_string()),
+        ("attempt", job.attempt().to_string()),
+    ])
+}
+
+/// What is said of a run that didn't end in time.
+pub fn timed_out(timeout: Duration) -> String {
+    format!("timed out after {}", interval::format(timeout))
+}

@@ -1,0 +1,66 @@
+//! A run in the executor's own thread.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use mysql::Conn;
+
+use super::{Executor, timed_out};
+use crate::error::{TaskError, with_causes};
+use crate::panics;
+use crate::queue::context::TaskContext;
+use crate::queue::interrupt::Interrupted;
+use crate::queue::job::Job;
+use crate::queue::kind::{Handler, Refusal, Work};
+use crate::queue::settle::Outcome;
+use crate::queue::task::{Failure, Retry};
+
+pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
+    let Work::Handler { run, .. } = &job.kind.work else {
+        return Outcome::Undecodable("a command has no handler".to_owned());
+    };
+    let context = TaskContext {
+        fence: job.fence,
+        kind: &job.kind.name,
+        attempt: job.attempt(),
+        max_attempts: job.record.max_attempts,
+        deadline,
+        keep: executor.keep,
+        stop: &executor.stop,
+        interrupt: &job.interrupt,
+        database: &executor.database,
+        conn,
+        completed: Cell::new(false),
+    };
+    match handle(run, job.version, &job.payload, &context) {
+        // Its error is most likely that its query was killed.
+        Outcome::Failed { error, retry } if job.interrupt.why() == Some(Interrupted::DeadlinePassed) => {
+            Outcome::Failed { error: format!("{}: {error}", timed_out(job.timeout)), retry }
+        }
+        Outcome::Interrupted(Interrupted::DeadlinePassed) => {
+            Outcome::Failed { error: timed_out(job.timeout), retry: Retry::AsUsual }
+        }
+        outcome => outcome,
+    }
+}
+
+/// Calls a handler; whatever it does becomes an outcome.
+pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<'_>) -> Outcome {
+    match panics::catch(|| run(version, payload, context)) {
+        Ok(Ok(_)) if context.completed.get() => Outcome::CompletedInside,
+        Ok(Ok(output)) => Outcome::Succeeded(output),
+        Ok(Err(Refusal::Undecodable(error))) => Outcome::Undecodable(with_causes(&error)),
+        Ok(Err(Refusal::Failed(error))) => failed(error),
+        Err(panic) => Outcome::Failed { error: panic.to_string(), retry: Retry::AsUsual },
+    }
+}
+
+fn failed(error: TaskError) -> Outcome {
+    if let Some(why) = error.downcast_ref::<Interrupted>() {
+        return Outcome::Interrupted(*why);
+    }
+    match error.downcast::<Failure>() {
+        Ok(failure) => Outcome::Failed { error: with_causes(&failure.error), retry: failure.retry },
+        Err(error) => Outcome::Failed { error: with_causes(&error), retry: Retry::AsUsual },
+    }
+}

@@ -1,0 +1,253 @@
+//! The thread that keeps this worker's tasks its own, and takes back those of workers that have gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::LEASE;
+use super::dispatcher::Signals;
+use super::held::Held;
+use super::interrupt::Interrupted;
+use super::job::{Done, Job};
+use super::ledger::Ledger;
+use super::settle::Outcome;
+use super::store::{Fence, fleet, lease};
+use super::timekeeper::interrupt;
+use crate::db::{Database, Link, describe, random};
+use crate::fault;
+use crate::shutdown::{Shutdown, Woken};
+
+/// The shortest of the times below.
+const TICK: Duration = Duration::from_millis(250);
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(5);
+/// Between two looks for workers that have gone, times the number of workers.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks for running tasks that nobody runs, times the number of workers.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Between two looks whether somebody wants a running task cancelled.
+const ASK: Duration = Duration::from_secs(1);
+/// A lease is extended when so much of it is over.
+const EXTEND_AFTER: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+/// What was claimed and hasn't begun after so long goes back: another worker may have a thread for it.
+const UNBEGUN_MAX: Duration = Duration::from_secs(2);
+/// After a connection was lost, the others may be away too: their locks are free only since they are not back yet.
+const SETTLE: Duration = Duration::from_secs(3);
+
+pub struct Heart {
+    pub link: Link,
+    pub owner: u64,
+    pub host: String,
+    pub held: Arc<Held>,
+    pub ledger: Arc<Ledger>,
+    pub signals: Arc<Signals>,
+    pub done: Sender<Done>,
+    pub database: Database,
+    /// Whether a free lock tells that its worker has gone.
+    pub locks_tell: bool,
+    pub until: Shutdown,
+}
+
+/// When each thing is to be done next.
+struct Agenda {
+    beat: Instant,
+    look: Instant,
+    sweep: Instant,
+    ask: Instant,
+}
+
+/// What is remembered from one tick to the next.
+#[derive(Default)]
+struct Memory {
+    /// The connection that has the lock.
+    locked: u64,
+    /// When each lease was extended last.
+    extended: HashMap<u64, Instant>,
+    /// Rows that are this worker's and that it doesn't know, as the last sweep saw them.
+    strays: HashSet<Fence>,
+}
+
+impl Heart {
+    /// The thread's body: until everything else has ended.
+    pub fn run(mut self) {
+        let now = Instant::now();
+        let mut agenda = Agenda { beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
+        let mut memory = Memory::default();
+        loop {
+            if let Err(error) = self.tick(&mut agenda, &mut memory) {
+                log::warn!("failed to keep the leases: {}", describe(&error));
+            }
+            if self.until.wait(TICK) == Woken::Stopping {
+                break;
+            }
+        }
+        let owner = self.owner;
+        if let Err(error) = self.link.try_run(|conn| fleet::leave(conn, owner)) {
+            log::debug!("failed to leave the fleet: {}", describe(&error));
+        }
+    }
+
+    /// Whatever is due now. A lost connection is tried again at the next tick.
+    fn tick(&mut self, agenda: &mut Agenda, memory: &mut Memory) -> mysql::Result<()> {
+        let now = Instant::now();
+        let owner = self.owner;
+        if now >= agenda.beat {
+            agenda.beat = now + BEAT;
+            self.beat()?;
+        }
+        if memory.locked != self.link.generation() || memory.locked == 0 {
+            let held = self.link.try_run(|conn| fleet::hold(conn, owner))?;
+            if held == Some(true) {
+                if memory.locked != 0 {
+                    agenda.look = now + SETTLE;
+                }
+                memory.locked = self.link.generation();
+            }
+        }
+        self.extend(now, memory)?;
+        if now >= agenda.ask {
+            agenda.ask = now + ASK;
+            self.ask(now)?;
+        }
+        self.return_unbegun(now);
+        let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
+        if now >= agenda.look {
+            agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + random());
+            self.look()?;
+        }
+        if now >= agenda.sweep {
+            agenda.sweep = now + SWEEP.saturating_mul(workers).mul_f64(0.5 + random());
+            self.sweep(memory)?;
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self) -> mysql::Result<()> {
+        let (owner, idle) = (self.owner, self.signals.idle.load(Ordering::Relaxed));
+        let host = self.host.clone();
+        let size = self.link.try_run(|conn| {
+            if !fleet::beat(conn, owner, idle)? {
+                fleet::rejoin(conn, owner, &host, std::process::id())?;
+            }
+            fleet::size(conn)
+        })?;
+        if let Some(size) = size {
+            self.signals.workers.store(size.alive.max(1), Ordering::Relaxed);
+            // This one counts as idle when it asks.
+            self.signals.idle_workers.store(size.idle.max(1), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn extend(&mut self, now: Instant, memory: &mut Memory) -> mysql::Result<()> {
+        let held = self.held.all();
+        memory.extended.retain(|id, _| held.iter().any(|job| job.fence.id == *id));
+        let due: Vec<u64> = held
+            .iter()
+            .filter(|job| {
+                let since = memory.extended.get(&job.fence.id).copied().unwrap_or(job.claimed).max(job.claimed);
+                now.saturating_duration_since(since) >= EXTEND_AFTER
+            })
+            .map(|job| job.fence.id)
+            .collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let owner = self.owner;
+        if let Some(cancelled) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
+            memory.extended.extend(due.into_iter().map(|id| (id, now)));
+            self.cancel(&cancelled);
+        }
+        fault::point("lease-extended");
+        Ok(())
+    }
+
+    /// Whether somebody wants one cancelled of those that run for longer.
+    fn ask(&mut self, now: Instant) -> mysql::Result<()> {
+        let running = |job: &Arc<Job>| job.began().is_some_and(|began| now.saturating_duration_since(began) >= ASK / 2);
+        let ids: Vec<u64> = self.held.all().iter().filter(|job| running(job)).map(|job| job.fence.id).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let owner = self.owner;
+        if let Some(cancelled) = self.link.try_run(|conn| lease::cancel_requested(conn, owner, &ids))? {
+            self.cancel(&cancelled);
+        }
+        Ok(())
+    }
+
+    fn cancel(&self, ids: &[u64]) {
+        for job in ids.iter().filter_map(|id| self.held.get(*id)) {
+            if job.interrupt.why().is_none() {
+                log::info!("cancelling task {} on request task={} id={}", job.fence.id, job.kind.name, job.fence.id);
+                interrupt(&job, Interrupted::Cancelled, &self.database);
+            }
+        }
+    }
+
+    fn return_unbegun(&self, now: Instant) {
+        for job in self.held.all() {
+            if now.saturating_duration_since(job.claimed) >= UNBEGUN_MAX && job.take_back() {
+                self.done.send(Done { job, outcome: Outcome::NotBegun }).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Takes back what workers had that have gone.
+    fn look(&mut self) -> mysql::Result<()> {
+        let locks_tell = self.locks_tell;
+        let Some(gone) = self.link.try_run(|conn| fleet::gone(conn, locks_tell))? else { return Ok(()) };
+        for worker in gone.into_iter().filter(|worker| *worker != self.owner) {
+            let rescued = self.link.try_run(|conn| {
+                let fences = lease::owned(conn, worker)?;
+                fault::point("rescue-found");
+                let rescued = lease::rescue(conn, &fences)?;
+                fault::point("rescue-done");
+                fleet::leave(conn, worker)?;
+                Ok(rescued)
+            })?;
+            if let Some(rescued) = rescued {
+                log::warn!("worker {worker} has gone: {rescued} of its tasks are pending again");
+                self.rescued(rescued);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what runs for nobody: its lease has run out, or its claim was committed after its worker had gone, or
+    /// without this worker knowing.
+    fn sweep(&mut self, memory: &mut Memory) -> mysql::Result<()> {
+        let owner = self.owner;
+        let Some((own, others)) =
+            self.link.try_run(|conn| Ok((lease::owned(conn, owner)?, lease::ownerless(conn)?)))?
+        else {
+            return Ok(());
+        };
+        let strays: HashSet<Fence> = own.into_iter().filter(|fence| !self.held.has(fence)).collect();
+        // One that was claimed or finished just now is seen once.
+        let lost: Vec<Fence> = strays.intersection(&memory.strays).copied().collect();
+        memory.strays = strays;
+        if !lost.is_empty()
+            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost))?
+        {
+            log::warn!("{count} tasks were claimed without this worker learning of it: they are pending again");
+            self.signals.look_back.store(true, Ordering::Relaxed);
+        }
+        let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
+        if !others.is_empty()
+            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others))?
+        {
+            log::warn!("{count} tasks ran for nobody: they are pending again");
+            self.rescued(count);
+        }
+        Ok(())
+    }
+
+    fn rescued(&self, count: u64) {
+        self.ledger.rescued.fetch_add(count, Ordering::Relaxed);
+        self.signals.look_back.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,169 @@
+//! What becomes of a task when its run has ended. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::Backoff;
+use super::interrupt::Interrupted;
+use super::task::Retry;
+
+/// A task that took its worker with it so often is dead.
+pub const CRASHES_MAX: u32 = 3;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// With this JSON.
+    Succeeded(String),
+    /// The run has completed the task itself, in a transaction of its own.
+    CompletedInside,
+    /// The payload can't be decoded.
+    Undecodable(String),
+    /// It returned an error, panicked, or took too long.
+    Failed { error: String, retry: Retry },
+    /// Its process died, and would have taken the worker with it if it had run there.
+    Crashed(String),
+    /// It returned because of this.
+    Interrupted(Interrupted),
+    /// It has not begun.
+    NotBegun,
+}
+
+/// What is known of a task before its run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Record {
+    pub failures: u32,
+    pub crashes: u32,
+    pub max_attempts: u32,
+    pub backoff: Backoff,
+}
+
+/// What becomes of the row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    Succeeded {
+        result: String,
+    },
+    /// It says so already.
+    Settled,
+    /// Pending again after a wait.
+    Retry {
+        after: Duration,
+        error: String,
+        spent: Spent,
+    },
+    Dead {
+        error: String,
+        spent: Spent,
+    },
+    Cancelled,
+    /// Pending again at once, as if it hadn't been claimed.
+    GivenBack,
+}
+
+/// What the run counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent {
+    Failure,
+    Crash,
+}
+
+/// The row's fate. `random` is from 0 to 1.
+pub fn settle(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Verdict {
+    let cancelled = cancelled || outcome == Outcome::Interrupted(Interrupted::Cancelled);
+    match outcome {
+        Outcome::Succeeded(result) => Verdict::Succeeded { result },
+        Outcome::CompletedInside => Verdict::Settled,
+        _ if cancelled => Verdict::Cancelled,
+        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping) => Verdict::GivenBack,
+        Outcome::Undecodable(error) => {
+            Verdict::Dead { error: format!("undecodable payload: {error}"), spent: Spent::Failure }
+        }
+        Outcome::Crashed(error) => {
+            let crashes = record.crashes + 1;
+            let spent = Spent::Crash;
+            if crashes >= CRASHES_MAX {
+                Verdict::Dead { error: format!("worker_lost: {error}"), spent }
+            } else {
+                Verdict::Retry { after: record.backoff.delay(crashes, random), error, spent }
+            }
+        }
+        Outcome::Interrupted(why) => failed(why.to_string(), Retry::AsUsual, record, random),
+        Outcome::Failed { error, retry } => failed(error, retry, record, random),
+    }
+}
+
+fn failed(error: String, retry: Retry, record: &Record, random: f64) -> Verdict {
+    let spent = Spent::Failure;
+    let failures = record.failures + 1;
+    let after = match retry {
+        Retry::AsUsual => record.backoff.delay(failures, random),
+        Retry::After(wait) => wait,
+        Retry::Never => return Verdict::Dead { error, spent },
+    };
+    if failures >= record.max_attempts {
+        Verdict::Dead { error, spent }
+    } else {
+        Verdict::Retry { after, error, spent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: Record = Record {
+        failures: 0,
+        crashes: 0,
+        max_attempts: 3,
+        backoff: Backoff { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(9), jitter: 0.0 },
+    };
+
+    fn failed(retry: Retry) -> Outcome {
+        Outcome::Failed { error: "no".to_owned(), retry }
+    }
+
+    fn retry(seconds: u64, spent: Spent) -> Verdict {
+        Verdict::Retry { after: Duration::from_secs(seconds), error: "no".to_owned(), spent }
+    }
+
+    #[test]
+    fn failures_back_off_until_the_attempts_are_spent() {
+        let fate = |failures| settle(failed(Retry::AsUsual), &Record { failures, ..RECORD }, false, 0.0);
+        assert_eq!(fate(0), retry(1, Spent::Failure));
+        assert_eq!(fate(1), retry(2, Spent::Failure));
+        assert_eq!(fate(2), Verdict::Dead { error: "no".to_owned(), spent: Spent::Failure });
+    }
+
+    #[test]
+    fn a_failure_may_know_better() {
+        assert!(matches!(settle(failed(Retry::Never), &RECORD, false, 0.0), Verdict::Dead { .. }));
+        let after = Retry::After(Duration::from_secs(77));
+        assert_eq!(settle(failed(after), &RECORD, false, 0.0), retry(77, Spent::Failure));
+        assert!(matches!(settle(failed(after), &Record { failures: 2, ..RECORD }, false, 0.0), Verdict::Dead { .. }));
+    }
+
+    #[test]
+    fn crashes_are_counted_apart() {
+        let fate = |crashes| settle(Outcome::Crashed("no".to_owned()), &Record { crashes, ..RECORD }, false, 0.0);
+        assert_eq!(fate(1), retry(2, Spent::Crash));
+        assert_eq!(fate(2), Verdict::Dead { error: "worker_lost: no".to_owned(), spent: Spent::Crash });
+    }
+
+    #[test]
+    fn what_is_cancelled_counts_only_where_it_succeeded() {
+        let succeeded = Outcome::Succeeded("1".to_owned());
+        assert_eq!(settle(succeeded, &RECORD, true, 0.0), Verdict::Succeeded { result: "1".to_owned() });
+        for outcome in [failed(Retry::AsUsual), Outcome::NotBegun, Outcome::Interrupted(Interrupted::Cancelled)] {
+            assert_eq!(settle(outcome, &RECORD, true, 0.0), Verdict::Cancelled);
+        }
+    }
+
+    #[test]
+    fn a_stop_costs_no_attempt() {
+        for outcome in [Outcome::NotBegun, Outcome::Interrupted(Interrupted::Stopping)] {
+            assert_eq!(settle(outcome, &Record { failures: 2, ..RECORD }, false, 0.0), Verdict::GivenBack);
+        }
+    }
+}

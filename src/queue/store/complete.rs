@@ -1,0 +1,149 @@
+//! What became of tasks, written down. Every statement is fenced: a row that was claimed anew is left as it is.
+
+use std::time::Duration;
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, Error, Transaction};
+
+use super::{Fence, execute, interval, list, rows};
+use crate::db::quote_text;
+use crate::error::TaskError;
+use crate::queue::settle::{Spent, Verdict};
+
+/// A text that is kept in the row; bytes.
+const ERROR_BYTES_MAX: usize = 8 << 10;
+
+const LOST: &str = "the task is no longer this run's: its lease ran out and it was given to another";
+
+/// How long final rows are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Keep {
+    /// Those that succeeded or were cancelled.
+    pub finished: Duration,
+    /// The dead.
+    pub dead: Duration,
+}
+
+/// Writes the verdicts on tasks of one owner in one statement for all that are alike; a repetition changes nothing
+/// more. How many rows were changed.
+pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Result<u64, Error> {
+    let mut plain: Vec<&Fence> = Vec::new();
+    let mut packet: Vec<String> = Vec::new();
+    for (fence, verdict) in verdicts {
+        match verdict {
+            // What most handlers return is not worth a value in the row.
+            Verdict::Succeeded { result } if result == "null" => plain.push(fence),
+            Verdict::Settled => {}
+            other => packet.push(single(fence, other, keep)),
+        }
+    }
+    let mut changed = 0;
+    plain.sort_unstable_by_key(|fence| (fence.claims, fence.id));
+    for alike in plain.chunk_by(|a, b| a.claims == b.claims) {
+        let Some(first) = alike.first() else { continue };
+        // MariaDB takes the index `due` where it may choose.
+        changed += execute(
+            conn,
+            &format!(
+                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE id IN ({}) \
+                 AND state = 'running' AND owner = {} AND claims = {}",
+                succeeded(None, keep.finished),
+                list(alike.iter().map(|fence| fence.id)),
+                first.owner,
+                first.claims
+            ),
+        )?;
+    }
+    if !packet.is_empty() {
+        execute(conn, "START TRANSACTION")?;
+        for statement in packet {
+            changed += execute(conn, &statement)?;
+        }
+        execute(conn, "COMMIT")?;
+    }
+    Ok(changed)
+}
+
+fn succeeded(result: Option<&str>, keep: Duration) -> String {
+    let result = result.map(|json| format!(", result = {}", quote_text(json))).unwrap_or_default();
+    format!(
+        "state = 'succeeded', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}{result}",
+        interval(keep)
+    )
+}
+
+fn single(fence: &Fence, verdict: &Verdict, keep: &Keep) -> String {
+    let finished = |state: &str, keep: Duration| {
+        format!(
+            "state = '{state}', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}",
+            interval(keep)
+        )
+    };
+    let spent = |spent: &Spent| match spent {
+        Spent::Failure => "failures = failures + 1",
+        Spent::Crash => "crashes = crashes + 1",
+    };
+    let change = match verdict {
+        Verdict::Succeeded { result } => succeeded(Some(result), keep.finished),
+        Verdict::Retry { after, error, spent: what } => format!(
+            "state = 'pending', owner = 0, due_at = UTC_TIMESTAMP(6) + {}, {}, last_error = {}",
+            interval(*after),
+            spent(what),
+            error_text(error)
+        ),
+        Verdict::Dead { error, spent: what } => {
+            format!("{}, {}, last_error = {}", finished("dead", keep.dead), spent(what), error_text(error))
+        }
+        Verdict::Cancelled => finished("cancelled", keep.finished),
+        Verdict::GivenBack => GIVEN_BACK.to_owned(),
+        Verdict::Settled => "id = id".to_owned(),
+    };
+    format!("UPDATE ai_server_tasks SET {change} WHERE {}", fence.condition())
+}
+
+/// It was due already, so it goes before what has become due since.
+pub const GIVEN_BACK: &str = "state = 'pending', owner = 0, due_at = created_at";
+
+fn error_text(error: &str) -> String {
+    let mut end = ERROR_BYTES_MAX.min(error.len());
+    while !error.is_char_boundary(end) {
+        end -= 1;
+    }
+    quote_text(&error[..end])
+}
+
+/// Those of `fences` that can't have been written by their owner: the row was claimed by somebody else since, or is
+/// gone.
+pub fn refused(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<u64>, Error> {
+    let found = rows::<(u64, u32)>(
+        conn,
+        &format!("SELECT id, claims FROM ai_server_tasks WHERE id IN ({})", list(fences.iter().map(|fence| fence.id))),
+    )?;
+    let ours = |fence: &&Fence| found.contains(&(fence.id, fence.claims));
+    Ok(fences.iter().filter(|fence| !ours(fence)).map(|fence| fence.id).collect())
+}
+
+/// Completes a task in its handler's own transaction.
+pub fn complete_in(
+    transaction: &mut Transaction<'_>,
+    fence: &Fence,
+    result: &str,
+    keep: Duration,
+) -> Result<(), TaskError> {
+    let result = (result != "null").then_some(result);
+    fenced(transaction, &format!("UPDATE ai_server_tasks SET {} WHERE {}", succeeded(result, keep), fence.condition()))
+}
+
+/// Says how far a running task is.
+pub fn progress(conn: &mut impl Queryable, fence: &Fence, json: &str) -> Result<(), TaskError> {
+    let json = quote_text(json);
+    fenced(conn, &format!("UPDATE ai_server_tasks SET progress = {json} WHERE {}", fence.condition()))
+}
+
+fn fenced(conn: &mut impl Queryable, statement: &str) -> Result<(), TaskError> {
+    match execute(conn, statement) {
+        Ok(0) => Err(LOST.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(crate::error::Error::from(error).into()),
+    }
+}

@@ -1,0 +1,98 @@
+//! The workers of a database, as they know of each other.
+
+use mysql::{Conn, Error};
+
+use super::{execute, interval, rows};
+use crate::queue::{LEASE, MISSING_FOR};
+
+/// What the workers' locks are called; locks are the server's, not the database's.
+const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
+
+/// Adds a worker; its id is the owner of what it claims.
+pub fn join(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {
+    let host = crate::db::quote_text(host);
+    execute(conn, &format!("INSERT INTO ai_server_workers (host, process_id) VALUES ({host}, {process_id})"))?;
+    Ok(conn.last_insert_id())
+}
+
+/// Adds a worker again that others took for gone, under its old id.
+pub fn rejoin(conn: &mut Conn, worker: u64, host: &str, process_id: u32) -> Result<(), Error> {
+    let host = crate::db::quote_text(host);
+    execute(
+        conn,
+        &format!("INSERT INTO ai_server_workers (id, host, process_id) VALUES ({worker}, {host}, {process_id})"),
+    )
+    .map(drop)
+}
+
+/// Takes the lock that says that the worker lives; whether this connection has it now.
+pub fn hold(conn: &mut Conn, worker: u64) -> Result<bool, Error> {
+    let taken = rows::<(Option<i64>,)>(conn, &format!("SELECT GET_LOCK({LOCK}{worker}), 0)"))?;
+    if taken != [(Some(1),)] {
+        return Ok(false);
+    }
+    execute(conn, &format!("UPDATE ai_server_workers SET missing_at = NULL WHERE id = {worker}"))?;
+    Ok(true)
+}
+
+/// Gives a sign of life; whether the worker is still one of the fleet.
+pub fn beat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error> {
+    let changed = execute(
+        conn,
+        &format!("UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle} WHERE id = {worker}"),
+    )?;
+    Ok(changed == 1)
+}
+
+/// Workers that live, and how many of them are idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub alive: u32,
+    pub idle: u32,
+}
+
+/// How many workers there are.
+pub fn size(conn: &mut Conn) -> Result<Size, Error> {
+    let counted = rows::<(u32, u32)>(
+        conn,
+        &format!(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
+             WHERE seen_at > UTC_TIMESTAMP(6) - {}",
+            interval(LEASE)
+        ),
+    )?;
+    Ok(counted.first().map_or(Size { alive: 1, idle: 1 }, |&(alive, idle)| Size { alive, idle }))
+}
+
+/// Looks for workers whose lock is free, or whose last sign of life is too old where locks tell nothing; those that
+/// were missing at an earlier look already have gone. A worker that has only lost its connection comes back meanwhile.
+pub fn gone(conn: &mut Conn, locks_tell: bool) -> Result<Vec<u64>, Error> {
+    let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}id)) = 1 OR ") } else { String::new() };
+    let missing = rows::<(u64, i64)>(
+        conn,
+        &format!(
+            "SELECT id, COALESCE(TIMESTAMPDIFF(MICROSECOND, missing_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
+             WHERE {free}seen_at < UTC_TIMESTAMP(6) - {}",
+            interval(LEASE)
+        ),
+    )?;
+    let mut gone = Vec::new();
+    for (id, micros) in missing {
+        if micros < 0 {
+            execute(
+                conn,
+                &format!(
+                    "UPDATE ai_server_workers SET missing_at = UTC_TIMESTAMP(6) WHERE id = {id} AND missing_at IS NULL"
+                ),
+            )?;
+        } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
+            gone.push(id);
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes a worker that has left, or that has gone and has no task any more.
+pub fn leave(conn: &mut Conn, worker: u64) -> Result<(), Error> {
+    execute(conn, &format!("DELETE FROM ai_server_workers WHERE id = {worker}")).map(drop)
+}

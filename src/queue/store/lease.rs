@@ -1,0 +1,94 @@
+//! The leases of running tasks: extended while their worker lives, taken back when it has gone.
+
+use mysql::{Conn, Error};
+
+use super::complete::GIVEN_BACK;
+use super::{Fence, execute, interval, list, rows};
+use crate::queue::LEASE;
+
+/// Rows of one statement, at most.
+const BATCH_MAX: usize = 500;
+
+/// Extends the leases of an owner's tasks; those whose cancelling was asked for.
+pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<u64>, Error> {
+    let mut cancelled = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        execute(
+            conn,
+            &format!(
+                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET due_at = UTC_TIMESTAMP(6) + {} \
+                 WHERE id IN ({}) AND state = 'running' AND owner = {owner}",
+                interval(LEASE),
+                list(ids.iter().copied())
+            ),
+        )?;
+        cancelled.extend(cancel_requested(conn, owner, ids)?);
+    }
+    Ok(cancelled)
+}
+
+/// Those of an owner's tasks whose cancelling was asked for.
+pub fn cancel_requested(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<u64>, Error> {
+    let found = rows::<(u64,)>(
+        conn,
+        &format!(
+            "SELECT id FROM ai_server_tasks WHERE id IN ({}) AND cancel_requested AND owner = {owner}",
+            list(ids.iter().copied())
+        ),
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+/// Everything that runs for `owner` as the database has it.
+pub fn owned(conn: &mut Conn, owner: u64) -> Result<Vec<Fence>, Error> {
+    let found = rows::<(u64, u32)>(
+        conn,
+        &format!(
+            "SELECT id, claims FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'running' AND owner = {owner}"
+        ),
+    )?;
+    Ok(found.into_iter().map(|(id, claims)| Fence { id, owner, claims }).collect())
+}
+
+/// Running tasks that nobody runs: their lease has run out, or their owner is no worker any more.
+pub fn ownerless(conn: &mut Conn) -> Result<Vec<Fence>, Error> {
+    let found = rows::<(u64, u64, u32)>(
+        conn,
+        "SELECT t.id, t.owner, t.claims FROM ai_server_tasks t FORCE INDEX (due) \
+         LEFT JOIN ai_server_workers w ON w.id = t.owner \
+         WHERE t.state = 'running' AND (w.id IS NULL OR t.due_at < UTC_TIMESTAMP(6))",
+    )?;
+    Ok(found.into_iter().map(|(id, owner, claims)| Fence { id, owner, claims }).collect())
+}
+
+/// Makes tasks pending again whose worker has gone. Each counts as having taken it with it once; from then on it runs
+/// in a process of its own, which tells whether it was to blame. How many.
+pub fn rescue(conn: &mut Conn, fences: &[Fence]) -> Result<u64, Error> {
+    take_back(conn, fences, &format!("crashes = GREATEST(crashes, 1), {GIVEN_BACK}"))
+}
+
+/// Makes tasks pending again that have not begun, as if they hadn't been claimed. How many.
+pub fn give_back(conn: &mut Conn, fences: &[Fence]) -> Result<u64, Error> {
+    take_back(conn, fences, GIVEN_BACK)
+}
+
+fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Error> {
+    let mut changed = 0;
+    for alike in fences.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
+        for batch in alike.chunks(BATCH_MAX) {
+            let Some(first) = batch.first() else { continue };
+            // One that somebody wants cancelled has no reason to run again.
+            changed += execute(
+                conn,
+                &format!(
+                    "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE id IN ({}) \
+                     AND state = 'running' AND owner = {} AND claims = {}",
+                    list(batch.iter().map(|fence| fence.id)),
+                    first.owner,
+                    first.claims
+                ),
+            )?;
+        }
+    }
+    Ok(changed)
+}

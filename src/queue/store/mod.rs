@@ -1,0 +1,69 @@
+//! All the SQL on the queue's tables. Every change of a task's state is one statement that names the state it expects.
+
+pub mod claim;
+pub mod complete;
+pub mod enqueue;
+pub mod fleet;
+pub mod lease;
+pub mod purge;
+
+use std::time::Duration;
+
+use mysql::prelude::{FromRow, Queryable};
+use mysql::{Conn, from_row_opt};
+use serde::{Deserialize, Serialize};
+
+/// The right to say what becomes of a task: its row is running, and was claimed by this owner for this time. A later
+/// claim has another number, so that a late finisher can't overwrite what came after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    pub id: u64,
+    pub owner: u64,
+    pub claims: u32,
+}
+
+impl Fence {
+    /// The rows that it is about, in SQL.
+    fn condition(&self) -> String {
+        format!("id = {} AND state = 'running' AND owner = {} AND claims = {}", self.id, self.owner, self.claims)
+    }
+}
+
+/// An interval in SQL.
+fn interval(time: Duration) -> String {
+    format!("INTERVAL {} MICROSECOND", i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// `1, 2, 3`
+fn list(ids: impl IntoIterator<Item = u64>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    ids.join(", ")
+}
+
+/// Sends statements in one packet and looks at each one's answer; how many rows the last has changed.
+fn execute(conn: &mut impl Queryable, sql: &str) -> mysql::Result<u64> {
+    let mut result = conn.query_iter(sql)?;
+    let mut changed = result.affected_rows();
+    while let Some(set) = result.iter() {
+        changed = set.affected_rows();
+        for row in set {
+            row?;
+        }
+    }
+    Ok(changed)
+}
+
+/// The rows of a statement, which may stand behind others in the packet.
+fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
+    let mut result = conn.query_iter(sql)?;
+    let mut rows = Vec::new();
+    while let Some(set) = result.iter() {
+        for row in set {
+            let row = from_row_opt(row?).map_err(|error| {
+                mysql::Error::IoError(std::io::Error::other(format!("the server's answer is not as expected: {error}")))
+            })?;
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}

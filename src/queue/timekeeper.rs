@@ -1,0 +1,175 @@
+//! The thread that sees to deadlines of runs in executors' threads. Runs in processes see to their own.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::execute::{Executor, timed_out};
+use super::interrupt::Interrupted;
+use super::job::{Done, Job};
+use super::ledger::Ledger;
+use super::settle::Outcome;
+use super::task::Retry;
+use crate::db::{self, Database};
+use crate::error::{Error, Result};
+use crate::observe::scope;
+use crate::shutdown::Shutdown;
+use crate::threads::Thread;
+
+/// From the deadline until a thread that doesn't return is given up for lost.
+const GRACE: Duration = Duration::from_secs(5);
+/// So many threads may be lost until the worker ends itself: what hangs keeps its memory and whatever it has locked.
+const LOST_MAX: u64 = 3;
+
+/// The executors' threads, by slot. Those that were lost are nobody's.
+#[derive(Clone)]
+pub struct Executors(Arc<Mutex<Vec<Option<Thread>>>>);
+
+impl Executors {
+    /// Starts one for each slot.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn start(executor: &Executor) -> Result<Self> {
+        let started: Result<Vec<_>> =
+            (0..executor.slots.count()).map(|slot| executor.clone().spawn(slot, 0).map(Some)).collect();
+        Ok(Self(Arc::new(Mutex::new(started?))))
+    }
+
+    /// Waits for their end until `deadline`; whether that came.
+    pub fn join(&self, deadline: Instant) -> bool {
+        let slots = self.threads().len();
+        let mut all = true;
+        for slot in 0..slots {
+            let Some(thread) = self.threads()[slot].take() else { continue };
+            if let Err(running) = thread.join(deadline) {
+                all = false;
+                self.threads()[slot] = Some(running);
+            }
+        }
+        all
+    }
+
+    fn replace(&self, slot: usize, thread: Thread) {
+        self.threads()[slot] = Some(thread);
+    }
+
+    /// Nothing panics while it is locked.
+    fn threads(&self) -> MutexGuard<'_, Vec<Option<Thread>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Timekeeper {
+    pub executor: Executor,
+    pub executors: Executors,
+    pub ledger: Arc<Ledger>,
+    /// A run begins, with its deadline.
+    pub begun: Receiver<Instant>,
+    /// Gets the reason when the worker has to end.
+    pub failed: Sender<Error>,
+    /// Its closing ends the thread.
+    pub until: Shutdown,
+}
+
+/// What a slot's run is due for.
+#[derive(Debug, PartialEq)]
+enum Due {
+    Interrupt,
+    GiveUp,
+}
+
+impl Timekeeper {
+    /// The thread's body.
+    pub fn run(self) {
+        // By slot: the run that was told that its time is up.
+        let mut told: HashMap<usize, Arc<Job>> = HashMap::new();
+        let mut next: Option<Instant> = None;
+        loop {
+            let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
+            select! {
+                // The deadlines of quick runs come to nothing; only one before all that are known matters.
+                recv(self.begun) -> begun => if let Ok(deadline) = begun && next.is_some_and(|next| next <= deadline) {
+                    continue;
+                },
+                recv(self.until.receiver()) -> _ => return,
+                default(wait) => {}
+            }
+            next = self.look(&mut told);
+        }
+    }
+
+    /// Sees to whatever is due; when to look again.
+    fn look(&self, told: &mut HashMap<usize, Arc<Job>>) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let running = self.executor.slots.running();
+        told.retain(|slot, job| running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job)));
+        for (slot, job) in running {
+            if job.isolated() {
+                continue;
+            }
+            let Some(began) = job.began() else { continue };
+            let was_told = told.contains_key(&slot);
+            let (due, at) = next_step(began, job.timeout, was_told);
+            if now < at {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            match due {
+                Due::Interrupt => {
+                    interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
+                    let at = began + job.timeout + GRACE;
+                    next = Some(next.map_or(at, |next| next.min(at)));
+                    told.insert(slot, job);
+                }
+                Due::GiveUp => self.give_up(slot, &job),
+            }
+        }
+        next
+    }
+
+    fn give_up(&self, slot: usize, job: &Arc<Job>) {
+        if !job.tell() {
+            // It has just returned.
+            return;
+        }
+        let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
+        let lost = self.ledger.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
+        log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
+        let thread = self.executor.slots.replace(slot);
+        let error = format!("{}, and its thread does not return", timed_out(job.timeout));
+        let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
+        self.executor.done.send(Done { job: Arc::clone(job), outcome }).unwrap_or_default();
+        match self.executor.clone().spawn(slot, thread) {
+            Ok(thread) => self.executors.replace(slot, thread),
+            Err(error) => self.failed.try_send(error).unwrap_or_default(),
+        }
+        if lost == LOST_MAX {
+            let why = format!(
+                "{lost} threads were lost to tasks that do not return, `{}` the last; start the worker again, and give \
+                 such a kind `Isolation::Process`",
+                job.kind.name
+            );
+            self.failed.try_send(Error::failure(why)).unwrap_or_default();
+        }
+    }
+}
+
+/// What a run is due for next, and when.
+fn next_step(began: Instant, timeout: Duration, was_told: bool) -> (Due, Instant) {
+    let deadline = began + timeout;
+    if was_told { (Due::GiveUp, deadline + GRACE) } else { (Due::Interrupt, deadline) }
+}
+
+/// Tells a run, and ends the statement that it waits for.
+pub fn interrupt(job: &Job, why: Interrupted, database: &Database) {
+    job.interrupt.raise(why, |connection| {
+        if let Err(error) = db::kill_query(database, connection) {
+            log::warn!("failed to end the statement of task {}: {error}", job.fence.id);
+        }
+    });
+}

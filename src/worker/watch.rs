@@ -1,0 +1,176 @@
+//! Looks after the tasks from the worker's own thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, never, select};
+
+use super::Settings;
+use crate::error::Error;
+use crate::interval;
+use crate::observe::{Answers, metrics, scope, systemd};
+use crate::periodic::{self, Grid, Ledger};
+use crate::queue;
+use crate::shutdown::Shutdown;
+
+/// With a time limit somewhere, it is looked at so often.
+const STUCK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is seen of the tasks from outside.
+#[derive(Clone)]
+pub struct Health {
+    pub ledgers: Vec<Arc<Ledger>>,
+    pub queue: Option<Arc<queue::Ledger>>,
+    pub started: Instant,
+}
+
+/// What sees to it.
+pub struct Watch<'a> {
+    pub watched: Health,
+    pub settings: &'a Settings,
+}
+
+impl Watch<'_> {
+    /// Watches until the stop, or until the worker can't go on, for which it returns the reason.
+    pub fn until_stop(&self, shutdown: &Shutdown, failed: Option<&Receiver<Error>>) -> Option<Error> {
+        let never = never();
+        let failed = failed.unwrap_or(&never);
+        let watchdog = systemd::watchdog_interval();
+        let limited = self.watched.ledgers.iter().any(|ledger| ledger.time_limit.is_some());
+        let step = [Some(self.settings.heartbeat), watchdog, limited.then_some(STUCK_EVERY)];
+        let step = step.into_iter().flatten().min().unwrap_or(self.settings.heartbeat);
+        let steps = Grid::new(self.watched.started, step);
+        let heartbeats = Grid::new(self.watched.started, self.settings.heartbeat);
+        let (mut next_step, mut next_heartbeat) = (1, 1);
+        loop {
+            let now = Instant::now();
+            if let periodic::Plan::Run { tick, .. } = periodic::plan(&heartbeats, next_heartbeat, now) {
+                self.heartbeat();
+                next_heartbeat = tick + 1;
+            }
+            if let periodic::Plan::Run { tick, .. } = periodic::plan(&steps, next_step, now) {
+                next_step = tick + 1;
+            }
+            self.look(now);
+            let until = steps.due(next_step).min(heartbeats.due(next_heartbeat));
+            let wait = until.saturating_duration_since(Instant::now());
+            select! {
+                recv(shutdown.receiver()) -> _ => return None,
+                recv(failed) -> error => return error.ok(),
+                default(wait) => {}
+            }
+        }
+    }
+
+    /// Says at once what is newly stuck, and tells systemd how things are.
+    fn look(&self, now: Instant) {
+        for ledger in &self.watched.ledgers {
+            if let Some(running) = ledger.newly_stuck(now) {
+                log::warn!("stuck: running for {} task={}", interval::short(running), ledger.name);
+            }
+        }
+        match self.watched.illness_at(now) {
+            Some(culprit) => systemd::status(&culprit),
+            None => {
+                systemd::alive();
+                systemd::status(&self.next_run(now));
+            }
+        }
+    }
+
+    fn next_run(&self, now: Instant) -> String {
+        let next = self.watched.ledgers.iter().filter_map(|ledger| Some((ledger.snapshot().next?, &ledger.name))).min();
+        match next {
+            Some((at, name)) => format!("next: {name} in {}", interval::short(at.saturating_duration_since(now))),
+            None => "running".to_owned(),
+        }
+    }
+
+    /// Says in the log how each task is.
+    pub fn heartbeat(&self) {
+        let now = Instant::now();
+        for ledger in &self.watched.ledgers {
+            let snapshot = ledger.turn_page();
+            let (sums, late) = (snapshot.sums, &snapshot.lateness);
+            let _scope = scope::enter([
+                ("task", ledger.name.clone()),
+                ("due", sums.due.to_string()),
+                ("ok", sums.ok.to_string()),
+                ("failed", sums.failed.to_string()),
+                ("panicked", sums.panicked.to_string()),
+                ("skipped", sums.skipped.to_string()),
+                ("running", sums.running.to_string()),
+                ("late_p50", interval::short(late.quantile(0.5))),
+                ("late_p99", interval::short(late.quantile(0.99))),
+                ("late_max", interval::short(late.max())),
+            ]);
+            match (ledger.stuck(now), snapshot.next) {
+                (Some(running), _) => log::warn!("heartbeat: stuck for {}", interval::short(running)),
+                (None, Some(next)) => {
+                    let left = next.saturating_duration_since(now);
+                    log::info!("heartbeat: next in {}", interval::short(left));
+                }
+                (None, None) => log::info!("heartbeat: running"),
+            }
+        }
+        if let Some(queue) = &self.watched.queue {
+            heartbeat_of_queue(&queue.snapshot(true));
+        }
+        if let Some(path) = &self.settings.metrics_file
+            && let Err(error) = metrics::write_file(path, &self.watched.metrics())
+        {
+            log::warn!("failed to write the metrics to `{}`: {error}", path.display());
+        }
+    }
+}
+
+fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
+    for (kind, sums) in &snapshot.kinds {
+        let _scope = scope::enter([
+            ("task", kind.clone()),
+            ("succeeded", sums.succeeded.to_string()),
+            ("retried", sums.retried.to_string()),
+            ("crashed", sums.crashed.to_string()),
+            ("dead", sums.dead.to_string()),
+            ("cancelled", sums.cancelled.to_string()),
+            ("given_back", sums.given_back.to_string()),
+        ]);
+        log::info!("heartbeat");
+    }
+    let late = &snapshot.lateness;
+    let _scope = scope::enter([
+        ("running", snapshot.running.to_string()),
+        ("claimed", snapshot.queued.to_string()),
+        ("rescued", snapshot.rescued.to_string()),
+        ("refused", snapshot.refused.to_string()),
+        ("lost_threads", snapshot.lost_threads.to_string()),
+        ("deadlocks", snapshot.retried.to_string()),
+        ("lost_connections", snapshot.lost_connections.to_string()),
+        ("late_p50", interval::short(late.quantile(0.5))),
+        ("late_p99", interval::short(late.quantile(0.99))),
+        ("late_max", interval::short(late.max())),
+    ]);
+    log::info!("heartbeat of the database tasks");
+}
+
+impl Health {
+    /// What a look from outside finds wrong: a run that takes longer than it may.
+    fn illness_at(&self, now: Instant) -> Option<String> {
+        self.ledgers.iter().find_map(|ledger| {
+            ledger
+                .stuck(now)
+                .map(|running| format!("stuck: {} is running for {}", ledger.name, interval::short(running)))
+        })
+    }
+}
+
+impl Answers for Health {
+    fn metrics(&self) -> String {
+        let queue = self.queue.as_ref().map(|queue| queue.snapshot(false));
+        metrics::render(&self.ledgers, queue.as_ref(), self.started, Instant::now())
+    }
+
+    fn illness(&self) -> Option<String> {
+        self.illness_at(Instant::now())
+    }
+}
