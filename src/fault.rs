@@ -19,3 +19,16 @@ pub fn point(name: &str) {
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
 pub fn point(_name: &str) {}
+
+/// Whether `AIRUN_FORCE` is `name`: a way that is taken elsewhere only, to be tested here.
+#[cfg(feature = "fault-points")]
+pub fn is_forced(name: &str) -> bool {
+    std::env::var("AIRUN_FORCE").is_ok_and(|forced| forced == name)
+}
+
+/// Never: the feature `fault-points` is off.
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub fn is_forced(_name: &str) -> bool {
+    false
+}

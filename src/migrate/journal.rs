@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
 
 use super::evidence::Intent;
-use super::lock::Lock;
+use super::lock::{Lock, Proof};
 use super::version::Version;
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
@@ -31,21 +31,19 @@ pub const UP_TEXT_MAX: u64 = 256 * 1024;
 #[derive(Debug)]
 pub struct Journal {
     table: String,
-    held: String,
+    proof: Proof,
 }
 
 impl Journal {
     /// The journal of `database`. Without a lock it can only be read.
     pub fn new(database: &str, lock: Option<&Lock>) -> Self {
-        Self {
-            table: format!("{}.`{TABLE}`", quote_name(database)),
-            held: lock.map_or_else(|| "FALSE".to_owned(), Lock::proof),
-        }
+        Self { table: format!("{}.`{TABLE}`", quote_name(database)), proof: lock.map_or_else(Proof::none, Lock::proof) }
     }
 
-    /// The table's name with its database, quoted.
-    pub fn table(&self) -> &str {
-        &self.table
+    /// What a script's `LOCK TABLES` must lock beside its own, so that the journal can be written meanwhile.
+    pub fn locked_along(&self) -> String {
+        let tables = std::iter::once(&self.table).chain(&self.proof.table);
+        tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
     }
 
     /// Makes the table if it's missing.
@@ -192,13 +190,20 @@ impl Journal {
     }
 
     fn sql(&self, template: &str) -> String {
-        template.replace("{table}", &self.table).replace("{held}", &self.held)
+        let is_update = template.trim_start().starts_with("UPDATE");
+        let held = if is_update { &self.proof.update_condition } else { &self.proof.condition };
+        template
+            .replace("{proven}", &format!("{}{}", self.table, self.proof.update_join))
+            .replace("{proof}", &self.proof.update_set)
+            .replace("{table}", &self.table)
+            .replace("{held}", held)
     }
 
     fn change(&self, conn: &mut Conn, template: &str, params: Params) -> Result<()> {
         conn.exec_drop(self.sql(template), params)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
-        if conn.affected_rows() == 1 {
+        // An update that writes the lock's row along counts that too.
+        if conn.affected_rows() > 0 {
             return Ok(());
         }
         Err(Error::new(
@@ -249,35 +254,35 @@ SELECT :version, :name, :state, :sequence, :checksum, :total, :done, :done_check
 FROM DUAL WHERE {held}";
 
 const PROGRESS: &str = "
-UPDATE {table}
-SET total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
+UPDATE {proven}
+SET {proof}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
     duration_ms = duration_ms + :duration
 WHERE version = :version AND state = :state AND {held}";
 
 const FAIL: &str = "
-UPDATE {table} SET intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
+UPDATE {proven} SET {proof}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
 
 const FINISH: &str = "
-UPDATE {table}
-SET state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
     session = NULL, error = NULL, duration_ms = duration_ms + :duration,
     applied_at = UTC_TIMESTAMP(6), applied_by = USER()
 WHERE version = :version AND state = 'applying' AND {held}";
 
 const REPLACE_UP: &str = "
-UPDATE {table}
-SET checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
+UPDATE {proven}
+SET {proof}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {held}";
 
 const RESOLVE: &str = "
-UPDATE {table}
-SET state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
     error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
 WHERE version = :version AND state = :expected AND {held}";
 
 const BEGIN_ROLLBACK: &str = "
-UPDATE {table}
-SET state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
+UPDATE {proven}
+SET {proof}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
     duration_ms = 0
 WHERE version = :version AND state = :state AND {held}";
 

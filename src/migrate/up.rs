@@ -138,9 +138,14 @@ pub fn prepare(
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<Lock> {
+    ready(conn)?;
+    Lock::acquire(conn, database, limit, shutdown, events)
+}
+
+fn ready(conn: &mut Conn) -> Result<()> {
     // MySQL's default is a year, during which everybody else waits behind it.
     conn.query_drop(format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"))?;
-    Lock::acquire(conn, &database.name, limit, shutdown, events)
+    Ok(())
 }
 
 /// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
@@ -155,9 +160,8 @@ pub fn fresh_session(
     conn.reset()?;
     conn.query_drop("SET NAMES utf8mb4")?;
     conn.select_db(&database.name)?;
-    let again = prepare(conn, database, limit, shutdown, events)?;
-    debug_assert_eq!(again.proof(), lock.proof());
-    Ok(())
+    ready(conn)?;
+    lock.again(conn, database, limit, shutdown, events)
 }
 
 /// An edited migration means that this database and the next one would differ: that is refused, with what changed.

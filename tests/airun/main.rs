@@ -9,6 +9,7 @@
 mod cli;
 mod crash;
 mod kills;
+mod lease;
 mod manners;
 mod migrate;
 mod readme;

@@ -149,7 +149,7 @@ on_both! {
 }
 
 /// The connections of this database that sleep.
-fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
+pub fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
     conn.query(format!(
         "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{}' AND (INFO LIKE 'DO SLEEP%' OR INFO LIKE 'INSERT INTO t %')",
         db.name

@@ -111,6 +111,9 @@ fn the_session_is_told_from_its_variables() {
 
 #[test]
 fn the_journal_is_locked_along() {
-    assert_eq!(lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j`"), "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE ");
-    assert_eq!(lock_tables_with("LOCK TABLES a READ WAIT 5", "`j`"), "LOCK TABLES a READ \n, `j` WRITE WAIT 5");
+    assert_eq!(
+        lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j` WRITE"),
+        "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE "
+    );
+    assert_eq!(lock_tables_with("LOCK TABLES a READ WAIT 5", "`j` WRITE"), "LOCK TABLES a READ \n, `j` WRITE WAIT 5");
 }

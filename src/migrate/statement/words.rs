@@ -105,8 +105,8 @@ pub fn depends_on_the_moment(sql: &str) -> bool {
     })
 }
 
-/// `LOCK TABLES` with airun's own table among the locked ones, where the journal is written while they are.
-pub fn lock_tables_with(sql: &str, table: &str) -> String {
+/// `LOCK TABLES` with airun's own tables (`along`) among the locked ones: the journal is written while they are.
+pub fn lock_tables_with(sql: &str, along: &str) -> String {
     let mut end = sql.len();
     let all: Vec<_> = tokens(sql).filter(is_code).collect();
     // MariaDB's `WAIT n` and `NOWAIT` come after the tables.
@@ -118,5 +118,5 @@ pub fn lock_tables_with(sql: &str, table: &str) -> String {
     }
     let (tables, rest) = sql.split_at(end);
     // On a line of its own: the statement may end in a comment.
-    format!("{tables}\n, {table} WRITE {rest}")
+    format!("{tables}\n, {along} {rest}")
 }
