@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Unpacks a server from Debian's own packages into a folder of this checkout. Needs no root and installs nothing.
-# `cache` is set by scripts/dev-db; `unpacked_root` is what it tells private.sh.
+# `packages_cache` is set by scripts/dev-db; `unpacked_root` is what it tells private.sh.
 # shellcheck disable=SC2034,SC2154
 
 # Debian's stable releases carry MariaDB but not MySQL; its unstable carries both.
 unpack_from_debian() {
-  local kind=$1 root=$cache/packages/$1 suite size packages
+  local kind=$1 root=$packages_cache/$1 suite size packages
   if [ -d "$root" ]; then
     unpacked_root=$root
     return

@@ -7,10 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::on_both;
-use crate::support::{Database, Victim, effects, write_mixed};
+use crate::support::{Database, OwnServer, Victim, effects, write_mixed};
 
 /// Kills of each direction, where nothing says otherwise.
 const KILLS: u32 = 6;
+/// Kills of the server, likewise.
+const SERVER_KILLS: u32 = 2;
 
 /// The settings of `scripts/crash`.
 fn setting(name: &str) -> Option<u64> {
@@ -93,6 +95,20 @@ fn killed(db: &Database, args: &str, random: &mut Random, longest: Duration, met
     ended.code == 137
 }
 
+/// Runs `args` and kills the server meanwhile, which is then started again.
+fn server_killed(server: &OwnServer, db: &Database, args: &str, after: Duration, met: &mut Met) {
+    let running = db.start(args);
+    thread::sleep(after);
+    server.kill();
+    let ended = running.finish();
+    server.again();
+    match ended.code {
+        0 => met.too_late += 1,
+        1 => met.look(db),
+        _ => panic!("{args}: {ended:?}"),
+    }
+}
+
 fn straight(db: &Database, args: &str) -> Duration {
     let started = Instant::now();
     let ended = db.airun(args);
@@ -110,9 +126,13 @@ on_both! {
         let applied = effects(db);
         let longest_down = straight(db, rollback);
         let rolled_back = effects(db);
-        let (mut ups, mut downs) = (Met::default(), Met::default());
+        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
         while ups.killed < wanted || downs.killed < wanted {
             assert!(ups.too_late + downs.too_late < 200 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
+            if ups.killed / 100 > told {
+                told = ups.killed / 100;
+                println!("{:?}: so far up {ups:?}, rollback {downs:?}", db.kind);
+            }
             db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
             // Now and then the going on is killed too.
             while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next() % 3 == 0 {}
@@ -125,5 +145,36 @@ on_both! {
             assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
         }
         println!("{:?}: up {ups:?}, rollback {downs:?}", db.kind);
+    }
+
+    fn the_server_is_killed_at_random_moments(shared) {
+        let wanted = setting("AIRUN_CRASH_KILLS").map_or(SERVER_KILLS, |kills| (kills as u32).div_ceil(10));
+        let mut random = Random::seeded();
+        let server = OwnServer::start(shared.kind);
+        let db = &Database::on(shared.kind, server.url());
+        write_mixed(db, Victim::Server);
+        let rollback = "migrate rollback --to 20260101000001";
+        let longest_up = straight(db, "migrate up");
+        let applied = effects(db);
+        let longest_down = straight(db, rollback);
+        let rolled_back = effects(db);
+        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
+        while ups.killed < wanted || downs.killed < wanted {
+            assert!(ups.too_late + downs.too_late < 50 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
+            if ups.killed / 10 > told {
+                told = ups.killed / 10;
+                println!("{:?}'s server: so far up {ups:?}, rollback {downs:?}", db.kind);
+            }
+            db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+            server_killed(&server, db, "migrate up", random.below(longest_up), &mut ups);
+            straight(db, "migrate up");
+            assert_eq!(effects(db), applied, "{ups:?}");
+            assert_eq!(db.airun("migrate status --check").code, 0);
+            server_killed(&server, db, rollback, random.below(longest_down), &mut downs);
+            straight(db, rollback);
+            assert_eq!(effects(db), rolled_back, "{downs:?}");
+            assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
+        }
+        println!("{:?}'s server: up {ups:?}, rollback {downs:?}", db.kind);
     }
 }

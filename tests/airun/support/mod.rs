@@ -2,12 +2,14 @@
 
 mod database;
 mod mixed;
+mod own_server;
 mod process;
 mod server;
 mod user;
 
 pub use database::Database;
 pub use mixed::{Victim, effects, write_mixed};
+pub use own_server::OwnServer;
 pub use process::{Finished, Running, airun, lab};
 pub use server::Kind;
 pub use user::User;
