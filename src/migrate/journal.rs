@@ -13,6 +13,7 @@ use super::lock::{Lock, Proof};
 use super::version::Version;
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 
 mod change;
 mod row;
@@ -79,6 +80,7 @@ impl Journal {
         let finished = !begin.state.is_partial();
         self.change(
             conn,
+            "begin",
             BEGIN,
             params! {
                 "version" => begin.version.number(),
@@ -101,6 +103,7 @@ impl Journal {
     pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
         self.change(
             conn,
+            "progress",
             PROGRESS,
             params! {
                 "version" => version.number(),
@@ -118,13 +121,19 @@ impl Journal {
 
     /// The server refused the statement that was about to run: it didn't happen, and this is why.
     pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
-        self.change(conn, FAIL, params! { "version" => version.number(), "state" => state.as_str(), "error" => why })
+        self.change(
+            conn,
+            "fail",
+            FAIL,
+            params! { "version" => version.number(), "state" => state.as_str(), "error" => why },
+        )
     }
 
     /// The UP has run to its end.
     pub fn finish(&self, conn: &mut Conn, version: Version, total: u64, checksum: &str, spent: Duration) -> Result<()> {
         self.change(
             conn,
+            "finish",
             FINISH,
             params! {
                 "version" => version.number(),
@@ -139,6 +148,7 @@ impl Journal {
     pub fn replace_up(&self, conn: &mut Conn, version: Version, replacement: &UpReplacement<'_>) -> Result<()> {
         self.change(
             conn,
+            "replace",
             REPLACE_UP,
             params! {
                 "version" => version.number(),
@@ -155,6 +165,7 @@ impl Journal {
     pub fn resolve(&self, conn: &mut Conn, from: &Entry, to: &Resolved<'_>) -> Result<()> {
         self.change(
             conn,
+            "resolve",
             RESOLVE,
             params! {
                 "version" => from.version.number(),
@@ -174,6 +185,7 @@ impl Journal {
     pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
         self.change(
             conn,
+            "begin-rollback",
             BEGIN_ROLLBACK,
             params! {
                 "version" => from.version.number(),
@@ -186,7 +198,7 @@ impl Journal {
 
     /// The DOWN has run to its end, or the row is to be forgotten.
     pub fn forget(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
-        self.change(conn, FORGET, params! { "version" => version.number(), "state" => state.as_str() })
+        self.change(conn, "forget", FORGET, params! { "version" => version.number(), "state" => state.as_str() })
     }
 
     fn sql(&self, template: &str) -> String {
@@ -199,11 +211,14 @@ impl Journal {
             .replace("{held}", held)
     }
 
-    fn change(&self, conn: &mut Conn, template: &str, params: Params) -> Result<()> {
+    /// `step` is what the fault points before and behind it are called.
+    fn change(&self, conn: &mut Conn, step: &str, template: &str, params: Params) -> Result<()> {
+        fault::step(step, "before");
         conn.exec_drop(self.sql(template), params)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
         // An update that writes the lock's row along counts that too.
         if conn.affected_rows() > 0 {
+            fault::step(step, "after");
             return Ok(());
         }
         Err(Error::new(
