@@ -73,7 +73,9 @@ find_programs() {
 server_words() {
   local kind=$1 root=$unpacked_root
   how_to_run "$root" "$server_program"
-  server_command=("${run[@]}" --no-defaults --datadir="$2")
+  # MariaDB clears the folder for temporary files when it starts, so no two servers may share one.
+  mkdir -p "$(dirname "$2")/tmp"
+  server_command=("${run[@]}" --no-defaults --datadir="$2" --tmpdir="$(dirname "$2")/tmp")
   # A server that runs as root insists on being told so.
   [ "$(id -u)" -ne 0 ] || server_command+=(--user=root)
   [ -z "$root" ] || server_command+=(

@@ -151,7 +151,7 @@ on_both! {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(SERVER_KILLS, |kills| (kills as u32).div_ceil(10));
         let mut random = Random::seeded();
         let server = OwnServer::start(shared.kind);
-        let db = &Database::on(shared.kind, server.url());
+        let db = &Database::on(shared.kind, Some(server.url_file()));
         write_mixed(db, Victim::Server);
         let rollback = "migrate rollback --to 20260101000001";
         let longest_up = straight(db, "migrate up");

@@ -22,7 +22,7 @@ impl OwnServer {
         server
     }
 
-    /// Starts it again behind [`OwnServer::kill`], on the port that it had.
+    /// Starts it again behind [`OwnServer::kill`], on another port if its own was taken meanwhile.
     pub fn again(&self) {
         let started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dev-db"))
             .args(["start", "--private", "--server", self.kind.name()])
@@ -34,32 +34,32 @@ impl OwnServer {
 
     /// kill -9, and waits for the end.
     pub fn kill(&self) {
-        let pid = self.state("pid");
-        let killed = Command::new("kill").args(["-KILL", &pid]).status().expect("kill");
-        assert!(killed.success(), "kill -KILL {pid}");
-        // Nobody may collect it, and then it has no arguments any more.
+        let pid = self.pid().expect("a server that runs");
         let arguments = PathBuf::from(format!("/proc/{pid}/cmdline"));
-        wait_until(|| fs::read(&arguments).is_ok_and(|arguments| arguments.is_empty()) || !arguments.exists());
+        // Another program may have its number by now; and one that nobody has collected yet has no arguments any more.
+        let home = self.home.path().as_os_str().as_encoded_bytes().to_vec();
+        let runs = || fs::read(&arguments).is_ok_and(|words| words.windows(home.len()).any(|words| words == home));
+        if runs() {
+            drop(Command::new("kill").args(["-KILL", &pid]).status());
+        }
+        wait_until(|| !runs());
     }
 
-    /// The URL of an account that may do everything, without a database's name.
-    pub fn url(&self) -> String {
-        self.state("admin-url")
+    /// The file that holds the URL of an account that may do everything, without a database's name.
+    pub fn url_file(&self) -> PathBuf {
+        self.home.path().join(self.kind.name()).join("admin-url")
     }
 
-    fn state(&self, what: &str) -> String {
-        let path = self.home.path().join(self.kind.name()).join(what);
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+    fn pid(&self) -> Option<String> {
+        let pid = fs::read_to_string(self.home.path().join(self.kind.name()).join("pid")).ok()?;
+        Some(pid.trim().to_owned())
     }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // It may be that it isn't there.
-            let pid = fs::read_to_string(self.home.path().join(self.kind.name()).join("pid")).unwrap_or_default();
-            drop(Command::new("kill").args(["-KILL", pid.trim()]).status());
-        } else {
+        // A test that fails because it isn't there must say that, not this.
+        if self.pid().is_some() {
             self.kill();
         }
     }
