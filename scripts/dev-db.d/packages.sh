@@ -14,6 +14,7 @@ unpack_from_debian() {
   case $kind in
     mysql) suite=sid size=67 packages=(mysql-server-core mysql-client-core mysql-client openssl) ;;
     mariadb) suite=$release size=20 packages=(mariadb-server-core mariadb-client-core openssl) ;;
+    galera) suite=$release size=10 packages=(galera-4) ;;
   esac
   say "downloading $(name_of "$kind") from Debian's packages (about $size MB, once)"
   download "$suite" "$root.new" "${packages[@]}"
@@ -69,4 +70,4 @@ download() {
   }
 }
 
-name_of() { case $1 in mysql) echo MySQL ;; mariadb) echo MariaDB ;; esac; }
+name_of() { case $1 in mysql) echo MySQL ;; mariadb) echo MariaDB ;; galera) echo Galera ;; esac; }

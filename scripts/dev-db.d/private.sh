@@ -125,6 +125,8 @@ launch() {
   # The system allows a socket's path 107 bytes.
   socket=$home/server.sock
   [ ${#socket} -le 100 ] || socket=$(mktemp -d)/server.sock
+  # What a server that was killed has left; the number in it may be another program's by now.
+  rm -f "$socket" "$socket.lock"
   write_client "$kind" "$home" "$port" "$password"
   write_init_file "$kind" "$home" "$password"
   server_words "$kind" "$home/data"

@@ -8,6 +8,7 @@
 
 mod cli;
 mod crash;
+mod galera;
 mod kills;
 mod lease;
 mod manners;

@@ -31,6 +31,7 @@ pub const TABLE: &str = "ai_migrations_lock";
 const GOOD_FOR: Duration = Duration::from_secs(15);
 /// It is renewed this often.
 const RENEWED_EVERY: Duration = Duration::from_secs(3);
+const ELSEWHERE: &str = "somebody on another node";
 /// A lease that is held is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Its thread has so long to free it in the end.
@@ -63,7 +64,14 @@ impl Lease {
             shutdown.wait(LOOK_AGAIN);
         }
         let table = format!("{}.`{TABLE}`", quote_name(&database.name));
-        let standing = standing(conn, &table)?;
+        let standing = match standing(conn, &table) {
+            Ok(standing) => standing,
+            Err(error) if lost_the_race(&error) => return Ok(Taken::No { holder: ELSEWHERE.to_owned() }),
+            Err(error) => return Err(Error::from(error).context(format!("failed to read {table}"))),
+        };
+        let Some(standing) = standing else {
+            return Err(Error::failure(format!("{table} has lost its rows; drop it and run this again")));
+        };
         let node = node(conn)?;
         if let Some(holder) = standing.kept(conn, &node)? {
             return Ok(Taken::No { holder });
@@ -77,9 +85,7 @@ impl Lease {
         match conn.query_drop(take) {
             Ok(()) if conn.affected_rows() > 0 => {}
             Ok(()) => return Ok(Taken::No { holder: "somebody who was quicker".to_owned() }),
-            Err(error) if lost_the_race(&error) => {
-                return Ok(Taken::No { holder: "somebody on another node".to_owned() });
-            }
+            Err(error) if lost_the_race(&error) => return Ok(Taken::No { holder: ELSEWHERE.to_owned() }),
             Err(error) => return Err(error.into()),
         }
         let (held, end) = bounded(0);
@@ -182,18 +188,16 @@ SET h.token = '{token}', b.token = '{token}', h.who = USER(), h.node = {node}, h
     b.expires_at = UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND
 WHERE h.part = 'holder' AND b.part = 'beat' AND (b.token = '' OR b.expires_at < UTC_TIMESTAMP(6))";
 
-fn standing(conn: &mut Conn, table: &str) -> Result<Standing> {
+fn standing(conn: &mut Conn, table: &str) -> mysql::Result<Option<Standing>> {
     let query = STANDING.replace("{table}", table);
-    let mut row: Result<Option<(bool, bool, String, String, u64)>, _> = conn.query_first(&query);
+    let mut row: mysql::Result<Option<(bool, bool, String, String, u64)>> = conn.query_first(&query);
     if matches!(&row, Err(mysql::Error::MySqlError(error)) if error.code == 1146) || matches!(row, Ok(None)) {
         conn.query_drop(CREATE.replace("{table}", table))?;
         conn.query_drop(FILL.replace("{table}", table))?;
         row = conn.query_first(&query);
     }
-    let row = row.map_err(|error| Error::from(error).context(format!("failed to read {table}")))?;
-    let (expired, free, who, node, connection) =
-        row.ok_or_else(|| Error::failure(format!("{table} has lost its rows; drop it and run this again")))?;
-    Ok(Standing { expired, free, who, node, connection })
+    let standing = |(expired, free, who, node, connection)| Standing { expired, free, who, node, connection };
+    Ok(row?.map(standing))
 }
 
 /// This run of this node: connections have their numbers from it.

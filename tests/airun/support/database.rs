@@ -18,6 +18,8 @@ pub struct Database {
     /// Where the URL of a server of its own is, which may come back on another port.
     own_server: Option<PathBuf>,
     folder: TempDir,
+    /// Instead of that folder.
+    migrations: Option<PathBuf>,
 }
 
 impl Database {
@@ -31,11 +33,18 @@ impl Database {
         let random =
             folder.path().file_name().expect("its name").to_string_lossy().replace(['.', '-'], "").to_lowercase();
         let unique = format!("airun_{random}_{}", std::process::id());
-        Self { kind, name: unique, own_server, folder }
+        Self { kind, name: unique, own_server, folder, migrations: None }
     }
 
     pub fn url(&self) -> String {
         format!("{}/{}", self.server(), self.name)
+    }
+
+    /// The same database and folder, seen from here.
+    pub fn named_as(mut self, other: &Self) -> Self {
+        self.name.clone_from(&other.name);
+        self.migrations = Some(other.folder().to_owned());
+        self
     }
 
     fn server(&self) -> String {
@@ -47,7 +56,7 @@ impl Database {
 
     /// The folder of its migrations.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.migrations.as_deref().unwrap_or_else(|| self.folder.path())
     }
 
     /// Writes a file into the folder.

@@ -1,7 +1,7 @@
 //! A server of a test's own, to be killed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -34,15 +34,7 @@ impl OwnServer {
 
     /// kill -9, and waits for the end.
     pub fn kill(&self) {
-        let pid = self.pid().expect("a server that runs");
-        let arguments = PathBuf::from(format!("/proc/{pid}/cmdline"));
-        // Another program may have its number by now; and one that nobody has collected yet has no arguments any more.
-        let home = self.home.path().as_os_str().as_encoded_bytes().to_vec();
-        let runs = || fs::read(&arguments).is_ok_and(|words| words.windows(home.len()).any(|words| words == home));
-        if runs() {
-            drop(Command::new("kill").args(["-KILL", &pid]).status());
-        }
-        wait_until(|| !runs());
+        end_server(&self.pid().expect("a server that runs"), self.home.path());
     }
 
     /// The file that holds the URL of an account that may do everything, without a database's name.
@@ -63,4 +55,16 @@ impl Drop for OwnServer {
             self.kill();
         }
     }
+}
+
+/// kill -9 for the process that has a folder among its arguments, and waits for its end.
+pub fn end_server(pid: &str, folder: &Path) {
+    let arguments = PathBuf::from(format!("/proc/{pid}/cmdline"));
+    // Another program may have its number by now; and one that nobody has collected yet has no arguments any more.
+    let folder = folder.as_os_str().as_encoded_bytes();
+    let runs = || fs::read(&arguments).is_ok_and(|words| words.windows(folder.len()).any(|words| words == folder));
+    if runs() {
+        drop(Command::new("kill").args(["-KILL", pid]).status());
+    }
+    wait_until(|| !runs());
 }
