@@ -212,6 +212,19 @@ on_both! {
         }
     }
 
+    fn what_changes_no_definition_is_done_again_without_harm(db) {
+        let up = "CREATE TABLE t (a INT PRIMARY KEY, b INT);\nINSERT INTO t VALUES (1, 1), (2, 2);\nALTER TABLE t ENGINE = InnoDB;\n\
+                  UPDATE t SET b = b + 1;\nALTER TABLE t FORCE;\nUPDATE t SET b = b + 1;\nOPTIMIZE TABLE t;\nUPDATE t SET b = b + 1;\n\
+                  ANALYZE TABLE t;\nUPDATE t SET b = b + 1;\nALTER TABLE t DROP COLUMN b, ADD COLUMN b INT;\nUPDATE t SET b = COALESCE(b, 0) + 1;\n\
+                  TRUNCATE TABLE t;\nINSERT INTO t VALUES (3, 3);\nCREATE TABLE IF NOT EXISTS t (c INT);\nUPDATE t SET b = b + 1;\n";
+        db.migration(1, "rebuilt", up, "DROP TABLE t;");
+        crash_everywhere(db, "definition-done", "migrate up", &|| {}, &|fault| {
+            // The fingerprint is what it was, so each of them is run once more.
+            succeed(db, "migrate up", fault);
+            assert_eq!(db.rows("SELECT a, b FROM t"), ["3|4"], "{fault}");
+        });
+    }
+
     fn a_crash_before_the_commit_of_a_file_of_rows_leaves_nothing(db) {
         db.create();
         db.execute(&["CREATE TABLE t (a INT)"]);
