@@ -9,10 +9,11 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
 
 use super::evidence::Intent;
-use super::lock::Lock;
+use super::lock::{Lock, Proof};
 use super::version::Version;
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 
 mod change;
 mod row;
@@ -31,21 +32,19 @@ pub const UP_TEXT_MAX: u64 = 256 * 1024;
 #[derive(Debug)]
 pub struct Journal {
     table: String,
-    held: String,
+    proof: Proof,
 }
 
 impl Journal {
     /// The journal of `database`. Without a lock it can only be read.
     pub fn new(database: &str, lock: Option<&Lock>) -> Self {
-        Self {
-            table: format!("{}.`{TABLE}`", quote_name(database)),
-            held: lock.map_or_else(|| "FALSE".to_owned(), Lock::proof),
-        }
+        Self { table: format!("{}.`{TABLE}`", quote_name(database)), proof: lock.map_or_else(Proof::none, Lock::proof) }
     }
 
-    /// The table's name with its database, quoted.
-    pub fn table(&self) -> &str {
-        &self.table
+    /// What a script's `LOCK TABLES` must lock beside its own, so that the journal can be written meanwhile.
+    pub fn locked_along(&self) -> String {
+        let tables = std::iter::once(&self.table).chain(&self.proof.table);
+        tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
     }
 
     /// Makes the table if it's missing.
@@ -81,6 +80,7 @@ impl Journal {
         let finished = !begin.state.is_partial();
         self.change(
             conn,
+            "begin",
             BEGIN,
             params! {
                 "version" => begin.version.number(),
@@ -103,6 +103,7 @@ impl Journal {
     pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
         self.change(
             conn,
+            "progress",
             PROGRESS,
             params! {
                 "version" => version.number(),
@@ -120,13 +121,19 @@ impl Journal {
 
     /// The server refused the statement that was about to run: it didn't happen, and this is why.
     pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
-        self.change(conn, FAIL, params! { "version" => version.number(), "state" => state.as_str(), "error" => why })
+        self.change(
+            conn,
+            "fail",
+            FAIL,
+            params! { "version" => version.number(), "state" => state.as_str(), "error" => why },
+        )
     }
 
     /// The UP has run to its end.
     pub fn finish(&self, conn: &mut Conn, version: Version, total: u64, checksum: &str, spent: Duration) -> Result<()> {
         self.change(
             conn,
+            "finish",
             FINISH,
             params! {
                 "version" => version.number(),
@@ -141,6 +148,7 @@ impl Journal {
     pub fn replace_up(&self, conn: &mut Conn, version: Version, replacement: &UpReplacement<'_>) -> Result<()> {
         self.change(
             conn,
+            "replace",
             REPLACE_UP,
             params! {
                 "version" => version.number(),
@@ -157,6 +165,7 @@ impl Journal {
     pub fn resolve(&self, conn: &mut Conn, from: &Entry, to: &Resolved<'_>) -> Result<()> {
         self.change(
             conn,
+            "resolve",
             RESOLVE,
             params! {
                 "version" => from.version.number(),
@@ -176,6 +185,7 @@ impl Journal {
     pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
         self.change(
             conn,
+            "begin-rollback",
             BEGIN_ROLLBACK,
             params! {
                 "version" => from.version.number(),
@@ -188,17 +198,27 @@ impl Journal {
 
     /// The DOWN has run to its end, or the row is to be forgotten.
     pub fn forget(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
-        self.change(conn, FORGET, params! { "version" => version.number(), "state" => state.as_str() })
+        self.change(conn, "forget", FORGET, params! { "version" => version.number(), "state" => state.as_str() })
     }
 
     fn sql(&self, template: &str) -> String {
-        template.replace("{table}", &self.table).replace("{held}", &self.held)
+        let is_update = template.trim_start().starts_with("UPDATE");
+        let held = if is_update { &self.proof.update_condition } else { &self.proof.condition };
+        template
+            .replace("{proven}", &format!("{}{}", self.table, self.proof.update_join))
+            .replace("{proof}", &self.proof.update_set)
+            .replace("{table}", &self.table)
+            .replace("{held}", held)
     }
 
-    fn change(&self, conn: &mut Conn, template: &str, params: Params) -> Result<()> {
+    /// `step` is what the fault points before and behind it are called.
+    fn change(&self, conn: &mut Conn, step: &str, template: &str, params: Params) -> Result<()> {
+        fault::step(step, "before");
         conn.exec_drop(self.sql(template), params)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
-        if conn.affected_rows() == 1 {
+        // An update that writes the lock's row along counts that too.
+        if conn.affected_rows() > 0 {
+            fault::step(step, "after");
             return Ok(());
         }
         Err(Error::new(
@@ -249,35 +269,35 @@ SELECT :version, :name, :state, :sequence, :checksum, :total, :done, :done_check
 FROM DUAL WHERE {held}";
 
 const PROGRESS: &str = "
-UPDATE {table}
-SET total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
+UPDATE {proven}
+SET {proof}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
     duration_ms = duration_ms + :duration
 WHERE version = :version AND state = :state AND {held}";
 
 const FAIL: &str = "
-UPDATE {table} SET intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
+UPDATE {proven} SET {proof}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
 
 const FINISH: &str = "
-UPDATE {table}
-SET state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
     session = NULL, error = NULL, duration_ms = duration_ms + :duration,
     applied_at = UTC_TIMESTAMP(6), applied_by = USER()
 WHERE version = :version AND state = 'applying' AND {held}";
 
 const REPLACE_UP: &str = "
-UPDATE {table}
-SET checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
+UPDATE {proven}
+SET {proof}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {held}";
 
 const RESOLVE: &str = "
-UPDATE {table}
-SET state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
     error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
 WHERE version = :version AND state = :expected AND {held}";
 
 const BEGIN_ROLLBACK: &str = "
-UPDATE {table}
-SET state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
+UPDATE {proven}
+SET {proof}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
     duration_ms = 0
 WHERE version = :version AND state = :state AND {held}";
 

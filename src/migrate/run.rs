@@ -36,8 +36,8 @@ pub use record::Owed;
 pub use refusal::quotation;
 use rows::Batch;
 
-/// A deadlock undoes a transaction, which is then tried again this often.
-const DEADLOCK_RETRIES_MAX: u32 = 10;
+/// A whole script that a deadlock or a lock has undone is tried again this often.
+const UNDONE_RETRIES_MAX: u32 = 10;
 
 /// Which way a script goes, and what its row in `ai_migrations` needs.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ struct Run<'r, 'a> {
     chain: Chain,
     /// Definitions of a chain run, and those that have are not recorded yet.
     in_chain: bool,
+    /// The statement that runs has committed something by itself.
+    committed_within: bool,
     started: Instant,
     /// Row statements of the script's own transaction that nothing has committed yet.
     uncommitted: u64,
@@ -130,6 +132,7 @@ pub fn run(
 ) -> Result<Option<Owed>> {
     let resumed = way.resumed();
     let whole = outline.one_transaction && resumed.is_none();
+    let until = Instant::now() + around.patience;
     let mut attempt = 0;
     loop {
         let mut run = Run {
@@ -149,18 +152,21 @@ pub fn run(
             batch: Batch::default(),
             chain: Chain::default(),
             in_chain: false,
+            committed_within: false,
             started: Instant::now(),
             uncommitted: 0,
             recorded_until: Instant::now(),
         };
         match run.all(resumed) {
-            Err(Stop::Deadlock(error)) if attempt < DEADLOCK_RETRIES_MAX => {
-                // The whole script was one transaction, which the server has undone.
+            // What it has left in its session, no rollback takes away.
+            Err(Stop::Undone(error))
+                if !outline.leaves_traces && attempt < UNDONE_RETRIES_MAX && Instant::now() < until =>
+            {
                 attempt += 1;
                 (around.events)(Event::Warning(format!("{error}; trying the migration again")));
                 around.conn.query_drop("ROLLBACK")?;
             }
-            Err(Stop::Deadlock(error) | Stop::Error(error)) => return Err(error),
+            Err(Stop::Undone(error) | Stop::Error(error)) => return Err(error),
             Ok(owed) => return Ok(owed),
         }
     }
@@ -168,8 +174,8 @@ pub fn run(
 
 /// Why a script stopped.
 enum Stop {
-    /// The transaction that holds the whole script was chosen as the victim.
-    Deadlock(Error),
+    /// The transaction that holds the whole script was a deadlock's victim, or has waited too long for a lock.
+    Undone(Error),
     Error(Error),
 }
 
@@ -267,7 +273,7 @@ impl Run<'_, '_> {
             }
             Kind::Opaque => self.opaque(statement)?,
             Kind::Session(change) => self.session(statement, change)?,
-            Kind::TemporaryTable(_) => self.execute(statement, statement.text)?,
+            Kind::TemporaryTable { .. } => self.execute(statement, statement.text)?,
             Kind::Transaction(transaction) => self.transaction(statement, transaction)?,
             Kind::LockTables => self.lock_tables(statement)?,
             Kind::UnlockTables => self.unlock_tables(statement)?,

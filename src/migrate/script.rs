@@ -135,7 +135,7 @@ impl<'a> Script<'a> {
             checksum.add(statement.text);
             match classify(statement.text) {
                 Kind::Rows { .. } => {}
-                Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable(_) => {
+                Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable { .. } => {
                     outline.leaves_traces = true
                 }
                 Kind::Definition(_) | Kind::Repeatable => outline.one_transaction = false,

@@ -12,7 +12,7 @@ mod words;
 
 use define::{alter, create, drop_objects, rename};
 pub use words::{
-    assigns_only_user_variables, is_compound, lock_tables_with, prepared_name, reads_tables, user_variables,
+    assigns_only_user_variables, depends_on_the_moment, is_compound, lock_tables_with, prepared_name, user_variables,
 };
 
 /// How a statement is journalled.
@@ -25,8 +25,8 @@ pub enum Kind {
     },
     /// Changes this session only: run again when a script is resumed.
     Session(Session),
-    /// Makes or drops a temporary table, which neither commits nor outlives the session.
-    TemporaryTable(ObjectName),
+    /// Makes or drops temporary tables, which neither commits nor outlives the session.
+    TemporaryTable { dropped: bool, names: Vec<ObjectName> },
     /// Begins or ends a transaction of the script's own.
     Transaction(Transaction),
     /// `LOCK TABLES`: from here on, `ai_migrations` must be among the locked tables.

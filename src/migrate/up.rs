@@ -144,10 +144,15 @@ pub fn prepare(
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<Lock> {
+    ready(conn)?;
+    Lock::acquire(conn, database, limit, shutdown, events)
+}
+
+fn ready(conn: &mut Conn) -> Result<()> {
     // MySQL's default is a year, during which everybody else waits behind it. The driver takes another collation than the
     // server's default for utf8mb4, and routines keep that of their making.
     conn.query_drop(format!("SET lock_wait_timeout = {LOCK_WAIT_SECONDS}, NAMES utf8mb4"))?;
-    Lock::acquire(conn, &database.name, limit, shutdown, events)
+    Ok(())
 }
 
 /// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
@@ -161,9 +166,8 @@ pub fn fresh_session(
 ) -> Result<()> {
     conn.reset()?;
     conn.select_db(&database.name)?;
-    let again = prepare(conn, database, limit, shutdown, events)?;
-    debug_assert_eq!(again.proof(), lock.proof());
-    Ok(())
+    ready(conn)?;
+    lock.again(conn, database, limit, shutdown, events)
 }
 
 /// An edited migration means that this database and the next one would differ: that is refused, with what changed.

@@ -9,6 +9,9 @@
 mod cli;
 mod commands;
 mod crash;
+mod galera;
+mod kills;
+mod lease;
 mod manners;
 mod migrate;
 mod progress;

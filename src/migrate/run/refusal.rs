@@ -5,6 +5,7 @@ use mysql::prelude::Queryable;
 use super::{Run, Stop, Tx};
 use crate::db;
 use crate::error::{Error, Exit};
+use crate::fault;
 use crate::migrate::event::Event;
 use crate::migrate::sql::Position;
 
@@ -33,8 +34,8 @@ impl Run<'_, '_> {
             quotation(text)
         );
         if self.tx == Tx::Whole {
-            if db::retry::is_deadlock(&error) {
-                return Stop::Deadlock(Error::failure(what));
+            if db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error) {
+                return Stop::Undone(Error::failure(format!("{what}\n  all of it was rolled back; run it again")));
             }
             return Error::failure(format!("{what}\n  all of it was rolled back; mend it and run it again")).into();
         }
@@ -42,7 +43,11 @@ impl Run<'_, '_> {
         if !lost {
             self.note_error(&what);
         }
-        let hint = if lost {
+        let hint = if self.committed_within {
+            format!(
+                "statement {k} had committed something before it failed: see to that before you mend it and run it again"
+            )
+        } else if lost {
             "the connection is lost; run it again: airun looks at what happened and goes on".to_owned()
         } else {
             format!(
@@ -61,12 +66,13 @@ impl Run<'_, '_> {
         }
         if self.in_chain
             && self.unrecorded
-            && let Err(Stop::Error(error) | Stop::Deadlock(error)) = self.record(None)
+            && let Err(Stop::Error(error) | Stop::Undone(error)) = self.record(None)
         {
             (self.around.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
             return;
         }
         let state = self.state();
+        fault::point("refused");
         let noted = self.around.journal.fail(self.around.conn, self.version, state, what);
         if let Err(error) = noted.and_then(|()| Ok(self.around.conn.query_drop("COMMIT")?)) {
             (self.around.events)(Event::Warning(format!("the reason wasn't recorded: {error}")));

@@ -1,11 +1,14 @@
 //! Statements that read or change rows: many to a packet, in one transaction with the record of them.
 
+use std::time::Instant;
+
 use mysql::prelude::Queryable;
 
 use super::{At, Run, Stop, Tx, send, send_and_tell};
 use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
+use crate::migrate::blockers;
 use crate::migrate::event::Event;
 use crate::migrate::sql::Position;
 use crate::shutdown::Woken;
@@ -22,6 +25,18 @@ const DEADLOCK_RETRIES_MAX: u32 = 10;
 pub struct Batch {
     packet: String,
     at: Vec<(u64, Position)>,
+}
+
+/// How often and how long a transaction was tried.
+pub struct Retries {
+    backoff: Backoff,
+    since: Instant,
+}
+
+impl Retries {
+    pub fn start() -> Self {
+        Self { backoff: Backoff::default(), since: Instant::now() }
+    }
 }
 
 impl Run<'_, '_> {
@@ -51,25 +66,24 @@ impl Run<'_, '_> {
 
     pub(super) fn rows_alone(&mut self, statement: At<'_>) -> Result<(), Stop> {
         let own = self.tx == Tx::Batch;
-        let mut retries = Backoff::default();
+        let mut retries = Retries::start();
         self.tell(statement.k, statement.at);
         loop {
             self.begin_batch()?;
             match send(self.around.conn, statement.text) {
                 Ok(()) => break,
-                Err((_, error))
-                    if own && db::retry::is_deadlock(&error) && retries.attempts() < DEADLOCK_RETRIES_MAX =>
-                {
-                    self.retry(&mut retries, &error)?;
-                }
+                Err((_, error)) if own && self.can_retry(&retries, &error) => self.retry(&mut retries, &error)?,
                 Err((_, error)) => return Err(self.refused(statement.k, statement.at, statement.text, error)),
             }
         }
+        fault::point("row-sent");
         self.passed(statement);
         self.uncommitted += 1;
         if own {
             self.record(None)?;
+            fault::point("row-recorded");
             self.around.conn.query_drop("COMMIT")?;
+            fault::point("row-committed");
         }
         Ok(())
     }
@@ -81,7 +95,7 @@ impl Run<'_, '_> {
         }
         let batch = std::mem::take(&mut self.batch);
         let own = self.tx == Tx::Batch;
-        let mut retries = Backoff::default();
+        let mut retries = Retries::start();
         loop {
             self.begin_batch()?;
             let (events, total) = (&mut *self.around.events, self.outline.total);
@@ -92,7 +106,7 @@ impl Run<'_, '_> {
             };
             let sent = send_and_tell(self.around.conn, &batch.packet, &mut begins);
             let Err((index, error)) = sent else { break };
-            if own && db::retry::is_deadlock(&error) && retries.attempts() < DEADLOCK_RETRIES_MAX {
+            if own && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
             }
@@ -120,6 +134,7 @@ impl Run<'_, '_> {
         let prefix = self.script.prefix(k - 1)?;
         self.done = k - 1;
         self.checksum = prefix.sum;
+        fault::point("before-refused");
         self.record(None)?;
         self.around.conn.query_drop("COMMIT")?;
         Ok(())
@@ -132,10 +147,23 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn retry(&mut self, retries: &mut Backoff, error: &mysql::Error) -> Result<(), Stop> {
-        (self.around.events)(Event::Warning(format!("{}; trying again", db::describe(error))));
+    /// Whether the transaction, which the error leaves nothing of once it is rolled back, is to be tried again.
+    pub(super) fn can_retry(&self, retries: &Retries, error: &mysql::Error) -> bool {
+        if db::retry::is_deadlock(error) {
+            return retries.backoff.attempts() < DEADLOCK_RETRIES_MAX;
+        }
+        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.around.patience
+    }
+
+    pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<(), Stop> {
+        let what = db::describe(error);
         self.around.conn.query_drop("ROLLBACK")?;
-        if self.around.shutdown.wait(retries.next_delay()) == Woken::Stopping {
+        let blockers = match db::retry::is_lock_timeout(error) {
+            true => format!(", {}", blockers::of(self.around.conn, &[], &self.schema)),
+            false => String::new(),
+        };
+        (self.around.events)(Event::Warning(format!("{}: {what}{blockers}; trying again", self.script.label)));
+        if self.around.shutdown.wait(retries.backoff.next_delay()) == Woken::Stopping {
             return Err(self.interrupted().into());
         }
         Ok(())

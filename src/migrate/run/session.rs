@@ -73,7 +73,7 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn enter_locked(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        self.execute(statement, &lock_tables_with(statement.text, self.around.journal.table()))?;
+        self.execute(statement, &lock_tables_with(statement.text, &self.around.journal.locked_along()))?;
         self.after_commit();
         self.tables_locked = true;
         if !self.script_autocommit_off {

@@ -11,7 +11,9 @@ pub fn create(mut cursor: Cursor<'_>) -> Kind {
         let kind = match token.upper().as_str() {
             "TEMPORARY" => {
                 cursor.skip_words(&["TABLE", "SEQUENCE", "IF", "NOT", "EXISTS"]);
-                return cursor.object_name().map_or(Kind::Opaque, Kind::TemporaryTable);
+                return cursor
+                    .object_name()
+                    .map_or(Kind::Opaque, |name| Kind::TemporaryTable { dropped: false, names: vec![name] });
             }
             "TABLE" | "VIEW" | "SEQUENCE" => ObjectKind::Table,
             "PROCEDURE" => ObjectKind::Procedure,
@@ -141,10 +143,11 @@ pub fn drop_objects(mut cursor: Cursor<'_>) -> Kind {
             break;
         }
     }
-    match (temporary, objects.first()) {
-        (true, Some(object)) => Kind::TemporaryTable(object.name.clone()),
-        _ => definition(Shape::Drop, objects),
+    if temporary && !objects.is_empty() {
+        let names = objects.into_iter().map(|object| object.name).collect();
+        return Kind::TemporaryTable { dropped: true, names };
     }
+    definition(Shape::Drop, objects)
 }
 
 pub fn rename(mut cursor: Cursor<'_>) -> Kind {

@@ -1,7 +1,7 @@
 //! What a statement names, and what else its words tell.
 
 use crate::migrate::cursor::{Cursor, is_code};
-use crate::migrate::sql::tokens;
+use crate::migrate::sql::{TokenKind, tokens};
 
 /// The user variables (`@x`, lower-case, unquoted) that `sql` names.
 pub fn user_variables(sql: &str) -> Vec<String> {
@@ -61,15 +61,52 @@ pub fn assigns_only_user_variables(sql: &str) -> bool {
     true
 }
 
-/// Whether `sql` may read tables.
-pub fn reads_tables(sql: &str) -> bool {
-    let mut words = tokens(sql).filter(is_code).map(|token| token.upper());
-    words.any(|word| matches!(word.as_str(), "FROM" | "SELECT" | "JOIN" | "LIKE" | "TABLE" | "USING"))
-        && !Cursor::new(sql).takes_plain_create()
+/// Whether what `sql` does depends on more than its own words: on tables, variables, or the moment.
+pub fn depends_on_the_moment(sql: &str) -> bool {
+    const MOMENT: [&str; 24] = [
+        "NOW",
+        "SYSDATE",
+        "CURDATE",
+        "CURTIME",
+        "CURRENT_DATE",
+        "CURRENT_TIME",
+        "CURRENT_TIMESTAMP",
+        "LOCALTIME",
+        "LOCALTIMESTAMP",
+        "UTC_DATE",
+        "UTC_TIME",
+        "UTC_TIMESTAMP",
+        "UNIX_TIMESTAMP",
+        "UUID",
+        "UUID_SHORT",
+        "RAND",
+        "LAST_INSERT_ID",
+        "ROW_COUNT",
+        "FOUND_ROWS",
+        "CONNECTION_ID",
+        "NEXTVAL",
+        "NEXT",
+        "RANDOM_BYTES",
+        "SLEEP",
+    ];
+    const TABLES: [&str; 6] = ["FROM", "SELECT", "JOIN", "LIKE", "USING", "LOAD"];
+    let plain_create = Cursor::new(sql).takes_plain_create();
+    // `INSERT INTO a TABLE b`, not `ALTER TABLE a`.
+    let first = Cursor::new(sql).word();
+    let reads_table = matches!(first.as_deref(), Some("INSERT" | "REPLACE" | "CREATE"));
+    let code = tokens(sql).filter(is_code);
+    code.filter(|token| token.kind != TokenKind::Text).any(|token| {
+        let word = token.upper();
+        token.user_variable().is_some()
+            || token.kind == TokenKind::SystemVariable
+            || MOMENT.contains(&word.as_str())
+            || (!plain_create && TABLES.contains(&word.as_str()))
+            || (!plain_create && reads_table && word == "TABLE")
+    })
 }
 
-/// `LOCK TABLES` with airun's own table among the locked ones, where the journal is written while they are.
-pub fn lock_tables_with(sql: &str, table: &str) -> String {
+/// `LOCK TABLES` with airun's own tables (`along`) among the locked ones: the journal is written while they are.
+pub fn lock_tables_with(sql: &str, along: &str) -> String {
     let mut end = sql.len();
     let all: Vec<_> = tokens(sql).filter(is_code).collect();
     // MariaDB's `WAIT n` and `NOWAIT` come after the tables.
@@ -81,5 +118,5 @@ pub fn lock_tables_with(sql: &str, table: &str) -> String {
     }
     let (tables, rest) = sql.split_at(end);
     // On a line of its own: the statement may end in a comment.
-    format!("{tables}\n, {table} WRITE {rest}")
+    format!("{tables}\n, {along} {rest}")
 }

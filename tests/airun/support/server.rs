@@ -11,6 +11,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As `scripts/dev-db` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::MySql => "mysql",
+            Kind::MariaDb => "mariadb",
+        }
+    }
+
     /// The variable `AIRUN_TEST_<server>_<what>`.
     fn setting(self, what: &str) -> String {
         let server = match self {
