@@ -15,9 +15,6 @@ use super::statement::{Definition, Object, Shape};
 use super::version::Version;
 use crate::error::{Error, Result};
 
-/// A server that says it started within this many seconds of another is the same run of it: its clock's seconds are cut.
-const SAME_START_SECONDS: i64 = 2;
-
 /// The statement that is about to run, and how what it touches looked before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
@@ -145,7 +142,7 @@ impl Intent {
     pub fn verdict(&self, conn: &mut Conn) -> Result<Verdict> {
         if let Some(schema) = &self.schema {
             let now = catalog::schema_fingerprint(conn, &schema.name)?;
-            let same_run = (server_started(conn)? - schema.server_started).abs() <= SAME_START_SECONDS;
+            let same_run = server_started(conn)? == schema.server_started;
             return Ok(judge_opaque(schema.compound, now != schema.was, same_run));
         }
         let mut now = Vec::with_capacity(self.objects.len());
@@ -211,14 +208,28 @@ fn judge_opaque(compound: bool, schema_changed: bool, same_run_of_the_server: bo
     }
 }
 
-fn server_started(conn: &mut Conn) -> Result<i64> {
-    let now: Option<i64> = conn.query_first("SELECT UNIX_TIMESTAMP()")?;
-    let uptime: Option<(String, String)> = conn.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'")?;
-    let uptime: Option<i64> = uptime.and_then(|(_, seconds)| seconds.parse().ok());
-    match (now, uptime) {
-        (Some(now), Some(uptime)) => Ok(now - uptime),
-        _ => Err(Error::failure("the server doesn't tell its uptime")),
+/// When the server was started, seconds of the Unix epoch by its own clock.
+///
+/// # Errors
+/// The server doesn't tell.
+pub fn server_started(conn: &mut Conn) -> Result<i64> {
+    // The uptime counts from the beginning of the very statement that asks, so that the difference is exact: on MySQL,
+    // on MariaDB.
+    const STARTED: [&str; 2] = [
+        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM performance_schema.global_status
+         WHERE VARIABLE_NAME = 'Uptime'",
+        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS
+         WHERE VARIABLE_NAME = 'UPTIME'",
+    ];
+    for query in STARTED {
+        match conn.query_first::<i64, _>(query) {
+            Ok(Some(started)) => return Ok(started),
+            // It's the other server's table.
+            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Err(Error::failure("the server doesn't tell its uptime"))
 }
 
 #[cfg(test)]

@@ -8,13 +8,19 @@
 
 mod claim;
 mod cli;
+mod commands;
 mod crash;
+mod galera;
+mod kills;
+mod lease;
 mod manners;
 mod migrate;
+mod progress;
 mod readme;
 mod recovery;
 mod server_migrations;
 mod settings;
+mod splits;
 mod splitting;
 mod support;
 mod worker;
