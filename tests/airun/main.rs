@@ -13,6 +13,7 @@ mod kills;
 mod lease;
 mod manners;
 mod migrate;
+mod procedures;
 mod readme;
 mod recovery;
 mod server_migrations;
