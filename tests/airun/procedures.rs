@@ -10,8 +10,10 @@ use crate::support::Database;
 fn kill_in_call(db: &Database) {
     let up = db.start("migrate up");
     let mut conn = db.conn();
-    let sleeps =
-        format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'DO SLEEP%'", db.name);
+    let sleeps = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'DO SLEEP%'",
+        db.name
+    );
     wait_until(|| conn.query_first::<u64, _>(&sleeps).unwrap() == Some(1));
     up.signal("KILL");
     assert_eq!(up.finish().code, 137);

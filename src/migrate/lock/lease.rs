@@ -189,8 +189,9 @@ SET h.token = '{token}', b.token = '{token}', h.who = USER(), h.node = {node}, h
 WHERE h.part = 'holder' AND b.part = 'beat' AND (b.token = '' OR b.expires_at < UTC_TIMESTAMP(6))";
 
 fn standing(conn: &mut Conn, table: &str) -> mysql::Result<Option<Standing>> {
+    type Row = (bool, bool, String, String, u64);
     let query = STANDING.replace("{table}", table);
-    let mut row: mysql::Result<Option<(bool, bool, String, String, u64)>> = conn.query_first(&query);
+    let mut row: mysql::Result<Option<Row>> = conn.query_first(&query);
     if matches!(&row, Err(mysql::Error::MySqlError(error)) if error.code == 1146) || matches!(row, Ok(None)) {
         conn.query_drop(CREATE.replace("{table}", table))?;
         conn.query_drop(FILL.replace("{table}", table))?;
