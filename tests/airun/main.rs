@@ -15,6 +15,7 @@ mod kills;
 mod lease;
 mod manners;
 mod migrate;
+mod procedures;
 mod progress;
 mod readme;
 mod recovery;
