@@ -7,6 +7,8 @@ mod migrate;
 mod output;
 mod periodic;
 mod suggest;
+mod table;
+mod task;
 mod worker;
 
 use std::env;
@@ -63,6 +65,7 @@ enum Command {
     Migrate(migrate::Command),
     Worker(worker::Command),
     Periodic(periodic::Command),
+    Task(task::Command),
     /// What a worker calls for a run in a process of its own.
     Errand,
 }
@@ -113,7 +116,7 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
     Ok(Invocation { command, database, env_file, log_filter, log_format })
 }
 
-const COMMANDS: [&str; 4] = ["migrate", "worker", "periodic", "help"];
+const COMMANDS: [&str; 5] = ["migrate", "worker", "task", "periodic", "help"];
 
 fn command(args: &mut Args, help: bool) -> Result<Command> {
     let Some(first) = args.word()? else {
@@ -140,6 +143,14 @@ fn command(args: &mut Args, help: bool) -> Result<Command> {
             match name {
                 Some(name) if !help => Ok(Command::Periodic(periodic::parse(&name, args)?)),
                 _ => help_page("periodic"),
+            }
+        }
+        "task" => {
+            let name = second(args, "task", &task::COMMANDS, help)?;
+            match name {
+                Some(name) if help => help_page(&format!("task {name}")),
+                Some(name) => Ok(Command::Task(task::parse(&name, args)?)),
+                None => help_page("task"),
             }
         }
         queue::HANDLER => Ok(Command::Errand),
@@ -212,6 +223,7 @@ fn dispatch(command: Command, registry: Registry, context: &Context) -> Result<E
         Command::Migrate(command) => migrate::perform(command, context),
         Command::Worker(command) => worker::perform(command, registry, context),
         Command::Periodic(command) => periodic::perform(command, registry, context),
+        Command::Task(command) => task::perform(command, registry, context),
         Command::Errand => queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success),
         Command::Help(_) | Command::Version => Ok(Exit::Success),
     }
@@ -289,6 +301,9 @@ mod tests {
         }
         for name in migrate::COMMANDS {
             assert!(help::page(&format!("migrate {name}")).is_some(), "{name}");
+        }
+        for name in task::COMMANDS {
+            assert!(help::page(&format!("task {name}")).is_some(), "{name}");
         }
     }
 }
