@@ -55,6 +55,7 @@
 mod cli;
 mod config;
 mod db;
+mod doctor;
 pub mod error;
 mod fault;
 mod interval;

@@ -41,6 +41,7 @@ const PAGES: &[(&str, &str, &str)] = &[
   worker      run the registered tasks until a signal
   task        look at the database tasks, enqueue, retry, cancel them
   periodic    look at the periodic tasks, or run one now
+  doctor      whether the database server is fit for all this
   help        this page; `airun help COMMAND` tells more, `airun help exit-codes` what each exit code means
 
   -h, --help       this page
@@ -51,7 +52,7 @@ const PAGES: &[(&str, &str, &str)] = &[
         "exit-codes",
         "help exit-codes",
         "    0  everything asked for was done
-    1  it failed, and the message says where, and what to do; task verify, task check: something is wrong
+    1  it failed, and the message says where, and what to do; task verify, task check, doctor: something is wrong
     2  the command line or a setting is wrong; nothing was tried
     3  migrate status --check: migrations are pending
     4  an applied migration and its file differ, or the file is gone

@@ -1,6 +1,7 @@
 //! The command line: arguments become a [`Command`], which is carried out; the only place that prints.
 
 mod args;
+mod doctor;
 mod help;
 mod hide;
 mod migrate;
@@ -66,6 +67,7 @@ enum Command {
     Worker(worker::Command),
     Periodic(periodic::Command),
     Task(task::Command),
+    Doctor(doctor::Command),
     /// What a worker calls for a run in a process of its own.
     Errand,
 }
@@ -116,7 +118,7 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
     Ok(Invocation { command, database, env_file, log_filter, log_format })
 }
 
-const COMMANDS: [&str; 5] = ["migrate", "worker", "task", "periodic", "help"];
+const COMMANDS: [&str; 6] = ["migrate", "worker", "task", "periodic", "doctor", "help"];
 
 fn command(args: &mut Args, help: bool) -> Result<Command> {
     let Some(first) = args.word()? else {
@@ -153,6 +155,8 @@ fn command(args: &mut Args, help: bool) -> Result<Command> {
                 None => help_page("task"),
             }
         }
+        "doctor" if help => help_page("doctor"),
+        "doctor" => Ok(Command::Doctor(doctor::parse(args)?)),
         queue::HANDLER => Ok(Command::Errand),
         "worker" if help => help_page("worker"),
         "worker" => Ok(Command::Worker(worker::parse(args)?)),
@@ -224,6 +228,7 @@ fn dispatch(command: Command, registry: Registry, context: &Context) -> Result<E
         Command::Worker(command) => worker::perform(command, registry, context),
         Command::Periodic(command) => periodic::perform(command, registry, context),
         Command::Task(command) => task::perform(command, registry, context),
+        Command::Doctor(command) => doctor::perform(command, context),
         Command::Errand => queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success),
         Command::Help(_) | Command::Version => Ok(Exit::Success),
     }

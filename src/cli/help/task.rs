@@ -162,4 +162,17 @@ be decoded, 1 where one can't. Kinds and versions that it doesn't know are named
            \"standing\", \"running\"}]}
 ",
     ),
+    (
+        "doctor",
+        "doctor [--dir FOLDER] [--json]",
+        "Proves that the database server is fit for airun, by trying: version, READ COMMITTED, SKIP LOCKED on two rows of its
+own, the plan of a claim, named locks, privileges, the tables, the migrations; and tells of TLS, clock, durability, open
+transactions, limits. It leaves nothing behind. Exits with 0 where the server is fit, 1 where there is a problem; every
+finding says what to do.
+
+  --dir FOLDER   where the migrations are; else AIRUN_MIGRATIONS_DIR, else migrations
+  --json         for programs: {\"format\": 1, \"database\", \"fit\", \"findings\": [{\"check\", \"level\", \"found\", \"advice\"}]};
+                 level is one of ok, note, problem
+",
+    ),
 ];

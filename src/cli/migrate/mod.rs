@@ -6,7 +6,7 @@ mod show;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use perform::perform;
+pub use perform::{FOLDER, perform};
 
 use super::args::Args;
 use super::{duration, suggest};
