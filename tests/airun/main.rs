@@ -8,6 +8,7 @@
 
 mod cli;
 mod crash;
+mod doctor;
 mod manners;
 mod migrate;
 mod readme;
@@ -16,4 +17,6 @@ mod server_migrations;
 mod settings;
 mod splitting;
 mod support;
+mod task_commands;
+mod task_verify;
 mod worker;
