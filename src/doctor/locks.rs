@@ -6,6 +6,9 @@ use mysql::prelude::Queryable;
 use super::{Finding, Patient};
 use crate::db::{describe, locks_are_local};
 
+const CHECK: &str = "skip-locked";
+const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer: several workers can't share the queue here";
+
 /// Two rows of its own, final ones that no worker claims and every worker would purge. One connection locks the first as
 /// a claim does; the other must get the second, and only that, at once.
 pub fn skip_locked(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
@@ -22,15 +25,16 @@ pub fn skip_locked(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     let delete = format!(
         "DELETE FROM ai_server_tasks WHERE state = 'cancelled' AND kind = 'airun.doctor' AND queue = '{queue}'"
     );
-    patient.other.query_drop("ROLLBACK")?;
-    patient.conn.query_drop("ROLLBACK")?;
-    patient.conn.query_drop(delete)?;
-    tried
+    let cleaned = patient
+        .other
+        .query_drop("ROLLBACK")
+        .and_then(|()| patient.conn.query_drop("ROLLBACK"))
+        .and_then(|()| patient.conn.query_drop(delete));
+    // What went wrong first says more.
+    tried.and_then(|finding| cleaned.map(|()| finding))
 }
 
 fn claims(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
-    const CHECK: &str = "skip-locked";
-    const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer: several workers can't share the queue here";
     let claim = |limit| {
         format!(
             "SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'cancelled' AND kind = 'airun.doctor' \
@@ -49,11 +53,16 @@ fn claims(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Findi
         }
         Err(error) => return Err(error),
     };
-    Ok(match (first.as_slice(), second.as_slice()) {
+    Ok(judge(&first, &second))
+}
+
+/// What a claim of one of two rows got, and what one of both got beside it.
+fn judge(first: &[u64], second: &[u64]) -> Finding {
+    match (first, second) {
         ([a], [b]) if a != b => Finding::ok(CHECK, "a claim passes the rows that another has locked, and no others"),
         (_, []) => Finding::problem(CHECK, "a claim locks more rows than it takes", ADVICE),
         _ => Finding::problem(CHECK, "two claims get the same row", ADVICE),
-    })
+    }
 }
 
 pub fn named_locks(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
@@ -80,4 +89,19 @@ pub fn topology(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
         ));
     }
     Ok(Finding::ok(CHECK, "one server takes the writes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn only_the_other_row_will_do() {
+        assert_eq!(judge(&[1], &[2]).level, Level::Ok);
+        assert_eq!(judge(&[1], &[]).found, "a claim locks more rows than it takes");
+        for (first, second) in [(&[1][..], &[1][..]), (&[1], &[1, 2]), (&[], &[1, 2])] {
+            assert_eq!(judge(first, second).level, Level::Problem, "{first:?} {second:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The queue's tables, and what is done to them.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use mysql::Row;
 use mysql::prelude::Queryable;
@@ -135,12 +136,12 @@ pub fn claim_plan(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     Ok(Finding::problem(CHECK, format!("by the index `{key}`: {extra}"), advice))
 }
 
+const SNAPSHOT: &str = "oldest-snapshot";
 /// Seconds. What it keeps from being purged begins to slow claims down.
 const SNAPSHOT_MAX: i64 = 60;
 
 /// Both times are of the same clock and zone, whatever those are.
 pub fn oldest_snapshot(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "oldest-snapshot";
     const OLDEST: &str = "SELECT TIMESTAMPDIFF(SECOND, old.trx_started, own.trx_started), old.trx_mysql_thread_id \
         FROM information_schema.innodb_trx old JOIN information_schema.innodb_trx own \
         ON own.trx_mysql_thread_id = CONNECTION_ID() WHERE old.trx_mysql_thread_id <> CONNECTION_ID() \
@@ -151,21 +152,42 @@ pub fn oldest_snapshot(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     match found {
         // ER_SPECIFIC_ACCESS_DENIED_ERROR
         Err(mysql::Error::MySqlError(error)) if error.code == 1227 => {
-            Ok(Finding::note(CHECK, "this user may not see other transactions", "GRANT PROCESS ON *.* to it"))
+            Ok(Finding::note(SNAPSHOT, "this user may not see other transactions", "GRANT PROCESS ON *.* to it"))
         }
         Err(error) => Err(error),
-        Ok(Some((seconds, connection))) if seconds > SNAPSHOT_MAX => {
-            let age = interval::format(std::time::Duration::from_secs(seconds.unsigned_abs()));
-            Ok(Finding::note(
-                CHECK,
-                format!("connection {connection} has had a transaction open for {age}"),
-                format!(
-                    "end it, by `KILL {connection}` if need be: until then the server can't throw away what finished tasks \
-                     leave behind, and claims get slower"
-                ),
-            ))
-        }
-        Ok(Some((seconds, _))) => Ok(Finding::ok(CHECK, format!("{} s old", seconds.max(0)))),
-        Ok(None) => Ok(Finding::ok(CHECK, "no other transaction is open")),
+        Ok(oldest) => Ok(judge(oldest)),
+    }
+}
+
+/// Of the oldest other transaction: its age in seconds, and its connection.
+fn judge(oldest: Option<(i64, u64)>) -> Finding {
+    match oldest {
+        Some((seconds, connection)) if seconds > SNAPSHOT_MAX => Finding::note(
+            SNAPSHOT,
+            format!(
+                "connection {connection} has had a transaction open for {}",
+                interval::format(Duration::from_secs(seconds.unsigned_abs()))
+            ),
+            format!(
+                "end it, by `KILL {connection}` if need be: until then the server can't throw away what finished tasks \
+                 leave behind, and claims get slower"
+            ),
+        ),
+        Some((seconds, _)) => Finding::ok(SNAPSHOT, format!("{} s old", seconds.max(0))),
+        None => Finding::ok(SNAPSHOT, "no other transaction is open"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn an_old_transaction_is_named_with_its_connection() {
+        let old = judge(Some((200, 17)));
+        assert_eq!(old.found, "connection 17 has had a transaction open for 3m 20s");
+        assert!(old.level == Level::Note && old.advice.is_some_and(|advice| advice.contains("`KILL 17`")));
+        assert_eq!(judge(Some((-1, 17))).found, "0 s old");
     }
 }

@@ -1,7 +1,7 @@
 //! `airun doctor` on servers that are fit, and on databases that aren't.
 
 use crate::on_both;
-use crate::support::{Database, Finished, Running, User, airun};
+use crate::support::{Database, Finished, Kind, Running, User, airun};
 
 fn doctor(db: &Database, args: &str) -> Finished {
     db.airun(&format!("doctor --dir {}/migrations {args}", env!("CARGO_MANIFEST_DIR")))
@@ -84,6 +84,10 @@ on_both! {
             ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "`ai_server_tasks` has no column `crashes`"),
             ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` is no InnoDB table"),
         ] {
+            if change.contains("MyISAM") && db.kind == Kind::MySql {
+                // MySQL has no MyISAM table like this one.
+                continue;
+            }
             db.execute(&[&format!("ALTER TABLE ai_server_tasks {change}")]);
             let finished = doctor(db, "--json");
             assert_eq!((finished.code, filtered(&finished)), (1, vec![format!("problem tables: {found}")]));

@@ -196,8 +196,9 @@ on_both! {
         ]);
         let table = db.told("task list");
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[0], "id  state      kind  queue    lane    failed  when             error", "{table}");
-        assert!(lines[3].starts_with("4   pending    echo  default  normal  2/10    due in 23h 59m 5"), "{table}");
+        let columns: Vec<&str> = lines[0].split_whitespace().collect();
+        assert_eq!(columns, ["id", "state", "kind", "queue", "lane", "failed", "when", "error"], "{table}");
+        assert!(lines[3].starts_with("4   pending    echo  default  normal  2/10    due in 23h "), "{table}");
         assert!(lines[3].ends_with("s  the lamp is broken…"), "{table}");
         assert!(lines[6].starts_with("1   dead       noop  default  normal  0/10    ") && lines[6].ends_with(" ago"), "{table}");
         let list = db.json("task list --limit 1 --state pending --kind echo --queue default");

@@ -32,7 +32,7 @@ const BROKEN: [(&str, &str); 13] = [
 on_both! {
     fn nothing_is_wrong_after_a_healthy_run(db) {
         db.prepare();
-        db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)"]);
+        db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)", "CREATE TABLE spans (began DATETIME(6), ended DATETIME(6))"]);
         let worker = db.worker();
         for (kind, payload) in [("echo", "1"), ("once", "{\"key\":1}"), ("fails", "\"error\""), ("fails", "{\"times\":2}"),
             ("fails", "\"panic\""), ("act_apart", "\"abort\""), ("single", "1"), ("sh", "\"exit\""), ("act", "{\"wait_ms\":100}")] {
