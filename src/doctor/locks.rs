@@ -3,7 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Finding, Patient};
+use super::{Finding, Level, Patient};
 use crate::db::{describe, locks_are_local};
 
 const CHECK: &str = "skip-locked";
@@ -21,25 +21,42 @@ pub fn skip_locked(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
         .conn
         .query_drop(&insert)
         .and_then(|()| patient.conn.query_drop(&insert))
-        .and_then(|()| claims(&mut patient.conn, &mut patient.other, &queue));
-    let delete = format!(
-        "DELETE FROM ai_server_tasks WHERE state = 'cancelled' AND kind = 'airun.doctor' AND queue = '{queue}'"
-    );
-    let cleaned = patient
-        .other
-        .query_drop("ROLLBACK")
-        .and_then(|()| patient.conn.query_drop("ROLLBACK"))
-        .and_then(|()| patient.conn.query_drop(delete));
+        .and_then(|()| claims(patient, &queue));
+    let delete = format!("DELETE FROM ai_server_tasks WHERE {}", rows(&queue));
+    let cleaned = rollback(patient).and_then(|()| patient.conn.query_drop(delete));
     // What went wrong first says more.
     tried.and_then(|finding| cleaned.map(|()| finding))
 }
 
-fn claims(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
+/// The test's own rows.
+fn rows(queue: &str) -> String {
+    format!("state = 'cancelled' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = '{queue}' AND lane = 1")
+}
+
+fn rollback(patient: &mut Patient<'_>) -> mysql::Result<()> {
+    patient.other.query_drop("ROLLBACK")?;
+    patient.conn.query_drop("ROLLBACK")
+}
+
+/// A worker that purges locks a neighbour's row for a moment, so that one attempt in vain proves nothing.
+fn claims(patient: &mut Patient<'_>, queue: &str) -> mysql::Result<Finding> {
+    const TRIES: u32 = 5;
+    for _ in 1..TRIES {
+        let finding = claim_twice(&mut patient.conn, &mut patient.other, queue)?;
+        rollback(patient)?;
+        if finding.level == Level::Ok {
+            return Ok(finding);
+        }
+    }
+    claim_twice(&mut patient.conn, &mut patient.other, queue)
+}
+
+fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
     let claim = |limit| {
         format!(
-            "SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'cancelled' AND kind = 'airun.doctor' \
-             AND payload_version = 1 AND queue = '{queue}' AND lane = 1 ORDER BY due_at, id LIMIT {limit} \
-             FOR UPDATE SKIP LOCKED"
+            "SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE {} ORDER BY due_at, id LIMIT {limit} \
+             FOR UPDATE SKIP LOCKED",
+            rows(queue)
         )
     };
     conn.query_drop("START TRANSACTION")?;
