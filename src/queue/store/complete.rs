@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
-use super::{Fence, execute, interval, list, rows};
+use super::{Fence, among, execute, interval, rows};
 use crate::db::quote_text;
 use crate::error::TaskError;
 use crate::queue::settle::{Spent, Verdict};
@@ -45,10 +45,10 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
         changed += execute(
             conn,
             &format!(
-                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE id IN ({}) \
+                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE {} \
                  AND state = 'running' AND owner = {} AND claims = {}",
                 succeeded(None, keep.finished),
-                list(alike.iter().map(|fence| fence.id)),
+                among(alike.iter().map(|fence| fence.id).collect()),
                 first.owner,
                 first.claims
             ),
@@ -117,7 +117,10 @@ fn error_text(error: &str) -> String {
 pub fn refused(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<u64>, Error> {
     let found = rows::<(u64, u32)>(
         conn,
-        &format!("SELECT id, claims FROM ai_server_tasks WHERE id IN ({})", list(fences.iter().map(|fence| fence.id))),
+        &format!(
+            "SELECT id, claims FROM ai_server_tasks WHERE {}",
+            among(fences.iter().map(|fence| fence.id).collect())
+        ),
     )?;
     let ours = |fence: &&Fence| found.contains(&(fence.id, fence.claims));
     Ok(fences.iter().filter(|fence| !ours(fence)).map(|fence| fence.id).collect())

@@ -3,7 +3,7 @@
 use mysql::{Conn, Error};
 
 use super::complete::GIVEN_BACK;
-use super::{Fence, execute, interval, list, rows};
+use super::{Fence, among, execute, interval, rows};
 use crate::queue::LEASE;
 
 /// Rows of one statement, at most.
@@ -17,9 +17,9 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<u64>, Erro
             conn,
             &format!(
                 "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET due_at = UTC_TIMESTAMP(6) + {} \
-                 WHERE id IN ({}) AND state = 'running' AND owner = {owner}",
+                 WHERE {} AND state = 'running' AND owner = {owner}",
                 interval(LEASE),
-                list(ids.iter().copied())
+                among(ids.to_vec())
             ),
         )?;
         cancelled.extend(cancel_requested(conn, owner, ids)?);
@@ -32,8 +32,8 @@ pub fn cancel_requested(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<
     let found = rows::<(u64,)>(
         conn,
         &format!(
-            "SELECT id FROM ai_server_tasks WHERE id IN ({}) AND cancel_requested AND owner = {owner}",
-            list(ids.iter().copied())
+            "SELECT id FROM ai_server_tasks WHERE {} AND cancel_requested AND owner = {owner}",
+            among(ids.to_vec())
         ),
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())
@@ -74,16 +74,17 @@ pub fn give_back(conn: &mut Conn, fences: &[Fence]) -> Result<u64, Error> {
 
 fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Error> {
     let mut changed = 0;
+    let mut fences = fences.to_vec();
+    fences.sort_unstable_by_key(|fence| (fence.owner, fence.claims, fence.id));
     for alike in fences.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
         for batch in alike.chunks(BATCH_MAX) {
             let Some(first) = batch.first() else { continue };
-            // One that somebody wants cancelled has no reason to run again.
             changed += execute(
                 conn,
                 &format!(
-                    "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE id IN ({}) \
+                    "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE {} \
                      AND state = 'running' AND owner = {} AND claims = {}",
-                    list(batch.iter().map(|fence| fence.id)),
+                    among(batch.iter().map(|fence| fence.id).collect()),
                     first.owner,
                     first.claims
                 ),
