@@ -7,7 +7,7 @@ use mysql::{Conn, Error};
 use super::enqueue::is_duplicate;
 use super::group::{Filter, Group};
 use super::purge::{Place, behind};
-use super::{execute, interval, list, rows};
+use super::{among, execute, interval, rows};
 use crate::queue::state::State;
 
 const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, cancel_requested = FALSE, \
@@ -61,13 +61,13 @@ pub fn retry_batch(conn: &mut Conn, group: &Group, place: Option<&Place>) -> Res
     let Some((id, due_at)) = found.last() else { return Ok(Batch::default()) };
     let last = (found.len() == BATCH).then(|| (due_at.clone(), *id));
     let state = group.state.name();
-    let ids = list(found.iter().map(|(id, _)| *id));
+    let ids = among(found.iter().map(|(id, _)| *id).collect());
     // Those whose key is taken are passed over; rows that match are counted, changed or not.
     let matched =
-        execute(conn, &format!("UPDATE IGNORE ai_server_tasks SET {RETRY} WHERE id IN ({ids}) AND state = '{state}'"))?;
+        execute(conn, &format!("UPDATE IGNORE ai_server_tasks SET {RETRY} WHERE {ids} AND state = '{state}'"))?;
     let left = rows::<(u64,)>(
         conn,
-        &format!("SELECT COUNT(*) FROM ai_server_tasks WHERE id IN ({ids}) AND state = '{state}'"),
+        &format!("SELECT COUNT(*) FROM ai_server_tasks WHERE {ids} AND state = '{state}'"),
     )?;
     let duplicates = left.first().map_or(0, |(count,)| *count);
     Ok(Batch { retried: matched.saturating_sub(duplicates), duplicates, last })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::{Conn, Error};
 
 use super::group::{Filter, Group, groups};
-use super::{execute, interval, list, rows};
+use super::{among, execute, interval, rows};
 use crate::queue::state::State;
 
 /// Rows of one statement: enough to be quick, few enough to be in nobody's way.
@@ -60,8 +60,8 @@ pub fn purge_older(
     let deleted = execute(
         conn,
         &format!(
-            "DELETE FROM ai_server_tasks WHERE id IN ({}) AND state = '{}' AND finished_at <= UTC_TIMESTAMP(6) - {}",
-            list(old),
+            "DELETE FROM ai_server_tasks WHERE {} AND state = '{}' AND finished_at <= UTC_TIMESTAMP(6) - {}",
+            among(old),
             group.state.name(),
             interval(age)
         ),
