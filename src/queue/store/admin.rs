@@ -65,10 +65,8 @@ pub fn retry_batch(conn: &mut Conn, group: &Group, place: Option<&Place>) -> Res
     // Those whose key is taken are passed over; rows that match are counted, changed or not.
     let matched =
         execute(conn, &format!("UPDATE IGNORE ai_server_tasks SET {RETRY} WHERE {ids} AND state = '{state}'"))?;
-    let left = rows::<(u64,)>(
-        conn,
-        &format!("SELECT COUNT(*) FROM ai_server_tasks WHERE {ids} AND state = '{state}'"),
-    )?;
+    let left =
+        rows::<(u64,)>(conn, &format!("SELECT COUNT(*) FROM ai_server_tasks WHERE {ids} AND state = '{state}'"))?;
     let duplicates = left.first().map_or(0, |(count,)| *count);
     Ok(Batch { retried: matched.saturating_sub(duplicates), duplicates, last })
 }
