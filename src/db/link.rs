@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal};
+use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal, passes_by_itself};
 use super::{Database, describe};
 use crate::error::Error;
 use crate::shutdown::{Shutdown, Woken};
@@ -94,6 +94,12 @@ impl Link {
                     // Several that are in each other's way mustn't go on in step.
                     let wait = Duration::from_micros(500 + retried.wrapping_mul(7919) % 4500);
                     if self.until.wait(wait) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                }
+                Err(error) if passes_by_itself(&error) => {
+                    log::warn!("trying again: {}", describe(&error));
+                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
                     }
                 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::LEASE;
+use super::{LEASE, MISSING_FOR};
 use super::dispatcher::Signals;
 use super::held::Held;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
 use super::ledger::Ledger;
 use super::settle::Outcome;
+use super::store::complete::Keep;
 use super::store::{Fence, fleet, lease};
 use super::timekeeper::interrupt;
 use crate::db::{Database, Link, describe, random};
@@ -46,6 +47,7 @@ pub struct Heart {
     pub signals: Arc<Signals>,
     pub done: Sender<Done>,
     pub database: Database,
+    pub keep: Keep,
     /// Whether a free lock tells that its worker has gone.
     pub locks_tell: bool,
     pub until: Shutdown,
@@ -116,7 +118,7 @@ impl Heart {
         let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
         if now >= agenda.look {
             agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + random());
-            self.look()?;
+            self.look(&mut agenda.look)?;
         }
         if now >= agenda.sweep {
             agenda.sweep = now + SWEEP.saturating_mul(workers).mul_f64(0.5 + random());
@@ -157,8 +159,9 @@ impl Heart {
             return Ok(());
         }
         let owner = self.owner;
-        if let Some(cancelled) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
-            memory.extended.extend(due.into_iter().map(|id| (id, now)));
+        if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
+            memory.extended.extend(extended.iter().map(|(id, _)| (*id, now)));
+            let cancelled: Vec<u64> = extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(id, _)| id).collect();
             self.cancel(&cancelled);
         }
         fault::point("lease-extended");
@@ -196,15 +199,19 @@ impl Heart {
         }
     }
 
-    /// Takes back what workers had that have gone.
-    fn look(&mut self) -> mysql::Result<()> {
-        let locks_tell = self.locks_tell;
-        let Some(gone) = self.link.try_run(|conn| fleet::gone(conn, locks_tell))? else { return Ok(()) };
-        for worker in gone.into_iter().filter(|worker| *worker != self.owner) {
+    /// Takes back what workers had that have gone. Where one has just become missing, the `next` look is when that will
+    /// have been long enough.
+    fn look(&mut self, next: &mut Instant) -> mysql::Result<()> {
+        let (locks_tell, keep) = (self.locks_tell, self.keep);
+        let Some(absent) = self.link.try_run(|conn| fleet::absent(conn, locks_tell))? else { return Ok(()) };
+        if absent.newly_missing {
+            *next = Instant::now() + MISSING_FOR;
+        }
+        for worker in absent.gone.into_iter().filter(|worker| *worker != self.owner) {
             let rescued = self.link.try_run(|conn| {
                 let fences = lease::owned(conn, worker)?;
                 fault::point("rescue-found");
-                let rescued = lease::rescue(conn, &fences)?;
+                let rescued = lease::rescue(conn, &fences, &keep)?;
                 fault::point("rescue-done");
                 fleet::leave(conn, worker)?;
                 Ok(rescued)
@@ -220,7 +227,7 @@ impl Heart {
     /// Takes back what runs for nobody: its lease has run out, or its claim was committed after its worker had gone, or
     /// without this worker knowing.
     fn sweep(&mut self, memory: &mut Memory) -> mysql::Result<()> {
-        let owner = self.owner;
+        let (owner, keep) = (self.owner, self.keep);
         let Some((own, others)) =
             self.link.try_run(|conn| Ok((lease::owned(conn, owner)?, lease::ownerless(conn)?)))?
         else {
@@ -231,14 +238,14 @@ impl Heart {
         let lost: Vec<Fence> = strays.intersection(&memory.strays).copied().collect();
         memory.strays = strays;
         if !lost.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost))?
+            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost, &keep))?
         {
             log::warn!("{count} tasks were claimed without this worker learning of it: they are pending again");
             self.signals.look_back.store(true, Ordering::Relaxed);
         }
         let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
         if !others.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others))?
+            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?
         {
             log::warn!("{count} tasks ran for nobody: they are pending again");
             self.rescued(count);

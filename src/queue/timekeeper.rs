@@ -1,7 +1,7 @@
 //! The thread that sees to deadlines of runs in executors' threads. Runs in processes see to their own.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,12 +63,44 @@ impl Executors {
     }
 }
 
+/// When the timekeeper has to look, at the latest: whoever begins a run sets it. Only a deadline before all that are
+/// known rings, so that the many runs that are over long before theirs cost nothing.
+pub struct Alarm {
+    since: Instant,
+    /// Nanoseconds.
+    earliest: AtomicU64,
+    ring: Sender<()>,
+}
+
+impl Alarm {
+    pub fn new(ring: Sender<()>) -> Self {
+        Self { since: Instant::now(), earliest: AtomicU64::new(u64::MAX), ring }
+    }
+
+    /// A run begins that its slot shows already.
+    pub fn set(&self, deadline: Instant) {
+        if self.lower(deadline) {
+            // One ring is enough, since all slots are looked at after it.
+            self.ring.try_send(()).unwrap_or_default();
+        }
+    }
+
+    fn lower(&self, deadline: Instant) -> bool {
+        let nanos = u64::try_from((deadline - self.since).as_nanos()).unwrap_or(u64::MAX);
+        self.earliest.fetch_min(nanos, Ordering::AcqRel) > nanos
+    }
+
+    fn clear(&self) {
+        self.earliest.store(u64::MAX, Ordering::Release);
+    }
+}
+
 pub struct Timekeeper {
     pub executor: Executor,
     pub executors: Executors,
     pub ledger: Arc<Ledger>,
-    /// A run begins, with its deadline.
-    pub begun: Receiver<Instant>,
+    /// The alarm's.
+    pub rung: Receiver<()>,
     /// Gets the reason when the worker has to end.
     pub failed: Sender<Error>,
     /// Its closing ends the thread.
@@ -91,14 +123,16 @@ impl Timekeeper {
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             select! {
-                // The deadlines of quick runs come to nothing; only one before all that are known matters.
-                recv(self.begun) -> begun => if let Ok(deadline) = begun && next.is_some_and(|next| next <= deadline) {
-                    continue;
-                },
+                recv(self.rung) -> _ => {}
                 recv(self.until.receiver()) -> _ => return,
                 default(wait) => {}
             }
+            // Cleared before the slots are looked at: what begins meanwhile rings again.
+            self.executor.alarm.clear();
             next = self.look(&mut told);
+            if let Some(next) = next {
+                self.executor.alarm.lower(next);
+            }
         }
     }
 
@@ -140,6 +174,12 @@ impl Timekeeper {
         let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
         let lost = self.ledger.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
+        // It may have a transaction open, whose locks the row or others wait for.
+        job.interrupt.part(|connection| {
+            if let Err(error) = db::kill_connection(&self.executor.database, connection) {
+                log::warn!("failed to end its connection: {error}");
+            }
+        });
         let thread = self.executor.slots.replace(slot);
         let error = format!("{}, and its thread does not return", timed_out(job.timeout));
         let outcome = Outcome::Failed { error, retry: Retry::AsUsual };

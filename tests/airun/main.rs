@@ -16,4 +16,5 @@ mod server_migrations;
 mod settings;
 mod splitting;
 mod support;
+mod tasks;
 mod worker;
