@@ -189,7 +189,9 @@ impl<const APART: bool> DatabaseTask for Act<APART> {
                 context.complete_in(&mut transaction, &"never")?;
             }
             Deed::QueryS(seconds) => {
-                context.conn()?.query_drop(format!("SELECT SLEEP({seconds}) FROM (SELECT 1) AS t"))?;
+                // Of one row it would return early instead of failing.
+                let rows = "(SELECT 1 AS one UNION SELECT 2) AS two_rows";
+                let _: Vec<u8> = context.conn()?.query(format!("SELECT SLEEP({seconds}) FROM {rows}"))?;
             }
             Deed::Abort => std::process::abort(),
             #[expect(clippy::exit, reason = "that is what it is to do")]

@@ -133,6 +133,11 @@ impl Link {
         }
     }
 
+    /// Whether there is a connection, as far as that is known.
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
+    }
+
     /// Which connection this is, from 1; 0 is none yet. What a session has ends with it.
     pub fn generation(&self) -> u64 {
         self.generation

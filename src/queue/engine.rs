@@ -25,6 +25,7 @@ use super::timekeeper::{Alarm, Executors, Timekeeper};
 use crate::db::retry::is_refusal;
 use crate::db::{Database, Link, Unfinished, locks_are_local};
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 use crate::shutdown::{self, Shutdown, Trigger};
 use crate::threads::{Thread, spawn};
 
@@ -237,6 +238,7 @@ fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -
             claim::ensure_gate(conn, &kind.name)?;
         }
         let owner = fleet::join(conn, host, std::process::id())?;
+        fault::point("joined");
         Ok(Joined { owner, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })
     });
     joined.map_err(|unfinished| match unfinished {

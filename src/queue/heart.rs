@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::{LEASE, MISSING_FOR};
 use super::dispatcher::Signals;
 use super::held::Held;
 use super::interrupt::Interrupted;
@@ -17,12 +16,16 @@ use super::settle::Outcome;
 use super::store::complete::Keep;
 use super::store::{Fence, fleet, lease};
 use super::timekeeper::interrupt;
+use super::{LEASE, MISSING_FOR};
 use crate::db::{Database, Link, describe, random};
 use crate::fault;
 use crate::shutdown::{Shutdown, Woken};
 
 /// The shortest of the times below.
 const TICK: Duration = Duration::from_millis(250);
+/// Between two looks whether the connection is still there, and the lock with it: well below the time after which the
+/// others take this worker for gone.
+const PING: Duration = Duration::from_secs(1);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(5);
 /// Between two looks for workers that have gone, times the number of workers.
@@ -55,6 +58,7 @@ pub struct Heart {
 
 /// When each thing is to be done next.
 struct Agenda {
+    ping: Instant,
     beat: Instant,
     look: Instant,
     sweep: Instant,
@@ -76,7 +80,7 @@ impl Heart {
     /// The thread's body: until everything else has ended.
     pub fn run(mut self) {
         let now = Instant::now();
-        let mut agenda = Agenda { beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
+        let mut agenda = Agenda { ping: now + PING, beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
         let mut memory = Memory::default();
         loop {
             if let Err(error) = self.tick(&mut agenda, &mut memory) {
@@ -96,18 +100,24 @@ impl Heart {
     fn tick(&mut self, agenda: &mut Agenda, memory: &mut Memory) -> mysql::Result<()> {
         let now = Instant::now();
         let owner = self.owner;
-        if now >= agenda.beat {
-            agenda.beat = now + BEAT;
-            self.beat()?;
+        if now >= agenda.ping {
+            agenda.ping = now + PING;
+            self.link.try_run(|conn| conn.ping())?;
         }
-        if memory.locked != self.link.generation() || memory.locked == 0 {
+        if memory.locked != self.link.generation() || !self.link.is_connected() {
             let held = self.link.try_run(|conn| fleet::hold(conn, owner))?;
             if held == Some(true) {
                 if memory.locked != 0 {
                     agenda.look = now + SETTLE;
                 }
                 memory.locked = self.link.generation();
+                // Others may have taken this worker for gone: it mustn't claim without being one of them.
+                agenda.beat = now;
             }
+        }
+        if now >= agenda.beat {
+            agenda.beat = now + BEAT;
+            self.beat()?;
         }
         self.extend(now, memory)?;
         if now >= agenda.ask {
@@ -134,6 +144,7 @@ impl Heart {
             if !fleet::beat(conn, owner, idle)? {
                 fleet::rejoin(conn, owner, &host, std::process::id())?;
             }
+            fault::point("beat");
             fleet::size(conn)
         })?;
         if let Some(size) = size {
@@ -161,7 +172,8 @@ impl Heart {
         let owner = self.owner;
         if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
             memory.extended.extend(extended.iter().map(|(id, _)| (*id, now)));
-            let cancelled: Vec<u64> = extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(id, _)| id).collect();
+            let cancelled: Vec<u64> =
+                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(id, _)| id).collect();
             self.cancel(&cancelled);
         }
         fault::point("lease-extended");
@@ -186,8 +198,9 @@ impl Heart {
         for job in ids.iter().filter_map(|id| self.held.get(*id)) {
             if job.interrupt.why().is_none() {
                 log::info!("cancelling task {} on request task={} id={}", job.fence.id, job.kind.name, job.fence.id);
-                interrupt(&job, Interrupted::Cancelled, &self.database);
             }
+            // Each time again: a kill that comes between two statements is lost.
+            interrupt(&job, Interrupted::Cancelled, &self.database);
         }
     }
 

@@ -19,6 +19,9 @@ use crate::observe::scope;
 use crate::shutdown::Shutdown;
 use crate::threads::Thread;
 
+/// From the deadline on, the statement that a run waits for is killed again so often: a kill that comes between two
+/// statements is lost.
+const KILL_EVERY: Duration = Duration::from_millis(500);
 /// From the deadline until a thread that doesn't return is given up for lost.
 const GRACE: Duration = Duration::from_secs(5);
 /// So many threads may be lost until the worker ends itself: what hangs keeps its memory and whatever it has locked.
@@ -107,6 +110,9 @@ pub struct Timekeeper {
     pub until: Shutdown,
 }
 
+/// By slot: the run that was told that its time is up, and how often.
+type Told = HashMap<usize, (Arc<Job>, u32)>;
+
 /// What a slot's run is due for.
 #[derive(Debug, PartialEq)]
 enum Due {
@@ -117,8 +123,7 @@ enum Due {
 impl Timekeeper {
     /// The thread's body.
     pub fn run(self) {
-        // By slot: the run that was told that its time is up.
-        let mut told: HashMap<usize, Arc<Job>> = HashMap::new();
+        let mut told = Told::new();
         let mut next: Option<Instant> = None;
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
@@ -137,31 +142,34 @@ impl Timekeeper {
     }
 
     /// Sees to whatever is due; when to look again.
-    fn look(&self, told: &mut HashMap<usize, Arc<Job>>) -> Option<Instant> {
+    fn look(&self, told: &mut Told) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
         let running = self.executor.slots.running();
-        told.retain(|slot, job| running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job)));
+        told.retain(|slot, (job, _)| {
+            running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job))
+        });
         for (slot, job) in running {
             if job.isolated() {
                 continue;
             }
             let Some(began) = job.began() else { continue };
-            let was_told = told.contains_key(&slot);
-            let (due, at) = next_step(began, job.timeout, was_told);
-            if now < at {
-                next = Some(next.map_or(at, |next| next.min(at)));
-                continue;
-            }
-            match due {
-                Due::Interrupt => {
-                    interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
-                    let at = began + job.timeout + GRACE;
-                    next = Some(next.map_or(at, |next| next.min(at)));
-                    told.insert(slot, job);
+            let times = told.get(&slot).map_or(0, |(_, times)| *times);
+            let (due, mut at) = next_step(began + job.timeout, times);
+            if at <= now {
+                match due {
+                    Due::Interrupt => {
+                        interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
+                        (_, at) = next_step(began + job.timeout, times + 1);
+                        told.insert(slot, (job, times + 1));
+                    }
+                    Due::GiveUp => {
+                        self.give_up(slot, &job);
+                        continue;
+                    }
                 }
-                Due::GiveUp => self.give_up(slot, &job),
             }
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
         next
     }
@@ -199,10 +207,10 @@ impl Timekeeper {
     }
 }
 
-/// What a run is due for next, and when.
-fn next_step(began: Instant, timeout: Duration, was_told: bool) -> (Due, Instant) {
-    let deadline = began + timeout;
-    if was_told { (Due::GiveUp, deadline + GRACE) } else { (Due::Interrupt, deadline) }
+/// What a run is due for next that was told so often that its time is up, and when.
+fn next_step(deadline: Instant, times_told: u32) -> (Due, Instant) {
+    let since = KILL_EVERY * times_told;
+    if since < GRACE { (Due::Interrupt, deadline + since) } else { (Due::GiveUp, deadline + GRACE) }
 }
 
 /// Tells a run, and ends the statement that it waits for.

@@ -30,7 +30,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// What a handler reports: a result twice in quotes, with its quotes escaped; bytes.
 const REPORT_BYTES_MAX: usize = 16 << 20;
-/// A line of the log; bytes.
+/// A line of the log, and the reason of a failure; bytes.
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// The end of its standard error is the reason of a failure; lines.
 const REASON_LINES_MAX: usize = 20;
@@ -237,10 +237,12 @@ fn overhear(stderr: Option<ChildStderr>, pairs: Vec<(&'static str, String)>, hea
     for line in lines(stderr, LINE_BYTES_MAX) {
         let line = String::from_utf8_lossy(&line).into_owned();
         log::info!("{line}");
-        if last.len() == REASON_LINES_MAX {
+        last.push(line);
+        while last.len() > REASON_LINES_MAX
+            || last.len() > 1 && last.iter().map(String::len).sum::<usize>() > LINE_BYTES_MAX
+        {
             last.remove(0);
         }
-        last.push(line);
         *heard.bytes() = last.join("\n").into_bytes();
     }
 }
@@ -301,10 +303,16 @@ fn result(output: &str) -> Result<String, TaskError> {
 fn words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => match Signal::from_named_raw(signal) {
-            Some(name) => format!("signal {signal} ({name:?})"),
-            None => format!("signal {signal}"),
-        },
+        (None, Some(signal)) => {
+            let name = match Signal::from_named_raw(signal) {
+                Some(Signal::ABORT) => " (SIGABRT)",
+                Some(Signal::KILL) => " (SIGKILL)",
+                Some(Signal::SEGV) => " (SIGSEGV)",
+                Some(Signal::TERM) => " (SIGTERM)",
+                _ => "",
+            };
+            format!("signal {signal}{name}")
+        }
         (None, None) => "no exit code".to_owned(),
     }
 }

@@ -161,7 +161,11 @@ pub fn unsettled(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<Fence>, Error>
             list(fences.iter().map(|fence| fence.id))
         ),
     )?;
-    Ok(found.into_iter().map(|(id, owner, claims)| Fence { id, owner, claims }).filter(|f| fences.contains(f)).collect())
+    Ok(found
+        .into_iter()
+        .map(|(id, owner, claims)| Fence { id, owner, claims })
+        .filter(|f| fences.contains(f))
+        .collect())
 }
 
 /// Completes a task in its handler's own transaction.

@@ -3,6 +3,7 @@
 use mysql::{Conn, Error};
 
 use super::{execute, interval, rows};
+use crate::fault;
 use crate::queue::{LEASE, MISSING_FOR};
 
 /// What the workers' locks are called; locks are the server's, not the database's.
@@ -98,6 +99,7 @@ pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
                     "UPDATE ai_server_workers SET missing_at = UTC_TIMESTAMP(6) WHERE id = {id} AND missing_at IS NULL"
                 ),
             )?;
+            fault::point("missing-marked");
         } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
             absent.gone.push(id);
         }

@@ -2,11 +2,13 @@
 
 mod database;
 mod process;
+mod proxy;
 mod server;
 mod user;
 
 pub use database::Database;
 pub use process::{Finished, Running, airun, lab};
+pub use proxy::Proxy;
 pub use server::Kind;
 pub use user::User;
 

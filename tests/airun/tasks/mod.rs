@@ -1,8 +1,15 @@
 //! Database tasks, run by real workers: what becomes of the rows.
 
+mod cancelling;
+mod chaos;
+mod choosing;
 mod commands;
+mod crashes;
+mod faults;
+mod outages;
 mod outcomes;
 mod processes;
+mod stopping;
 mod timeouts;
 
 use std::time::{Duration, Instant};
@@ -87,7 +94,8 @@ fn until(db: &Database, query: &str, expected: &[&str]) {
             return;
         }
         if Instant::now() > deadline {
-            let tasks = db.rows("SELECT id, kind, state, claims, failures, crashes, owner, last_error FROM ai_server_tasks");
+            let tasks =
+                db.rows("SELECT id, kind, state, claims, failures, crashes, owner, last_error FROM ai_server_tasks");
             panic!("{query}\nhas {rows:#?}\ninstead of {expected:#?}; the tasks:\n{}", tasks.join("\n"));
         }
         std::thread::sleep(Duration::from_millis(20));

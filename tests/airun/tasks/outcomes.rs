@@ -1,6 +1,6 @@
 //! How a run ends decides what becomes of its task.
 
-use super::{prepare, put, put_with, stop, task, until, until_done, worker};
+use super::{prepare, put, put_with, stop, task, until, until_done, until_state, worker};
 use crate::on_both;
 
 on_both! {
@@ -47,8 +47,9 @@ on_both! {
         let later = put(db, "fails", r#"{"retry_after_ms": 700}"#);
         let never = put_with(db, "act", r#"{"retry_after_s": 18446744073709551615}"#, ", max_attempts = 9");
         let worker = worker(db, "");
-        until(db, &format!("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'pending' AND id <> {never}"), &["0"]);
-        until(db, &format!("SELECT failures FROM ai_server_tasks WHERE id = {never}"), &["1"]);
+        until_state(db, fatal, "dead");
+        until_state(db, later, "succeeded");
+        until(db, &format!("SELECT state, failures FROM ai_server_tasks WHERE id = {never}"), &["pending|1"]);
         stop(worker);
         assert_eq!(task(db, fatal, "state, claims, failures, last_error"), "dead|1|1|no such lamp");
         let waited = "state, failures, result, last_error, started_at >= created_at + INTERVAL 700000 MICROSECOND";
@@ -98,7 +99,7 @@ on_both! {
         prepare(db);
         // JSON, but nested too deeply for either server.
         let deep = put(db, "script", r#""yes [ | head -n 5000 | tr -d '[:space:]'; yes ] | head -n 5000""#);
-        let large = put(db, "act", r#"{"return": 100000000}"#);
+        let large = put(db, "act", r#"{"return": 5000000}"#);
         let others: Vec<u64> = (0..20).map(|n| put(db, "echo", &n.to_string())).collect();
         let worker = worker(db, "");
         until_done(db);
@@ -106,7 +107,7 @@ on_both! {
         let fate = task(db, deep, "state, failures, last_error");
         assert!(fate.starts_with("dead|2|its result can't be stored: "), "{fate}");
         let fate = task(db, large, "state, failures, last_error");
-        assert!(fate.starts_with("dead|2|its result can't be stored: it has 100000002 bytes"), "{fate}");
+        assert!(fate.starts_with("dead|2|its result can't be stored: it has 5000002 bytes"), "{fate}");
         for (n, id) in others.into_iter().enumerate() {
             assert_eq!(task(db, id, "state, result"), format!("succeeded|{n}"));
         }
