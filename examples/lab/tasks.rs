@@ -1,7 +1,7 @@
 //! Database tasks that do what the tests need of them.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airun::Registry;
 use airun::queue::{
@@ -22,6 +22,7 @@ pub fn register(registry: Registry) -> Registry {
     registry
         .task(Noop)
         .task(Echo)
+        .task(Clock)
         .task(Once)
         .task(Fails)
         .task(Act::<false>)
@@ -59,6 +60,19 @@ impl DatabaseTask for Echo {
 
     fn execute(&self, payload: Self::Payload, _: &TaskContext<'_>) -> Result<Self::Output, TaskError> {
         Ok(payload)
+    }
+}
+
+/// Tells when it ran, in microseconds since 1970.
+struct Clock;
+
+impl DatabaseTask for Clock {
+    type Payload = ();
+    type Output = u64;
+    const KIND: &'static str = "clock";
+
+    fn execute(&self, (): (), _: &TaskContext<'_>) -> Result<u64, TaskError> {
+        Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
     }
 }
 

@@ -91,10 +91,14 @@ fn render_queue(text: &mut String, queue: &queue::Snapshot) {
         family(text, name, kind, help);
         sample(text, name, "", value as f64);
     }
-    family(text, "airun_tasks_lateness_seconds", "gauge", "From due to begun, since the last heartbeat.");
-    for share in [0.5, 0.99, 1.0] {
-        let labels = format!("{{quantile=\"{share}\"}}");
-        sample(text, "airun_tasks_lateness_seconds", &labels, seconds(queue.lateness.quantile(share)));
+    for (name, help, times) in [
+        ("airun_tasks_lateness_seconds", "From due to begun, since the last heartbeat.", &queue.lateness),
+        ("airun_tasks_claim_seconds", "How long claims took, since the last heartbeat.", &queue.claims),
+    ] {
+        family(text, name, "gauge", help);
+        for share in [0.5, 0.99, 1.0] {
+            sample(text, name, &format!("{{quantile=\"{share}\"}}"), seconds(times.quantile(share)));
+        }
     }
 }
 

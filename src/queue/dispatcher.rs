@@ -178,10 +178,14 @@ impl Dispatcher {
     fn claim(&mut self, head: &Head, limit: usize) -> Result<usize, Unfinished> {
         let Self { link, sources, owner, .. } = self;
         let (source, kind) = &sources[head.source];
+        let began = Instant::now();
         let rows = link.run(|conn| claim::claim(conn, source, &head.due_at, limit, kind.concurrency, *owner))?;
         let jobs: Vec<Arc<Job>> =
             rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
         let count = jobs.len();
+        if count > 0 {
+            self.ledger.add_claim(began.elapsed());
+        }
         // Held before anybody can finish them.
         self.held.add(&jobs);
         for job in jobs {

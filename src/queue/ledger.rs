@@ -31,6 +31,7 @@ pub struct Ledger {
 struct Book {
     kinds: BTreeMap<String, Sums>,
     lateness: Lateness,
+    claims: Lateness,
 }
 
 /// What became of the tasks of a kind that were claimed.
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub kinds: Vec<(String, Sums)>,
     /// From due to begun.
     pub lateness: Lateness,
+    /// How long claims that took something took.
+    pub claims: Lateness,
     pub running: u64,
     pub queued: u64,
     pub rescued: u64,
@@ -82,14 +85,21 @@ impl Ledger {
         }
     }
 
+    /// A claim took something, in so much time.
+    pub fn add_claim(&self, took: Duration) {
+        self.book().claims.add(took);
+    }
+
     /// The ledger as it is; with `turn_page` the lateness begins anew.
     pub fn snapshot(&self, turn_page: bool) -> Snapshot {
         let mut book = self.book();
         let lateness = if turn_page { std::mem::take(&mut book.lateness) } else { book.lateness.clone() };
+        let claims = if turn_page { std::mem::take(&mut book.claims) } else { book.claims.clone() };
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Snapshot {
             kinds: book.kinds.iter().map(|(kind, sums)| (kind.clone(), *sums)).collect(),
             lateness,
+            claims,
             running: get(&self.running),
             queued: get(&self.queued),
             rescued: get(&self.rescued),

@@ -84,6 +84,9 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
     left.extend(tasks.join(deadline));
     watch.heartbeat();
     if let Some(error) = failed {
+        if !left.is_empty() {
+            log::error!("still running: {}; it is left behind", left.join(", "));
+        }
         return Err(error);
     }
     if left.is_empty() {

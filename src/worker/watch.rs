@@ -1,6 +1,7 @@
 //! Looks after the tasks from the worker's own thread.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
@@ -156,11 +157,16 @@ fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
 impl Health {
     /// What a look from outside finds wrong: a run that takes longer than it may.
     fn illness_at(&self, now: Instant) -> Option<String> {
-        self.ledgers.iter().find_map(|ledger| {
+        let stuck = self.ledgers.iter().find_map(|ledger| {
             ledger
                 .stuck(now)
                 .map(|running| format!("stuck: {} is running for {}", ledger.name, interval::short(running)))
-        })
+        });
+        let lost = || match self.queue.as_ref()?.lost_threads.load(Ordering::Relaxed) {
+            0 => None,
+            lost => Some(format!("lost threads: {lost}, to database tasks that do not return")),
+        };
+        stuck.or_else(lost)
     }
 }
 

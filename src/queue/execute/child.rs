@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::getppid;
 use serde::{Deserialize, Serialize};
 
 use super::Executor;
@@ -96,9 +96,10 @@ fn this_binary() -> Command {
     command
 }
 
-/// Has the kernel end this process with its worker.
+/// Has the kernel end this process with its worker, where it can: on Linux.
 fn end_with_worker() -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| Error::failure(format!("failed to tie the task to its worker: {error}")))?;
     let worker = env::var(PARENT).ok().and_then(|text| text.parse::<i32>().ok());
     // It may have ended before that.

@@ -2,7 +2,7 @@
 
 use mysql::{Conn, Error};
 
-use super::{execute, interval, list, rows};
+use super::{among, execute, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
 use crate::queue::task::Lane;
@@ -151,9 +151,9 @@ fn claim_open(
         conn,
         &format!(
             "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET state = 'running', owner = {owner}, claims = claims + 1, \
-             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {} WHERE id IN ({}); COMMIT",
+             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {} WHERE {}; COMMIT",
             interval(LEASE),
-            list(found.iter().map(|row| row.0))
+            among(found.iter().map(|row| row.0).collect())
         ),
     )?;
     fault::point("claim-committed");

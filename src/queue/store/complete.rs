@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
-use super::{Fence, execute, in_transaction, interval, list, rows};
+use super::{Fence, among, execute, in_transaction, interval, rows};
 use crate::db::quote_text;
 use crate::error::TaskError;
 use crate::fault;
@@ -48,10 +48,10 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
         changed += execute(
             conn,
             &format!(
-                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE id IN ({}) \
+                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE {} \
                  AND state = 'running' AND owner = {} AND claims = {}",
                 succeeded(None, keep.finished),
-                list(alike.iter().map(|fence| fence.id)),
+                among(alike.iter().map(|fence| fence.id).collect()),
                 first.owner,
                 first.claims
             ),
@@ -146,7 +146,10 @@ pub fn fits(result: &str) -> Result<(), TaskError> {
 pub fn refused(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<u64>, Error> {
     let found = rows::<(u64, u32)>(
         conn,
-        &format!("SELECT id, claims FROM ai_server_tasks WHERE id IN ({})", list(fences.iter().map(|fence| fence.id))),
+        &format!(
+            "SELECT id, claims FROM ai_server_tasks WHERE {}",
+            among(fences.iter().map(|fence| fence.id).collect())
+        ),
     )?;
     let ours = |fence: &&Fence| found.contains(&(fence.id, fence.claims));
     Ok(fences.iter().filter(|fence| !ours(fence)).map(|fence| fence.id).collect())
@@ -157,8 +160,8 @@ pub fn unsettled(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<Fence>, Error>
     let found = rows::<(u64, u64, u32)>(
         conn,
         &format!(
-            "SELECT id, owner, claims FROM ai_server_tasks WHERE id IN ({}) AND state = 'running'",
-            list(fences.iter().map(|fence| fence.id))
+            "SELECT id, owner, claims FROM ai_server_tasks WHERE {} AND state = 'running'",
+            among(fences.iter().map(|fence| fence.id).collect())
         ),
     )?;
     Ok(found

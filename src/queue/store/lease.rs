@@ -3,7 +3,7 @@
 use mysql::{Conn, Error};
 
 use super::complete::{Keep, given_back};
-use super::{Fence, execute, in_transaction, interval, list, rows};
+use super::{Fence, among, execute, in_transaction, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
 
@@ -20,8 +20,8 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(u64, bool
                 conn,
                 &format!(
                     "SELECT id, cancel_requested FROM ai_server_tasks FORCE INDEX (PRIMARY) \
-                     WHERE id IN ({}) AND state = 'running' AND owner = {owner} FOR UPDATE SKIP LOCKED",
-                    list(ids.iter().copied())
+                     WHERE {} AND state = 'running' AND owner = {owner} FOR UPDATE SKIP LOCKED",
+                    among(ids.to_vec())
                 ),
             )?;
             if !found.is_empty() {
@@ -29,9 +29,9 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(u64, bool
                     conn,
                     &format!(
                         "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET due_at = UTC_TIMESTAMP(6) + {} \
-                         WHERE id IN ({})",
+                         WHERE {}",
                         interval(LEASE),
-                        list(found.iter().map(|(id, _)| *id))
+                        among(found.iter().map(|(id, _)| *id).collect())
                     ),
                 )?;
             }
@@ -47,8 +47,8 @@ pub fn cancel_requested(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<
     let found = rows::<(u64,)>(
         conn,
         &format!(
-            "SELECT id FROM ai_server_tasks WHERE id IN ({}) AND cancel_requested AND owner = {owner}",
-            list(ids.iter().copied())
+            "SELECT id FROM ai_server_tasks WHERE {} AND cancel_requested AND owner = {owner}",
+            among(ids.to_vec())
         ),
     )?;
     Ok(found.into_iter().map(|(id,)| id).collect())
@@ -90,6 +90,8 @@ pub fn give_back(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<u64, 
 /// One that a handler's transaction has locked is left for the next time: it must not keep the others.
 fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Error> {
     let mut changed = 0;
+    let mut fences = fences.to_vec();
+    fences.sort_unstable_by_key(|fence| (fence.owner, fence.claims, fence.id));
     for alike in fences.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
         for batch in alike.chunks(BATCH_MAX) {
             let Some(first) = batch.first() else { continue };
@@ -97,9 +99,9 @@ fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Err
                 let found = rows::<(u64,)>(
                     conn,
                     &format!(
-                        "SELECT id FROM ai_server_tasks FORCE INDEX (PRIMARY) WHERE id IN ({}) \
+                        "SELECT id FROM ai_server_tasks FORCE INDEX (PRIMARY) WHERE {} \
                          AND state = 'running' AND owner = {} AND claims = {} FOR UPDATE SKIP LOCKED",
-                        list(batch.iter().map(|fence| fence.id)),
+                        among(batch.iter().map(|fence| fence.id).collect()),
                         first.owner,
                         first.claims
                     ),
@@ -111,8 +113,8 @@ fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Err
                 execute(
                     conn,
                     &format!(
-                        "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE id IN ({})",
-                        list(found.iter().map(|(id,)| *id))
+                        "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE {}",
+                        among(found.iter().map(|(id,)| *id).collect())
                     ),
                 )
             })?;
