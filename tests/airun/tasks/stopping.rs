@@ -6,15 +6,20 @@ use crate::on_both;
 on_both! {
     fn at_a_stop_what_runs_finishes_and_what_was_claimed_goes_back_at_once(db) {
         prepare(db);
-        let worker = worker(db, "");
+        let mut worker = worker(db, "");
         // So that it knows the kind to be quick, and claims many.
         for _ in 0..80 {
             put(db, "act", r#"{"wait_ms": 0}"#);
         }
+        for _ in 0..80 {
+            worker.wait_for("begun in process ");
+        }
         until_done(db);
         let many = vec![r#"('act', '{"sleep_ms": 4000}')"#; 100].join(", ");
         db.execute(&["DELETE FROM ai_server_tasks", &format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
-        until(db, "SELECT COUNT(*) > 20 FROM ai_server_tasks WHERE claims > 0", &["1"]);
+        for _ in 0..8 {
+            worker.wait_for("begun in process ");
+        }
         worker.signal("TERM");
         let states = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
         until(db, states, &["pending|92", "running|8"]);
