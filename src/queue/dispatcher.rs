@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use super::backlog::Backlog;
-use super::floors::Floors;
 use super::held::Held;
 use super::intake::{Load, wanted};
 use super::job::Job;
 use super::kind::Kind;
 use super::ledger::Ledger;
+use super::outlook::Outlook;
 use super::slots::Slots;
-use super::store::claim::{self, Found, Head, Source};
+use super::store::claim::{self, Found, Head, Place, Source};
 use super::task::Lane;
 use crate::db::{Link, Unfinished, random};
 use crate::error::Error;
@@ -59,7 +59,9 @@ impl Default for Signals {
 pub struct Dispatcher {
     pub link: Link,
     pub owner: u64,
-    pub sources: Vec<(Source, Arc<Kind>)>,
+    pub sources: Vec<Source>,
+    /// Of each source.
+    pub kinds: Vec<Arc<Kind>>,
     pub backlog: Backlog,
     pub held: Arc<Held>,
     pub slots: Arc<Slots>,
@@ -73,7 +75,7 @@ pub struct Dispatcher {
 }
 
 /// The sources of `kinds` in `queues`, each version that a kind can decode by itself.
-pub fn sources(kinds: &[Arc<Kind>], queues: &[String]) -> Vec<(Source, Arc<Kind>)> {
+pub fn sources(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<Source>, Vec<Arc<Kind>>) {
     let mut sources = Vec::new();
     for lane in Lane::ALL {
         for kind in kinds {
@@ -85,7 +87,7 @@ pub fn sources(kinds: &[Arc<Kind>], queues: &[String]) -> Vec<(Source, Arc<Kind>
             }
         }
     }
-    sources
+    sources.into_iter().unzip()
 }
 
 impl Dispatcher {
@@ -98,7 +100,7 @@ impl Dispatcher {
     }
 
     fn dispatch(&mut self) -> Result<(), Unfinished> {
-        let mut floors = Floors::new(self.sources.len());
+        let mut outlook = Outlook::new(self.sources.len());
         let mut echo = None;
         while !self.stop.is_stopping() {
             let load = self.load();
@@ -107,10 +109,14 @@ impl Dispatcher {
                 self.wait_for_room();
                 continue;
             }
-            let found = self.look(&mut floors)?;
-            let claimed = self.claim_first(&found)?;
+            let (found, may_be_more) = self.look(&mut outlook)?;
+            let claimed = self.claim_first(&found, &mut outlook)?;
             self.signals.idle.store(claimed == 0, Ordering::Relaxed);
-            echo = if claimed > 0 { None } else { self.wait_for_work(&found, echo) };
+            if claimed > 0 {
+                echo = None;
+            } else if !may_be_more {
+                echo = self.wait_for_work(&found, echo);
+            }
         }
         Ok(())
     }
@@ -132,54 +138,54 @@ impl Dispatcher {
 
     /// Of whichever kind this worker would claim most of.
     fn most_wanted(&self, load: &Load) -> usize {
-        self.sources.iter().map(|(_, kind)| wanted(load, kind.pace())).max().unwrap_or(0)
+        self.kinds.iter().map(|kind| wanted(load, kind.pace())).max().unwrap_or(0)
     }
 
-    fn look(&mut self, floors: &mut Floors) -> Result<Found, Unfinished> {
+    fn look(&mut self, outlook: &mut Outlook) -> Result<(Found, bool), Unfinished> {
         let back = self.signals.look_back.swap(false, Ordering::Relaxed);
-        let floored = floors.begin(Instant::now(), back);
+        let floored = outlook.begin(Instant::now(), back);
         let Self { link, sources, .. } = self;
         let began = Instant::now();
-        let found = link.run(|conn| {
-            let wanted = sources.iter().enumerate();
-            claim::look(conn, wanted.map(|(n, (source, _))| (n, source, floored.then(|| floors.of(n)).flatten())))
-        })?;
-        floors.end(&found, began.elapsed(), floored, Instant::now());
-        Ok(found)
+        let found = link.run(|conn| claim::look(conn, sources, outlook, floored))?;
+        let may_be_more = outlook.end(&found, began.elapsed(), floored, Instant::now());
+        Ok((found, may_be_more))
     }
 
     /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
-    fn claim_first(&mut self, found: &Found) -> Result<usize, Unfinished> {
+    fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<usize, Unfinished> {
         let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let mut due: Vec<&Head> = found
             .heads
             .iter()
             .filter(|head| {
-                let (source, _) = &self.sources[head.source];
+                let source = &self.sources[head.source];
                 head.wait_micros <= 0
                     && !paused.contains(&("kind", source.kind.as_str()))
                     && !paused.contains(&("queue", source.queue.as_str()))
             })
             .collect();
-        due.sort_by_key(|head| (self.sources[head.source].0.lane, head.wait_micros));
+        due.sort_by_key(|head| (self.sources[head.source].lane, head.wait_micros));
         for head in due {
-            let limit = wanted(&self.load(), self.sources[head.source].1.pace());
+            let limit = wanted(&self.load(), self.kinds[head.source].pace());
             if limit == 0 {
                 continue;
             }
-            let claimed = self.claim(head, limit)?;
-            if claimed > 0 {
+            let (claimed, end) = self.claim(head, limit)?;
+            if let Some(end) = end {
+                outlook.claimed(head.source, end);
                 return Ok(claimed);
             }
         }
         Ok(0)
     }
 
-    fn claim(&mut self, head: &Head, limit: usize) -> Result<usize, Unfinished> {
-        let Self { link, sources, owner, .. } = self;
-        let (source, kind) = &sources[head.source];
+    /// How many, and where the next one may be.
+    fn claim(&mut self, head: &Head, limit: usize) -> Result<(usize, Option<Place>), Unfinished> {
+        let Self { link, sources, kinds, owner, .. } = self;
+        let (source, kind) = (&sources[head.source], &kinds[head.source]);
         let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, source, &head.due_at, limit, kind.concurrency, *owner))?;
+        let rows = link.run(|conn| claim::claim(conn, source, &head.place, limit, kind.concurrency, *owner))?;
+        let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id + 1 });
         let jobs: Vec<Arc<Job>> =
             rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
         let count = jobs.len();
@@ -191,7 +197,7 @@ impl Dispatcher {
         for job in jobs {
             self.backlog.put(job);
         }
-        Ok(count)
+        Ok((count, end))
     }
 
     /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.

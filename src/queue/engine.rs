@@ -142,10 +142,12 @@ impl Engine {
             failed: fail.clone(),
             until: runs_until,
         };
+        let (sources, kinds_of_sources) = dispatcher::sources(&kinds, &queues(&kinds, settings));
         let dispatcher = Dispatcher {
             link: link(stop),
             owner,
-            sources: dispatcher::sources(&kinds, &queues(&kinds, settings)),
+            sources,
+            kinds: kinds_of_sources,
             backlog,
             held: Arc::clone(&held),
             slots: Arc::clone(&slots),

@@ -1,10 +1,13 @@
 //! Finding tasks that are due, and claiming them.
 
+use std::collections::BTreeMap;
+
 use mysql::{Conn, Error};
 
 use super::{among, execute, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
+use crate::queue::outlook::Outlook;
 use crate::queue::task::Lane;
 
 /// Tasks that are claimed together, in the order of the index `due`.
@@ -25,13 +28,28 @@ impl Source {
     }
 }
 
+/// A place in the order of the index, within a source: no task before it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// As the server writes it.
+    pub due_at: String,
+    pub id: u64,
+}
+
+impl Place {
+    /// From here on. Tasks that were enqueued together are due at the same moment, so the time alone doesn't tell.
+    fn condition(&self) -> String {
+        let Self { due_at, id } = self;
+        format!("(due_at > '{due_at}' OR (due_at = '{due_at}' AND id >= {id}))")
+    }
+}
+
 /// The first task of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Index of the source.
     pub source: usize,
-    /// As the server writes it.
-    pub due_at: String,
+    pub place: Place,
     /// Until it is due; microseconds. Not above 0 is due.
     pub wait_micros: i64,
 }
@@ -46,33 +64,75 @@ pub struct Found {
     pub paused: Vec<(String, String)>,
 }
 
-/// Looks at the first task of each source, without a lock. A floor hides the tasks that are due before it: behind an
-/// old snapshot the index still has the entries of all tasks since, and to pass them takes longer than all the rest.
-pub fn look<'a>(
-    conn: &mut Conn,
-    sources: impl Iterator<Item = (usize, &'a Source, Option<&'a str>)>,
-) -> Result<Found, Error> {
+/// Looks at the first task of each source that has pending ones, and at the first of any that had none, without a lock.
+/// Tasks that are due before a floor aren't seen.
+pub fn look(conn: &mut Conn, sources: &[Source], outlook: &Outlook, floored: bool) -> Result<Found, Error> {
+    const HEAD: &str = "kind, payload_version, queue, lane, CAST(due_at AS CHAR), id, \
+        TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) FROM ai_server_tasks FORCE INDEX (due) \
+        WHERE state = 'pending'";
+    let above = |floor: Option<&Place>| match floor {
+        Some(floor) if floored => format!(" AND {}", floor.condition()),
+        _ => String::new(),
+    };
     let mut sql = String::from(
-        "SELECT -1, CAST(UTC_TIMESTAMP(6) AS CHAR), 0 \
-         UNION ALL SELECT -2, CONCAT(scope, ':', name), 0 FROM ai_server_gates WHERE paused",
+        "SELECT 0, '', 0, '', 0, CAST(UTC_TIMESTAMP(6) AS CHAR), 0, 0 \
+         UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_gates WHERE paused",
     );
-    for (number, source, floor) in sources {
-        let floor = floor.map(|floor| format!(" AND due_at >= '{floor}'")).unwrap_or_default();
+    for (number, floor) in outlook.pending() {
+        let condition = sources[number].condition();
         sql.push_str(&format!(
-            " UNION ALL (SELECT {number}, CAST(due_at AS CHAR), TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) \
-             FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending' AND {}{floor} ORDER BY due_at LIMIT 1)",
-            source.condition()
+            " UNION ALL (SELECT 2, {HEAD} AND {condition}{} ORDER BY due_at, id LIMIT 1)",
+            above(floor)
         ));
     }
+    let quiet: Vec<&Source> = outlook.quiet().map(|number| &sources[number]).collect();
+    if !quiet.is_empty() {
+        let condition = any_of(&quiet);
+        let floor = match outlook.quiet_floor() {
+            Some(floor) if floored => format!(" AND due_at >= '{}'", floor.due_at),
+            _ => String::new(),
+        };
+        sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {condition}{floor} LIMIT 1)"));
+    }
     let mut found = Found::default();
-    for (number, text, wait_micros) in rows::<(i64, String, i64)>(conn, &sql)? {
-        match usize::try_from(number) {
-            Ok(source) => found.heads.push(Head { source, due_at: text, wait_micros }),
-            Err(_) if number == -1 => found.now = text,
-            Err(_) => found.paused.extend(text.split_once(':').map(|(a, b)| (a.to_owned(), b.to_owned()))),
+    type Row = (u8, String, u16, String, u8, String, u64, i64);
+    for (what, first, version, second, lane, due_at, id, wait_micros) in rows::<Row>(conn, &sql)? {
+        let is_it = |source: &Source| {
+            source.kind == first && source.version == version && source.queue == second && source.lane as u8 == lane
+        };
+        match what {
+            0 => found.now = due_at,
+            1 => found.paused.push((first, second)),
+            _ => {
+                let place = Place { due_at, id };
+                found.heads.extend(sources.iter().position(is_it).map(|source| Head { source, place, wait_micros }));
+            }
         }
     }
     Ok(found)
+}
+
+/// The tasks of any of the sources, in as few words as may be: kinds that have the same versions, queues and lanes among
+/// them go together.
+fn any_of(sources: &[&Source]) -> String {
+    let mut of_kind: BTreeMap<&str, BTreeMap<(u16, &str), Vec<String>>> = BTreeMap::new();
+    for source in sources {
+        let lanes = of_kind.entry(&source.kind).or_default().entry((source.version, &source.queue)).or_default();
+        lanes.push((source.lane as u8).to_string());
+    }
+    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (kind, places) in of_kind {
+        let places: Vec<String> = places
+            .into_iter()
+            .map(|((version, queue), lanes)| {
+                format!("(payload_version = {version} AND queue = '{queue}' AND lane IN ({}))", lanes.join(", "))
+            })
+            .collect();
+        alike.entry(places.join(" OR ")).or_default().push(format!("'{kind}'"));
+    }
+    let groups: Vec<String> =
+        alike.into_iter().map(|(places, kinds)| format!("(kind IN ({}) AND ({places}))", kinds.join(", "))).collect();
+    format!("({})", groups.join(" OR "))
 }
 
 /// A row that was claimed.
@@ -86,11 +146,13 @@ pub struct Claimed {
     pub crashes: u32,
     pub max_attempts: u32,
     pub timeout_ms: u32,
-    /// From when it was due.
+    /// As the server writes it.
+    pub due_at: String,
+    /// Since then.
     pub waited_micros: i64,
 }
 
-type Row = (u64, String, u32, u32, u32, u32, u32, i64);
+type Row = (u64, String, u32, u32, u32, u32, u32, String, i64);
 
 /// Claims the first tasks of a source, at most `limit`. They run from the commit on, which has succeeded when this
 /// returns. `from` is where its first task was seen. `fleet_limit` is how many of the kind may run among all workers.
@@ -99,7 +161,7 @@ type Row = (u64, String, u32, u32, u32, u32, u32, i64);
 pub fn claim(
     conn: &mut Conn,
     source: &Source,
-    from: &str,
+    from: &Place,
     limit: usize,
     fleet_limit: Option<u32>,
     owner: u64,
@@ -115,7 +177,7 @@ pub fn claim(
 fn claim_open(
     conn: &mut Conn,
     source: &Source,
-    from: &str,
+    from: &Place,
     limit: usize,
     fleet_limit: Option<u32>,
     owner: u64,
@@ -134,11 +196,12 @@ fn claim_open(
         rows(
             conn,
             &format!(
-                "{begin}SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, \
+                "{begin}SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
                  TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
-                 WHERE state = 'pending' AND {} AND due_at >= '{from}' AND due_at <= UTC_TIMESTAMP(6) \
+                 WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
                  ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
-                source.condition()
+                source.condition(),
+                from.condition()
             ),
         )?
     };
@@ -157,10 +220,19 @@ fn claim_open(
         ),
     )?;
     fault::point("claim-committed");
-    let claimed =
-        found.into_iter().map(|(id, payload, claims, failures, crashes, max_attempts, timeout_ms, waited_micros)| {
-            Claimed { id, payload, claims: claims + 1, failures, crashes, max_attempts, timeout_ms, waited_micros }
-        });
+    let claimed = found.into_iter().map(
+        |(id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, waited_micros)| Claimed {
+            id,
+            payload,
+            claims: claims + 1,
+            failures,
+            crashes,
+            max_attempts,
+            timeout_ms,
+            due_at,
+            waited_micros,
+        },
+    );
     Ok(claimed.collect())
 }
 
@@ -182,4 +254,26 @@ fn count_behind_gate(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
 /// Makes sure that a kind with a limit has a gate for its claims to pass through.
 pub fn ensure_gate(conn: &mut Conn, kind: &str) -> Result<(), Error> {
     execute(conn, &format!("INSERT IGNORE INTO ai_server_gates (scope, name) VALUES ('kind', '{kind}')")).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_that_are_alike_go_together() {
+        let source = |kind: &str, lane| Source { kind: kind.to_owned(), version: 1, queue: "q".to_owned(), lane };
+        let sources = [
+            source("a", Lane::Urgent),
+            source("b", Lane::Urgent),
+            source("c", Lane::Urgent),
+            source("a", Lane::Bulk),
+            source("c", Lane::Bulk),
+        ];
+        assert_eq!(
+            any_of(&sources.iter().collect::<Vec<_>>()),
+            "((kind IN ('b') AND ((payload_version = 1 AND queue = 'q' AND lane IN (0)))) OR \
+             (kind IN ('a', 'c') AND ((payload_version = 1 AND queue = 'q' AND lane IN (0, 2)))))"
+        );
+    }
 }
