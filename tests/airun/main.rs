@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, clippy::let_underscore_must_use, reason = "a test may wait for time to pass")]
 
+mod claim;
 mod cli;
 mod crash;
 mod manners;

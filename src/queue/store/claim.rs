@@ -193,17 +193,16 @@ fn claim_open(
         Vec::new()
     } else {
         // The index gives the order: with a sort InnoDB would lock every row that it looks at.
-        rows(
-            conn,
-            &format!(
-                "{begin}SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
-                 TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
-                 WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
-                 ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
-                source.condition(),
-                from.condition()
-            ),
-        )?
+        let select = format!(
+            "SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
+             TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
+             WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
+             ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
+            source.condition(),
+            from.condition()
+        );
+        log::trace!("{select}");
+        rows(conn, &format!("{begin}{select}"))?
     };
     fault::point("claim-locked");
     if found.is_empty() {
