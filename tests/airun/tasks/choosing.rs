@@ -24,8 +24,9 @@ impl DatabaseTask for Echo {
 on_both! {
     fn an_urgent_task_goes_before_a_normal_one_and_that_before_bulk(db) {
         prepare(db);
-        for lane in [2, 1, 0, 2, 1, 0] {
-            put_with(db, "act", r#"{"wait_ms": 1}"#, &format!(", lane = {lane}"));
+        // Also where the kinds' names have another order.
+        for (kind, lane) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
+            put_with(db, kind, "1", &format!(", lane = {lane}"));
         }
         let worker = worker(db, "--threads 1");
         until_done(db);
