@@ -1,15 +1,21 @@
 //! What `airun help` says, a page for each command.
 
+mod task;
+
 /// The page for `path`, for instance `migrate up`.
 pub fn page(path: &str) -> Option<String> {
-    let (_, usage, text) = PAGES.iter().find(|(name, ..)| *name == path)?;
+    let (_, usage, text) = all().find(|(name, ..)| *name == path)?;
     let footer = if path.is_empty() || path == "exit-codes" { "" } else { FOOTER };
     Some(format!("usage: airun {usage}\n\n{text}{footer}"))
 }
 
 /// The names of all pages.
 pub fn pages() -> impl Iterator<Item = &'static str> {
-    PAGES.iter().map(|(name, ..)| *name)
+    all().map(|(name, ..)| *name)
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    PAGES.iter().chain(task::PAGES)
 }
 
 const FOOTER: &str = "
@@ -33,7 +39,9 @@ const PAGES: &[(&str, &str, &str)] = &[
 
   migrate     change the database's schema, a file at a time
   worker      run the registered tasks until a signal
+  task        look at the database tasks, enqueue, retry, cancel them
   periodic    look at the periodic tasks, or run one now
+  doctor      whether the database server is fit for all this
   help        this page; `airun help COMMAND` tells more, `airun help exit-codes` what each exit code means
 
   -h, --help       this page
@@ -44,7 +52,7 @@ const PAGES: &[(&str, &str, &str)] = &[
         "exit-codes",
         "help exit-codes",
         "    0  everything asked for was done
-    1  it failed; the message says where, and what to do
+    1  it failed, and the message says where, and what to do; task verify, task check, doctor: something is wrong
     2  the command line or a setting is wrong; nothing was tried
     3  migrate status --check: migrations are pending
     4  an applied migration and its file differ, or the file is gone

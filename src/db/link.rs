@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal};
+use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal, passes_by_itself};
 use super::{Database, describe};
 use crate::error::Error;
 use crate::shutdown::{Shutdown, Woken};
@@ -97,6 +97,12 @@ impl Link {
                         return Err(Unfinished::GivenUp);
                     }
                 }
+                Err(error) if passes_by_itself(&error) => {
+                    log::warn!("trying again: {}", describe(&error));
+                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                }
                 // A server that has become read-only is the wrong one of several.
                 Err(error) if is_connection_lost(&error) || is_read_only(&error) => self.lost(&error),
                 Err(error) => return Err(Unfinished::Refused(error)),
@@ -125,6 +131,11 @@ impl Link {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is a connection, as far as that is known.
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
     }
 
     /// Which connection this is, from 1; 0 is none yet. What a session has ends with it.
@@ -169,13 +180,22 @@ impl Link {
     }
 
     fn connect(&mut self) -> mysql::Result<Conn> {
-        let mut conn = self.database.patient_for(ANSWER_TIMEOUT).open()?;
-        for statement in SESSION {
-            conn.query_drop(statement)?;
-        }
+        let conn = open_session(&self.database.patient_for(ANSWER_TIMEOUT))?;
         self.generation += 1;
         Ok(conn)
     }
+}
+
+/// A connection with the session that a link's have.
+///
+/// # Errors
+/// What the server, or the way to it, has against that.
+pub fn open_session(database: &Database) -> mysql::Result<Conn> {
+    let mut conn = database.open()?;
+    for statement in SESSION {
+        conn.query_drop(statement)?;
+    }
+    Ok(conn)
 }
 
 /// From 0 to 1, by the hasher's random keys; good enough to keep things from going in step.

@@ -6,7 +6,6 @@
 //! changes nothing either: that is why "unchanged" may always be taken for "didn't happen".
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
@@ -58,8 +57,6 @@ pub struct SchemaObserved {
     pub was: String,
     /// Whether the statement is one that can do several things one after the other.
     pub compound: bool,
-    /// When the server was started, seconds of the Unix epoch by its own clock.
-    pub server_started: i64,
 }
 
 /// What the evidence says of a statement that was about to run when nothing more was heard.
@@ -119,12 +116,8 @@ impl Intent {
 
     /// Looks at the whole schema, for a statement that doesn't show what it touches.
     pub fn of_opaque(conn: &mut Conn, k: u64, statement: String, compound: bool, schema: &str) -> Result<Self> {
-        let schema = SchemaObserved {
-            name: schema.to_owned(),
-            was: catalog::schema_fingerprint(conn, schema)?,
-            compound,
-            server_started: server_started(conn)?,
-        };
+        let schema =
+            SchemaObserved { name: schema.to_owned(), was: catalog::schema_fingerprint(conn, schema)?, compound };
         Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), then: Vec::new(), schema: Some(schema) })
     }
 
@@ -142,8 +135,7 @@ impl Intent {
     pub fn verdict(&self, conn: &mut Conn) -> Result<Verdict> {
         if let Some(schema) = &self.schema {
             let now = catalog::schema_fingerprint(conn, &schema.name)?;
-            let same_run = server_started(conn)? == schema.server_started;
-            return Ok(judge_opaque(schema.compound, now != schema.was, same_run));
+            return Ok(judge_opaque(schema.compound, now != schema.was));
         }
         let mut now = Vec::with_capacity(self.objects.len());
         for observed in &self.objects {
@@ -196,40 +188,16 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
 }
 
 /// Whether a statement has happened of which only this is known: it has committed something by itself (its intent, which
-/// was written in the same transaction, is there).
-fn judge_opaque(compound: bool, schema_changed: bool, same_run_of_the_server: bool) -> Verdict {
+/// was written in the same transaction, is there), and it did not come to its end (the record of that, which follows it
+/// in the same packet, is not there).
+fn judge_opaque(compound: bool, schema_changed: bool) -> Verdict {
     match (compound, schema_changed) {
         // One definition, atomic by itself: what leaves no trace can be repeated.
         (false, true) => Verdict::Happened,
         (false, false) => Verdict::DidNot,
-        // A client that dies doesn't end its statement: the server runs it to the end before it frees the lock.
-        (true, _) if same_run_of_the_server => Verdict::Happened,
+        // It was cut somewhere behind a commit of its own: by the server's end, or because nobody took its rows.
         (true, _) => Verdict::InDoubt,
     }
-}
-
-/// When the server was started, seconds of the Unix epoch by its own clock.
-///
-/// # Errors
-/// The server doesn't tell.
-pub fn server_started(conn: &mut Conn) -> Result<i64> {
-    // The uptime counts from the beginning of the very statement that asks, so that the difference is exact: on MySQL,
-    // on MariaDB.
-    const STARTED: [&str; 2] = [
-        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM performance_schema.global_status
-         WHERE VARIABLE_NAME = 'Uptime'",
-        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS
-         WHERE VARIABLE_NAME = 'UPTIME'",
-    ];
-    for query in STARTED {
-        match conn.query_first::<i64, _>(query) {
-            Ok(Some(started)) => return Ok(started),
-            // It's the other server's table.
-            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Error::failure("the server doesn't tell its uptime"))
 }
 
 #[cfg(test)]
@@ -282,8 +250,7 @@ mod tests {
 
     #[test]
     fn an_intent_survives_every_character_set() {
-        let schema =
-            SchemaObserved { name: "dé😀".to_owned(), was: "x".to_owned(), compound: true, server_started: 5 };
+        let schema = SchemaObserved { name: "dé😀".to_owned(), was: "x".to_owned(), compound: true };
         let intent = Intent {
             k: 3,
             statement: "ab".to_owned(),

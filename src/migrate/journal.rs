@@ -119,6 +119,44 @@ impl Journal {
         )
     }
 
+    /// The statement that writes how far a partial row's script has come, to be sent behind what it tells of in one
+    /// packet: so the server writes it though the client is gone. `session` is SQL.
+    pub fn progress_sql(
+        &self,
+        version: Version,
+        state: State,
+        total: u64,
+        done: u64,
+        sum: &str,
+        session: &str,
+    ) -> String {
+        self.sql(PROGRESS_SQL)
+            .replace("{version}", &version.number().to_string())
+            .replace("{state}", state.as_str())
+            .replace("{total}", &total.to_string())
+            .replace("{done}", &done.to_string())
+            .replace("{sum}", sum)
+            .replace("{session}", session)
+    }
+
+    /// Whether what has run last has written a row.
+    ///
+    /// # Errors
+    /// [`Exit::LockHeld`]: the lock was lost.
+    pub fn check_written(&self, conn: &Conn) -> Result<()> {
+        // An update that writes the lock's row along counts that too.
+        if conn.affected_rows() > 0 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Exit::LockHeld,
+            format!(
+                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
+                self.table
+            ),
+        ))
+    }
+
     /// The server refused the statement that was about to run: it didn't happen, and this is why.
     pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
         self.change(
@@ -216,18 +254,9 @@ impl Journal {
         fault::step(step, "before");
         conn.exec_drop(self.sql(template), params)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
-        // An update that writes the lock's row along counts that too.
-        if conn.affected_rows() > 0 {
-            fault::step(step, "after");
-            return Ok(());
-        }
-        Err(Error::new(
-            Exit::LockHeld,
-            format!(
-                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
-                self.table
-            ),
-        ))
+        self.check_written(conn)?;
+        fault::step(step, "after");
+        Ok(())
     }
 }
 
@@ -273,6 +302,11 @@ UPDATE {proven}
 SET {proof}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
     duration_ms = duration_ms + :duration
 WHERE version = :version AND state = :state AND {held}";
+
+const PROGRESS_SQL: &str = "
+UPDATE {proven}
+SET {proof}total = {total}, done = {done}, done_checksum = '{sum}', intent = NULL, session = {session}, error = NULL
+WHERE version = {version} AND state = '{state}' AND {held}";
 
 const FAIL: &str = "
 UPDATE {proven} SET {proof}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";

@@ -44,9 +44,9 @@ pub fn recover(
             return Err(Error::new(
                 Exit::Partial,
                 format!(
-                    "{}: nothing tells whether statement {} of {} happened before the server went down; look at the \
-                     database, then say it with `airun migrate resolve {} --from-statement {}` (it did not) or \
-                     `--from-statement {}` (it did)",
+                    "{}: statement {} of {} had committed something and was cut before its end; look at what there is of \
+                     it, then say where to go on: `airun migrate resolve {} --from-statement {}` (there, once more) or \
+                     `--from-statement {}` (behind it)",
                     script.label,
                     intent.k,
                     entry.total,

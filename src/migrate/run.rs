@@ -6,7 +6,9 @@
 //! - Otherwise a run of such statements shares a transaction with its "done".
 //! - Before a definition its intent is recorded, with the look of what it touches; its "done" rides on the next record.
 //! - A statement that may do anything runs in a transaction that holds its intent: the tripwire. If it commits
-//!   something, the intent is committed with it; if it doesn't, its "done" commits with what it did.
+//!   something, the intent is committed with it; if it doesn't, its "done" commits with what it did. The "done" is sent
+//!   behind it in its packet: so a server that has come to its end has recorded that, though airun is gone, and where it
+//!   hasn't, the statement was cut in its middle.
 //! - In a transaction of the script's own, records are part of it, so "done" moves only at its commit.
 
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ use super::script::Outline;
 use super::statement::{
     Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
 };
-use crate::db::quote_name;
+use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 
 mod temporary;
@@ -50,6 +50,29 @@ pub fn remember(conn: &mut Conn, outline: &Outline) -> Result<Option<String>> {
         }
     }
     Ok(serde_json::to_string(&memory).ok())
+}
+
+/// What [`remember`] keeps, as SQL that the server works out by itself: numbers come back as the text that they show as.
+pub fn remember_sql(outline: &Outline) -> String {
+    if outline.variables.is_empty() && !outline.uses_insert_id {
+        return "NULL".to_owned();
+    }
+    let mut parts = vec!["'{\"variables\":{'".to_owned()];
+    for (i, name) in outline.variables.iter().enumerate() {
+        let key = format!("{}{}:\"", if i > 0 { "," } else { "" }, serde_json::Value::from(name.as_str()));
+        let variable = format!("@{}", quote_name(name));
+        parts.push(quote_text(&key));
+        parts.push(format!(
+            "IF({variable} IS NULL, 'NULL', CONCAT('_utf8mb4 x''', HEX(CONVERT({variable} USING utf8mb4)), ''''))"
+        ));
+        parts.push("'\"'".to_owned());
+    }
+    parts.push("'}'".to_owned());
+    if outline.uses_insert_id {
+        parts.push("',\"insert_id\":', LAST_INSERT_ID()".to_owned());
+    }
+    parts.push("'}'".to_owned());
+    format!("CONCAT({})", parts.join(", "))
 }
 
 /// Puts back what [`remember`] kept.

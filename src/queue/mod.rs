@@ -32,6 +32,7 @@ mod outlook;
 mod purger;
 mod settle;
 mod slots;
+pub(crate) mod state;
 pub(crate) mod store;
 mod task;
 mod timekeeper;
@@ -41,14 +42,15 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use command::CommandTask;
 pub use context::TaskContext;
-pub(crate) use engine::{Engine, Settings};
+pub(crate) use engine::{Engine, Settings, unfit};
 pub use enqueue::{Enqueue, Enqueued, enqueue};
-pub(crate) use enqueue::{PLAIN, is_plain};
+pub(crate) use enqueue::{PLAIN, is_plain, many, one, wake};
 pub(crate) use execute::child::{HANDLER, PROGRAM, become_program, run as run_errand};
 pub use interrupt::Interrupted;
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, Work};
 pub(crate) use ledger::{Ledger, Snapshot};
 pub(crate) use store::complete::Keep;
+pub(crate) use store::enqueue::New;
 pub use task::{DatabaseTask, Failure, Isolation, Lane};
 
 pub use crate::error::TaskError;
@@ -58,4 +60,4 @@ pub use crate::error::TaskError;
 const LEASE: Duration = Duration::from_secs(30);
 
 /// A worker's lock must be free for so long until it counts as gone: it may only have lost its connection.
-const MISSING_FOR: Duration = Duration::from_millis(1500);
+const MISSING_FOR: Duration = Duration::from_secs(2);

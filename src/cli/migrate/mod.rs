@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use perform::perform;
+pub use perform::{FOLDER, perform};
 
 use super::args::Args;
 use super::{duration, suggest};

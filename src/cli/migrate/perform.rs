@@ -11,7 +11,8 @@ use crate::db::{Database, wait_until_ready};
 use crate::error::{Error, Exit, Result};
 use crate::migrate::{baseline, dump, files, redo, resolve, rollback, status, up};
 
-const FOLDER: &str = "migrations";
+/// Where the migrations are, if nobody says otherwise.
+pub const FOLDER: &str = "migrations";
 /// Longer than the other instances of a deployment take as a rule; shorter than an orchestrator's patience.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -189,8 +189,9 @@ SET h.token = '{token}', b.token = '{token}', h.who = USER(), h.node = {node}, h
 WHERE h.part = 'holder' AND b.part = 'beat' AND (b.token = '' OR b.expires_at < UTC_TIMESTAMP(6))";
 
 fn standing(conn: &mut Conn, table: &str) -> mysql::Result<Option<Standing>> {
+    type Row = (bool, bool, String, String, u64);
     let query = STANDING.replace("{table}", table);
-    let mut row: mysql::Result<Option<(bool, bool, String, String, u64)>> = conn.query_first(&query);
+    let mut row: mysql::Result<Option<Row>> = conn.query_first(&query);
     if matches!(&row, Err(mysql::Error::MySqlError(error)) if error.code == 1146) || matches!(row, Ok(None)) {
         conn.query_drop(CREATE.replace("{table}", table))?;
         conn.query_drop(FILL.replace("{table}", table))?;
@@ -206,10 +207,31 @@ fn node(conn: &mut Conn) -> Result<String> {
     let mut variables: Vec<(String, String)> = conn.query(NODE)?;
     variables.sort();
     let value = |name: &str| variables.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value);
-    let started = crate::migrate::evidence::server_started(conn)?;
+    let started = server_started(conn)?;
     let uuid = value("server_uuid");
     let name = if uuid.is_empty() { format!("{}:{}", value("hostname"), value("port")) } else { uuid.to_owned() };
     Ok(format!("{name}/{started}"))
+}
+
+/// When the server was started, seconds of the Unix epoch by its own clock.
+fn server_started(conn: &mut Conn) -> Result<i64> {
+    // The uptime counts from the beginning of the very statement that asks, so that the difference is exact: on MySQL,
+    // on MariaDB.
+    const STARTED: [&str; 2] = [
+        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM performance_schema.global_status
+         WHERE VARIABLE_NAME = 'Uptime'",
+        "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS
+         WHERE VARIABLE_NAME = 'UPTIME'",
+    ];
+    for query in STARTED {
+        match conn.query_first::<i64, _>(query) {
+            Ok(Some(started)) => return Ok(started),
+            // It's the other server's table.
+            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::failure("the server doesn't tell its uptime"))
 }
 
 fn new_token(conn: &mut Conn, node: &str) -> Result<String> {

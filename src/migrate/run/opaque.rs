@@ -8,6 +8,7 @@ use crate::db;
 use crate::fault;
 use crate::migrate::catalog::hex;
 use crate::migrate::evidence::Intent;
+use crate::migrate::session;
 use crate::migrate::sql::statement_digest;
 use crate::migrate::statement::is_compound;
 
@@ -26,13 +27,25 @@ impl Run<'_, '_> {
                 self.around.conn.query_drop("COMMIT")?;
             }
         }
+        // Behind the statement in its packet, so that its end is recorded though airun is gone by then.
+        let mut sum = self.checksum.clone();
+        sum.add(statement.text);
+        let ended = self.around.journal.progress_sql(
+            self.version,
+            self.state(),
+            self.outline.total,
+            statement.k,
+            &hex(&sum.so_far()),
+            &session::remember_sql(self.outline),
+        );
+        let packet = format!("{}\n;\n{ended}", statement.text);
         let mut retries = Retries::start();
         loop {
             self.begin_batch()?;
             self.record(Some(&intent))?;
             self.around.conn.query_drop(format!("SAVEPOINT {TRIPWIRE}"))?;
             fault::point("opaque-intended");
-            let Err((_, error)) = send(self.around.conn, statement.text) else { break };
+            let Err((_, error)) = send(self.around.conn, &packet) else { break };
             // `EXECUTE` is one statement, and that the server has refused.
             if !compound && self.tx == Tx::Batch && !self.tables_locked && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
@@ -44,12 +57,17 @@ impl Run<'_, '_> {
             return Err(self.refused(statement.k, statement.at, statement.text, error));
         }
         fault::point("opaque-run");
+        self.around.journal.check_written(self.around.conn)?;
+        self.passed(statement);
+        // Numbers among the variables are still to be recorded as such.
+        self.unrecorded = !self.outline.variables.is_empty();
         if self.tripwire_is_gone()? {
             self.after_commit();
         } else if self.tx == Tx::Batch {
             // Nothing was committed: what it did and its "done" are one.
-            self.passed(statement);
-            self.record(None)?;
+            if self.unrecorded {
+                self.record(None)?;
+            }
             fault::point("opaque-recorded");
             self.around.conn.query_drop("COMMIT")?;
             fault::point("opaque-committed");
