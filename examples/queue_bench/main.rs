@@ -1,6 +1,6 @@
 //! Times the queue beside what the server can do at best, in one run on one server; see `scripts/bench`.
 //!
-//! `BENCH_URL` is the server, `BENCH_LAB` the program whose worker is timed. Figures are the server's own: from the first
+//! `BENCH_URL` is the server, `BENCH_LAB` the program whose worker is timed, `BENCH_AIRUN` the one that migrates. Figures are the server's own: from the first
 //! claim to the last completion, by the rows' columns.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program to be looked at")]

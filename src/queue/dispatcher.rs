@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::ledger::Ledger;
 use super::outlook::Outlook;
 use super::slots::Slots;
-use super::store::claim::{self, Found, Head, Source};
+use super::store::claim::{self, Found, Head, Place, Source};
 use super::task::Lane;
 use crate::db::{Link, Unfinished, random};
 use crate::error::Error;
@@ -110,7 +110,7 @@ impl Dispatcher {
                 continue;
             }
             let (found, may_be_more) = self.look(&mut outlook)?;
-            let claimed = self.claim_first(&found)?;
+            let claimed = self.claim_first(&found, &mut outlook)?;
             self.signals.idle.store(claimed == 0, Ordering::Relaxed);
             if claimed > 0 {
                 echo = None;
@@ -152,7 +152,7 @@ impl Dispatcher {
     }
 
     /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
-    fn claim_first(&mut self, found: &Found) -> Result<usize, Unfinished> {
+    fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<usize, Unfinished> {
         let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let mut due: Vec<&Head> = found
             .heads
@@ -170,19 +170,22 @@ impl Dispatcher {
             if limit == 0 {
                 continue;
             }
-            let claimed = self.claim(head, limit)?;
-            if claimed > 0 {
+            let (claimed, end) = self.claim(head, limit)?;
+            if let Some(end) = end {
+                outlook.claimed(head.source, end);
                 return Ok(claimed);
             }
         }
         Ok(0)
     }
 
-    fn claim(&mut self, head: &Head, limit: usize) -> Result<usize, Unfinished> {
+    /// How many, and where the next one may be.
+    fn claim(&mut self, head: &Head, limit: usize) -> Result<(usize, Option<Place>), Unfinished> {
         let Self { link, sources, kinds, owner, .. } = self;
         let (source, kind) = (&sources[head.source], &kinds[head.source]);
         let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, source, &head.due_at, limit, kind.concurrency, *owner))?;
+        let rows = link.run(|conn| claim::claim(conn, source, &head.place, limit, kind.concurrency, *owner))?;
+        let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id + 1 });
         let jobs: Vec<Arc<Job>> =
             rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
         let count = jobs.len();
@@ -194,7 +197,7 @@ impl Dispatcher {
         for job in jobs {
             self.backlog.put(job);
         }
-        Ok(count)
+        Ok((count, end))
     }
 
     /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::store::claim::Found;
+use super::store::claim::{Found, Place};
 
 /// From one look all the way down to the next, this many times as long as it took.
 const DOWN_SHARE: u32 = 20;
@@ -29,7 +29,7 @@ struct Standing {
     /// Whether it had a pending task at the last look.
     pending: bool,
     /// The first one's time, or that of the look where there was none, or none that was due.
-    floor: Option<String>,
+    floor: Option<Place>,
 }
 
 impl Outlook {
@@ -43,9 +43,9 @@ impl Outlook {
     }
 
     /// The sources that are looked at by themselves, each with its floor.
-    pub fn pending(&self) -> impl Iterator<Item = (usize, Option<&str>)> {
+    pub fn pending(&self) -> impl Iterator<Item = (usize, Option<&Place>)> {
         let pending = self.sources.iter().enumerate().filter(|(_, standing)| standing.pending);
-        pending.map(|(number, standing)| (number, standing.floor.as_deref()))
+        pending.map(|(number, standing)| (number, standing.floor.as_ref()))
     }
 
     /// The others.
@@ -54,8 +54,13 @@ impl Outlook {
     }
 
     /// The lowest floor of the others.
-    pub fn quiet_floor(&self) -> Option<&str> {
-        self.sources.iter().filter(|standing| !standing.pending).filter_map(|standing| standing.floor.as_deref()).min()
+    pub fn quiet_floor(&self) -> Option<&Place> {
+        self.sources.iter().filter(|standing| !standing.pending).filter_map(|standing| standing.floor.as_ref()).min()
+    }
+
+    /// The first tasks of a source were claimed: the next may be at `end`.
+    pub fn claimed(&mut self, source: usize, end: Place) {
+        self.sources[source].floor = Some(end);
     }
 
     /// What a look has found, how long it took, and whether it kept above the floors. Returns whether it came upon a
@@ -66,13 +71,14 @@ impl Outlook {
         }
         // The quiet ones that come after one that has something weren't reached.
         let woken = found.heads.iter().any(|head| !self.sources[head.source].pending);
+        let now = Place { due_at: found.now.clone(), id: 0 };
         for standing in &mut self.sources {
             if standing.pending || !woken {
-                *standing = Standing { pending: false, floor: Some(found.now.clone()) };
+                *standing = Standing { pending: false, floor: Some(now.clone()) };
             }
         }
         for head in &found.heads {
-            let floor = head.due_at.clone().min(found.now.clone());
+            let floor = head.place.clone().min(now.clone());
             self.sources[head.source] = Standing { pending: true, floor: Some(floor) };
         }
         woken
@@ -86,9 +92,13 @@ mod tests {
 
     const TOOK: Duration = Duration::from_millis(100);
 
+    fn place(due_at: &str) -> Place {
+        Place { due_at: due_at.to_owned(), id: 0 }
+    }
+
     fn found(now: &str, heads: &[(usize, &str)]) -> Found {
         let heads =
-            heads.iter().map(|&(source, due_at)| Head { source, due_at: due_at.to_owned(), wait_micros: 0 }).collect();
+            heads.iter().map(|&(source, due_at)| Head { source, place: place(due_at), wait_micros: 0 }).collect();
         Found { now: now.to_owned(), heads, paused: Vec::new() }
     }
 
@@ -97,12 +107,14 @@ mod tests {
         let (mut outlook, now) = (Outlook::new(3), Instant::now());
         assert_eq!(outlook.quiet().collect::<Vec<_>>(), [0, 1, 2]);
         assert!(outlook.end(&found("5", &[(1, "4")]), TOOK, true, now));
-        assert_eq!(outlook.pending().collect::<Vec<_>>(), [(1, Some("4"))]);
+        assert_eq!(outlook.pending().collect::<Vec<_>>(), [(1, Some(&place("4")))]);
         outlook.end(&found("7", &[(1, "6"), (2, "9")]), TOOK, true, now);
         // The first task that is there, or the time of the look where that comes first.
-        assert_eq!(outlook.pending().collect::<Vec<_>>(), [(1, Some("6")), (2, Some("7"))]);
+        assert_eq!(outlook.pending().collect::<Vec<_>>(), [(1, Some(&place("6"))), (2, Some(&place("7")))]);
+        outlook.claimed(1, place("6.5"));
+        assert_eq!(outlook.pending().next(), Some((1, Some(&place("6.5")))));
         assert!(!outlook.end(&found("8", &[]), TOOK, true, now));
-        assert_eq!((outlook.pending().count(), outlook.quiet_floor()), (0, Some("8")));
+        assert_eq!((outlook.pending().count(), outlook.quiet_floor()), (0, Some(&place("8"))));
     }
 
     #[test]
@@ -110,7 +122,7 @@ mod tests {
         let (mut outlook, now) = (Outlook::new(3), Instant::now());
         outlook.end(&found("5", &[]), TOOK, false, now);
         outlook.end(&found("7", &[(0, "6")]), TOOK, true, now);
-        assert_eq!(outlook.quiet_floor(), Some("5"));
+        assert_eq!(outlook.quiet_floor(), Some(&place("5")));
     }
 
     #[test]

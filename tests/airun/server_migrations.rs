@@ -47,21 +47,6 @@ on_both! {
         conn.query_drop(insert).unwrap();
     }
 
-    fn the_claim_of_a_batch_needs_no_sort(db) {
-        up(db);
-        for _ in 0..3 {
-            db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('a', '{}'), ('b', '{}'), ('c', '{}')"]);
-        }
-        let plan = db.rows(
-            "EXPLAIN SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending' AND kind = 'a'
-             AND payload_version = 1 AND queue = 'default' AND lane = 1 AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 10 FOR UPDATE SKIP LOCKED",
-        );
-        // MySQL and MariaDB write their plans differently.
-        let plan = plan.concat();
-        assert!(plan.contains("|due|") || plan.contains("using due over"), "{plan}");
-        assert!(!plan.to_lowercase().contains("sort"), "{plan}");
-    }
-
     fn messages_go_with_their_session(db) {
         up(db);
         db.execute(&[

@@ -28,13 +28,28 @@ impl Source {
     }
 }
 
+/// A place in the order of the index, within a source: no task before it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// As the server writes it.
+    pub due_at: String,
+    pub id: u64,
+}
+
+impl Place {
+    /// From here on. Tasks that were enqueued together are due at the same moment, so the time alone doesn't tell.
+    fn condition(&self) -> String {
+        let Self { due_at, id } = self;
+        format!("(due_at > '{due_at}' OR (due_at = '{due_at}' AND id >= {id}))")
+    }
+}
+
 /// The first task of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Index of the source.
     pub source: usize,
-    /// As the server writes it.
-    pub due_at: String,
+    pub place: Place,
     /// Until it is due; microseconds. Not above 0 is due.
     pub wait_micros: i64,
 }
@@ -52,37 +67,46 @@ pub struct Found {
 /// Looks at the first task of each source that has pending ones, and at the first of any that had none, without a lock.
 /// Tasks that are due before a floor aren't seen.
 pub fn look(conn: &mut Conn, sources: &[Source], outlook: &Outlook, floored: bool) -> Result<Found, Error> {
-    const HEAD: &str = "kind, payload_version, queue, lane, CAST(due_at AS CHAR), \
+    const HEAD: &str = "kind, payload_version, queue, lane, CAST(due_at AS CHAR), id, \
         TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) FROM ai_server_tasks FORCE INDEX (due) \
         WHERE state = 'pending'";
-    let above = |floor: Option<&str>| match floor {
-        Some(floor) if floored => format!(" AND due_at >= '{floor}'"),
+    let above = |floor: Option<&Place>| match floor {
+        Some(floor) if floored => format!(" AND {}", floor.condition()),
         _ => String::new(),
     };
     let mut sql = String::from(
-        "SELECT 0, '', 0, '', 0, CAST(UTC_TIMESTAMP(6) AS CHAR), 0 \
-         UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0 FROM ai_server_gates WHERE paused",
+        "SELECT 0, '', 0, '', 0, CAST(UTC_TIMESTAMP(6) AS CHAR), 0, 0 \
+         UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_gates WHERE paused",
     );
     for (number, floor) in outlook.pending() {
         let condition = sources[number].condition();
-        sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {condition}{} ORDER BY due_at LIMIT 1)", above(floor)));
+        sql.push_str(&format!(
+            " UNION ALL (SELECT 2, {HEAD} AND {condition}{} ORDER BY due_at, id LIMIT 1)",
+            above(floor)
+        ));
     }
     let quiet: Vec<&Source> = outlook.quiet().map(|number| &sources[number]).collect();
     if !quiet.is_empty() {
-        let (condition, floor) = (any_of(&quiet), above(outlook.quiet_floor()));
+        let condition = any_of(&quiet);
+        let floor = match outlook.quiet_floor() {
+            Some(floor) if floored => format!(" AND due_at >= '{}'", floor.due_at),
+            _ => String::new(),
+        };
         sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {condition}{floor} LIMIT 1)"));
     }
     let mut found = Found::default();
-    for (what, first, version, second, lane, due_at, wait_micros) in
-        rows::<(u8, String, u16, String, u8, String, i64)>(conn, &sql)?
-    {
+    type Row = (u8, String, u16, String, u8, String, u64, i64);
+    for (what, first, version, second, lane, due_at, id, wait_micros) in rows::<Row>(conn, &sql)? {
         let is_it = |source: &Source| {
             source.kind == first && source.version == version && source.queue == second && source.lane as u8 == lane
         };
         match what {
             0 => found.now = due_at,
             1 => found.paused.push((first, second)),
-            _ => found.heads.extend(sources.iter().position(is_it).map(|source| Head { source, due_at, wait_micros })),
+            _ => {
+                let place = Place { due_at, id };
+                found.heads.extend(sources.iter().position(is_it).map(|source| Head { source, place, wait_micros }));
+            }
         }
     }
     Ok(found)
@@ -122,11 +146,13 @@ pub struct Claimed {
     pub crashes: u32,
     pub max_attempts: u32,
     pub timeout_ms: u32,
-    /// From when it was due.
+    /// As the server writes it.
+    pub due_at: String,
+    /// Since then.
     pub waited_micros: i64,
 }
 
-type Row = (u64, String, u32, u32, u32, u32, u32, i64);
+type Row = (u64, String, u32, u32, u32, u32, u32, String, i64);
 
 /// Claims the first tasks of a source, at most `limit`. They run from the commit on, which has succeeded when this
 /// returns. `from` is where its first task was seen. `fleet_limit` is how many of the kind may run among all workers.
@@ -135,7 +161,7 @@ type Row = (u64, String, u32, u32, u32, u32, u32, i64);
 pub fn claim(
     conn: &mut Conn,
     source: &Source,
-    from: &str,
+    from: &Place,
     limit: usize,
     fleet_limit: Option<u32>,
     owner: u64,
@@ -151,7 +177,7 @@ pub fn claim(
 fn claim_open(
     conn: &mut Conn,
     source: &Source,
-    from: &str,
+    from: &Place,
     limit: usize,
     fleet_limit: Option<u32>,
     owner: u64,
@@ -167,16 +193,16 @@ fn claim_open(
         Vec::new()
     } else {
         // The index gives the order: with a sort InnoDB would lock every row that it looks at.
-        rows(
-            conn,
-            &format!(
-                "{begin}SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, \
-                 TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
-                 WHERE state = 'pending' AND {} AND due_at >= '{from}' AND due_at <= UTC_TIMESTAMP(6) \
-                 ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
-                source.condition()
-            ),
-        )?
+        let select = format!(
+            "SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
+             TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
+             WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
+             ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
+            source.condition(),
+            from.condition()
+        );
+        log::trace!("{select}");
+        rows(conn, &format!("{begin}{select}"))?
     };
     fault::point("claim-locked");
     if found.is_empty() {
@@ -193,10 +219,19 @@ fn claim_open(
         ),
     )?;
     fault::point("claim-committed");
-    let claimed =
-        found.into_iter().map(|(id, payload, claims, failures, crashes, max_attempts, timeout_ms, waited_micros)| {
-            Claimed { id, payload, claims: claims + 1, failures, crashes, max_attempts, timeout_ms, waited_micros }
-        });
+    let claimed = found.into_iter().map(
+        |(id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, waited_micros)| Claimed {
+            id,
+            payload,
+            claims: claims + 1,
+            failures,
+            crashes,
+            max_attempts,
+            timeout_ms,
+            due_at,
+            waited_micros,
+        },
+    );
     Ok(claimed.collect())
 }
 

@@ -1,0 +1,51 @@
+//! What a claim costs the server, and whom it is in the way of.
+
+use mysql::prelude::Queryable as _;
+
+use crate::on_both;
+use crate::support::{Database, Running, lab};
+
+/// The statement that a worker claims tasks with, as it sends it; the tasks are pending again.
+fn statement(db: &Database) -> String {
+    let mut command = lab("worker");
+    command.env("LAB_QUEUE", "1").env("DATABASE_URL", db.url()).env("AIRUN_FAULT", "claim-locked");
+    command.env("RUST_LOG", "airun::queue::store::claim=trace");
+    let mut worker = Running::start(command);
+    let line = worker.wait_for("FOR UPDATE SKIP LOCKED");
+    worker.finish();
+    line[line.find("SELECT ").unwrap()..].to_owned()
+}
+
+fn filled(db: &Database) {
+    let up = db.airun(&format!("migrate up --dir {}/migrations", env!("CARGO_MANIFEST_DIR")));
+    assert_eq!(up.code, 0, "{up:?}");
+    let rows = ["('noop', '{}')"; 100].join(",");
+    for _ in 0..10 {
+        db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {rows}")]);
+    }
+}
+
+on_both! {
+    fn a_claim_needs_no_sort(db) {
+        filled(db);
+        let plan = db.rows(&format!("EXPLAIN {}", statement(db))).concat();
+        // MySQL and MariaDB write their plans differently.
+        assert!(plan.contains("|due|") || plan.contains("using due over"), "{plan}");
+        assert!(!plan.to_lowercase().contains("sort"), "{plan}");
+    }
+
+    fn a_claim_locks_the_tasks_that_it_takes_and_no_others(db) {
+        filled(db);
+        let select = statement(db);
+        let mut claimer = db.conn();
+        let mut other = db.conn();
+        for conn in [&mut claimer, &mut other] {
+            conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").unwrap();
+            conn.query_drop("START TRANSACTION").unwrap();
+        }
+        let claimed = claimer.query::<mysql::Row, _>(&select).unwrap().len();
+        assert!((1..=500).contains(&claimed), "{claimed}");
+        let left = other.query::<u64, _>("SELECT id FROM ai_server_tasks FOR UPDATE SKIP LOCKED").unwrap();
+        assert_eq!(left.len(), 1000 - claimed);
+    }
+}
