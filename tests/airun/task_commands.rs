@@ -233,6 +233,8 @@ on_both! {
         let shown = db.json(&format!("task show {echo}"));
         assert_eq!((&shown["result"], &shown["payload"]), (&serde_json::json!({"a": 1}), &serde_json::json!({"a": 1})));
         assert!(shown["finished_at"].as_str() >= shown["started_at"].as_str(), "{shown}");
+        let at = db.rows(&format!("SELECT created_at FROM ai_server_tasks WHERE id = {echo}")).concat();
+        assert_eq!(shown["created_at"], format!("{}Z", at.replace(' ', "T")));
         db.told(&format!("task cancel {running} --wait"));
         refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished ones are purged after a while", db.name));
         stop(worker);
