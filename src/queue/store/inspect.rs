@@ -136,8 +136,9 @@ pub fn newest(conn: &mut Conn, filter: &Filter, limit: usize) -> Result<Vec<Summ
         return Ok(found);
     }
     for group in groups(conn, filter)? {
+        // By the columns: `due_at` alone would be the text of that name, which no index has in order.
         let sql = format!(
-            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY due_at DESC, id DESC LIMIT {limit}",
+            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY t.due_at DESC, t.id DESC LIMIT {limit}",
             group.condition()
         );
         add(conn, &sql)?;
