@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// Quick, so that a test needn't wait.
 const AGAIN: Backoff = Backoff::constant(Duration::from_millis(50));
 
+/// Takes the quotes off its input, and becomes a shell that runs it.
+const SCRIPT: &str = r#"script=$(sed 's/^"//; s/"$//'); exec sh -c "$script" </dev/null"#;
+
 /// Registers them all.
 pub fn register(registry: Registry) -> Registry {
     registry
@@ -27,9 +30,11 @@ pub fn register(registry: Registry) -> Registry {
         .task(Single)
         .task(Versioned)
         .task(Child)
-        .command(CommandTask::new("sh", "sh", ["-s"]).timeout(Duration::from_secs(30)).backoff(AGAIN).max_attempts(2))
         .command(CommandTask::new("cat", "cat", [""; 0]))
-        .command(CommandTask::new("script", "sh", ["-c", "exec sh -c \"$(cat)\""]).backoff(AGAIN).max_attempts(2))
+        .command(CommandTask::new("deaf", "true", [""; 0]))
+        .command(CommandTask::new("missing", "no-such-program", [""; 0]).backoff(AGAIN).max_attempts(2))
+        // Its payload is a script, as a JSON string that needs no escapes.
+        .command(CommandTask::new("script", "sh", ["-c", SCRIPT]).backoff(AGAIN).max_attempts(2))
 }
 
 /// Does nothing, as quickly as it can.
@@ -141,12 +146,24 @@ enum Deed {
     WaitMs(u64),
     /// Waits until the worker wants to stop, and finishes.
     FinishAtStop,
+    /// Takes so long, whatever it is told.
+    SleepMs(u64),
     /// Never comes back, whatever it is told.
     Hang,
+    /// Completes the task in a transaction, and never comes back to commit that.
+    HangCompleted,
+    /// Completes the task in a transaction that it throws away.
+    ForgetToCommit,
     /// Runs a query that takes so long.
     QueryS(u64),
-    /// Ends the process.
+    /// Ends the process by a signal.
     Abort,
+    /// Ends the process with an exit code.
+    Exit(i32),
+    /// Returns so many bytes.
+    Return(usize),
+    /// Wants to be tried again in so many seconds.
+    RetryAfterS(u64),
     /// Starts a process that leaves the group and outlives this one, and hangs.
     Daemon,
     /// Says how far it is, and waits.
@@ -171,18 +188,36 @@ impl<const APART: bool> DatabaseTask for Act<APART> {
                 let why = context.wait(Duration::MAX).err();
                 return Ok(format!("{why:?} {}", context.is_stopping()));
             }
-            Deed::Hang => loop {
-                thread::park();
-            },
+            #[expect(clippy::disallowed_methods, reason = "nothing is to wake it")]
+            Deed::SleepMs(ms) => thread::sleep(Duration::from_millis(ms)),
+            Deed::Hang => hang(),
+            Deed::HangCompleted => {
+                let mut conn = context.conn()?;
+                let mut transaction = conn.start_transaction(TxOpts::default())?;
+                context.complete_in(&mut transaction, &"never")?;
+                hang();
+            }
+            Deed::ForgetToCommit => {
+                let mut conn = context.conn()?;
+                let mut transaction = conn.start_transaction(TxOpts::default())?;
+                context.complete_in(&mut transaction, &"never")?;
+            }
             Deed::QueryS(seconds) => {
-                context.conn()?.query_drop(format!("SELECT SLEEP({seconds}) FROM (SELECT 1) AS t"))?;
+                // Of one row it would return early instead of failing.
+                let rows = "(SELECT 1 AS one UNION SELECT 2) AS two_rows";
+                let _: Vec<u8> = context.conn()?.query(format!("SELECT SLEEP({seconds}) FROM {rows}"))?;
             }
             Deed::Abort => std::process::abort(),
+            #[expect(clippy::exit, reason = "that is what it is to do")]
+            Deed::Exit(code) => std::process::exit(code),
+            Deed::Return(bytes) => return Ok("x".repeat(bytes)),
+            Deed::RetryAfterS(seconds) => {
+                return Err(Failure::retry_after(Duration::from_secs(seconds), "later").into());
+            }
             Deed::Daemon => {
-                std::process::Command::new("setsid").args(["sleep", "1000"]).spawn()?;
-                loop {
-                    thread::park();
-                }
+                let daemon = std::process::Command::new("setsid").args(["sleep", "1000"]).spawn()?;
+                log::info!("started process {}", daemon.id());
+                hang();
             }
             Deed::Progress(n) => {
                 context.progress(&n)?;
@@ -192,6 +227,12 @@ impl<const APART: bool> DatabaseTask for Act<APART> {
             Deed::Print => print!("printed\nin two lines"),
         }
         Ok("done".to_owned())
+    }
+}
+
+fn hang() -> ! {
+    loop {
+        thread::park();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal};
+use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal, passes_by_itself};
 use super::{Database, describe};
 use crate::error::Error;
 use crate::shutdown::{Shutdown, Woken};
@@ -97,6 +97,12 @@ impl Link {
                         return Err(Unfinished::GivenUp);
                     }
                 }
+                Err(error) if passes_by_itself(&error) => {
+                    log::warn!("trying again: {}", describe(&error));
+                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                }
                 // A server that has become read-only is the wrong one of several.
                 Err(error) if is_connection_lost(&error) || is_read_only(&error) => self.lost(&error),
                 Err(error) => return Err(Unfinished::Refused(error)),
@@ -125,6 +131,11 @@ impl Link {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is a connection, as far as that is known.
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
     }
 
     /// Which connection this is, from 1; 0 is none yet. What a session has ends with it.

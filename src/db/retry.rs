@@ -23,6 +23,13 @@ pub fn is_connection_lost(error: &Error) -> bool {
     }
 }
 
+/// The server can't do it now, or was told to stop doing it; the connection stays.
+pub fn passes_by_itself(error: &Error) -> bool {
+    // ER_DISK_FULL, ER_CON_COUNT_ERROR, ER_UNKNOWN_COM_ERROR (of a Galera node that isn't ready), ER_RECORD_FILE_FULL,
+    // ER_ERROR_DURING_COMMIT, ER_QUERY_INTERRUPTED, ER_TRANSACTION_ROLLBACK_DURING_COMMIT
+    matches!(error, Error::MySqlError(error) if matches!(error.code, 1021 | 1040 | 1047 | 1114 | 1180 | 1317 | 3101))
+}
+
 /// The server takes no writes: it is no longer the one of several that does (or not yet).
 pub fn is_read_only(error: &Error) -> bool {
     // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE

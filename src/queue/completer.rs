@@ -13,7 +13,8 @@ use super::ledger::Ledger;
 use super::settle::{Outcome, Verdict, settle};
 use super::store::Fence;
 use super::store::complete::{self, Keep};
-use crate::db::{Link, Unfinished, random};
+use super::task::Retry;
+use crate::db::{Link, Unfinished, describe, random};
 use crate::error::Error;
 use crate::fault;
 use crate::interval;
@@ -71,17 +72,14 @@ impl Completer {
 
     fn write(&mut self, batch: Vec<Done>) -> Result<(), Unfinished> {
         let jobs: Vec<Arc<Job>> = batch.iter().map(|done| Arc::clone(&done.job)).collect();
-        let verdicts: Vec<(Fence, Verdict)> = batch
-            .into_iter()
-            .map(|done| {
-                let verdict = verdict(&done.job, done.outcome);
-                tell(&done.job, &verdict);
-                (done.job.fence, verdict)
-            })
-            .collect();
+        let mut verdicts: Vec<(Fence, Verdict)> =
+            batch.into_iter().map(|done| (done.job.fence, verdict(&done.job, done.outcome))).collect();
+        self.find_unsettled(&jobs, &mut verdicts)?;
+        for (job, (_, verdict)) in jobs.iter().zip(&verdicts) {
+            tell(job, verdict);
+        }
         fault::point("complete-begins");
-        let keep = self.keep;
-        let changed = self.link.run(|conn| complete::write(conn, &verdicts, &keep))?;
+        let changed = self.put(&jobs, &mut verdicts)?;
         fault::point("complete-committed");
         let expected = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Settled).count() as u64;
         if changed != expected {
@@ -93,6 +91,42 @@ impl Completer {
         }
         self.held.remove(verdicts.iter().map(|(fence, _)| fence));
         Ok(())
+    }
+
+    /// A run that has said so is checked on: one that forgot its commit would run again and again otherwise.
+    fn find_unsettled(&mut self, jobs: &[Arc<Job>], verdicts: &mut [(Fence, Verdict)]) -> Result<(), Unfinished> {
+        const FORGOTTEN: &str = "its completion was not committed: commit the transaction of `complete_in`";
+        let settled = |verdict: &Verdict| *verdict == Verdict::Settled;
+        let fences: Vec<Fence> =
+            verdicts.iter().filter(|(_, verdict)| settled(verdict)).map(|(fence, _)| *fence).collect();
+        if fences.is_empty() {
+            return Ok(());
+        }
+        let unsettled = self.link.run(|conn| complete::unsettled(conn, &fences))?;
+        for (job, (fence, verdict)) in jobs.iter().zip(verdicts) {
+            if settled(verdict) && unsettled.contains(fence) {
+                *verdict = failed(job, FORGOTTEN.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes them; how many rows were changed. A result that the server doesn't take is its own task's failure.
+    fn put(&mut self, jobs: &[Arc<Job>], verdicts: &mut [(Fence, Verdict)]) -> Result<u64, Unfinished> {
+        let keep = self.keep;
+        let error = match self.link.run(|conn| complete::write(conn, verdicts, &keep)) {
+            Err(Unfinished::Refused(error)) => error,
+            done => return done,
+        };
+        match (jobs, verdicts) {
+            ([job], [(fence, verdict @ Verdict::Succeeded { .. })]) => {
+                *verdict = failed(job, format!("its result can't be stored: {}", describe(&error)));
+                tell(job, verdict);
+                self.link.run(|conn| complete::write(conn, &[(*fence, verdict.clone())], &keep))
+            }
+            ([_], _) => Err(Unfinished::Refused(error)),
+            (jobs, verdicts) => jobs.chunks(1).zip(verdicts.chunks_mut(1)).map(|(job, one)| self.put(job, one)).sum(),
+        }
     }
 
     /// Fewer rows than outcomes: the first attempt was committed though its answer was lost, or others have the tasks.
@@ -110,6 +144,10 @@ impl Completer {
 fn verdict(job: &Job, outcome: Outcome) -> Verdict {
     let cancelled = job.interrupt.why() == Some(Interrupted::Cancelled);
     settle(outcome, &job.record, cancelled, random())
+}
+
+fn failed(job: &Job, error: String) -> Verdict {
+    verdict(job, Outcome::Failed { error, retry: Retry::AsUsual })
 }
 
 /// In the log. Success is what is expected, so it says little of it.

@@ -75,8 +75,11 @@ impl<'a> TaskContext<'a> {
     /// the server.
     ///
     /// # Errors
-    /// The server can't be reached.
+    /// The server can't be reached, or the run was told to end: with `?` it ends as it should then.
     pub fn conn(&self) -> Result<RefMut<'_, Conn>, TaskError> {
+        if let Some(why) = self.interrupt.why() {
+            return Err(why.into());
+        }
         let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is in use already")?;
         if conn.is_none() {
             *conn = Some(self.database.connect()?);

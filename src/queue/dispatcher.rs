@@ -110,13 +110,13 @@ impl Dispatcher {
                 continue;
             }
             let (found, may_be_more) = self.look(&mut outlook)?;
+            if may_be_more {
+                // It may be of a lane that goes before those that were seen.
+                continue;
+            }
             let claimed = self.claim_first(&found, &mut outlook)?;
             self.signals.idle.store(claimed == 0, Ordering::Relaxed);
-            if claimed > 0 {
-                echo = None;
-            } else if !may_be_more {
-                echo = self.wait_for_work(&found, echo);
-            }
+            echo = if claimed > 0 { None } else { self.wait_for_work(&found, echo) };
         }
         Ok(())
     }

@@ -13,16 +13,19 @@ use super::dispatcher::{self, Dispatcher, HELD_MAX, Signals};
 use super::execute::Executor;
 use super::heart::Heart;
 use super::held::Held;
+use super::job::Done;
 use super::kind::Kind;
 use super::ledger::Ledger;
 use super::purger::Purger;
+use super::settle::Outcome;
 use super::slots::Slots;
 use super::store::complete::Keep;
 use super::store::{Fence, claim, enqueue, fleet, lease};
-use super::timekeeper::{Executors, Timekeeper};
+use super::timekeeper::{Alarm, Executors, Timekeeper};
 use crate::db::retry::is_refusal;
 use crate::db::{Database, Link, Unfinished, locks_are_local};
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 use crate::shutdown::{self, Shutdown, Trigger};
 use crate::threads::{Thread, spawn};
 
@@ -40,6 +43,9 @@ pub struct Settings {
 /// The running threads.
 pub struct Engine {
     pub ledger: Arc<Ledger>,
+    held: Arc<Held>,
+    /// To the completer.
+    done: Sender<Done>,
     slots: Arc<Slots>,
     failed: Receiver<Error>,
     dispatcher: Thread,
@@ -56,6 +62,7 @@ pub struct Engine {
     /// Closed when everything is written, or can't be.
     all_ends: Trigger,
     database: Database,
+    keep: Keep,
     owner: u64,
 }
 
@@ -86,7 +93,7 @@ impl Engine {
         let (backlog, intake) = backlog::channel();
         let (done, outcomes) = bounded(HELD_MAX);
         let (freed, when_freed) = bounded(1);
-        let (begun, when_begun) = bounded(1);
+        let (ring, when_due) = bounded(1);
         let (rung, when_rung) = bounded(1);
         let (fail, failed) = bounded(8);
         let held = Arc::<Held>::default();
@@ -99,7 +106,7 @@ impl Engine {
             slots: Arc::clone(&slots),
             done: done.clone(),
             freed,
-            begun,
+            alarm: Arc::new(Alarm::new(ring)),
             database: database.clone(),
             keep: settings.keep.finished,
             stop: stop.clone(),
@@ -115,6 +122,7 @@ impl Engine {
             signals: Arc::clone(&signals),
             done: done.clone(),
             database: database.clone(),
+            keep: settings.keep,
             locks_tell,
             until: until.clone(),
         };
@@ -130,7 +138,7 @@ impl Engine {
             executor,
             executors: executors.clone(),
             ledger: Arc::clone(&ledger),
-            begun: when_begun,
+            rung: when_due,
             failed: fail.clone(),
             until: runs_until,
         };
@@ -141,7 +149,7 @@ impl Engine {
             sources,
             kinds: kinds_of_sources,
             backlog,
-            held,
+            held: Arc::clone(&held),
             slots: Arc::clone(&slots),
             ledger: Arc::clone(&ledger),
             signals: Arc::clone(&signals),
@@ -158,6 +166,8 @@ impl Engine {
             dispatcher: spawn_fallible("dispatcher", fail, move || dispatcher.run())?,
             purger: spawn("purger", move || purger.run())?,
             ledger,
+            held,
+            done,
             slots,
             failed,
             executors,
@@ -166,6 +176,7 @@ impl Engine {
             runs_end,
             all_ends,
             database: database.clone(),
+            keep: settings.keep,
             owner,
         })
     }
@@ -183,6 +194,10 @@ impl Engine {
         if let Some(bell) = self.bell {
             bell.join();
         }
+        // The executors would do so too, but only when what they run has ended.
+        for job in self.held.all().into_iter().filter(|job| job.take_back()) {
+            self.done.send_deadline(Done { job, outcome: Outcome::NotBegun }, deadline).unwrap_or_default();
+        }
         let mut left = Vec::new();
         if dispatcher.is_err() || !self.executors.join(deadline) {
             let stuck: Vec<_> = self.slots.running().into_iter().map(|(_, job)| job).collect();
@@ -191,7 +206,7 @@ impl Engine {
             self.executors.join(Instant::now() + LAST_WORDS);
             // What returns later doesn't count any more.
             let hung: Vec<Fence> = stuck.iter().filter(|job| job.tell()).map(|job| job.fence).collect();
-            give_back(&self.database, &hung);
+            give_back(&self.database, &hung, &self.keep);
         }
         drop(self.runs_end);
         let last = deadline.max(Instant::now() + LAST_WORDS);
@@ -225,6 +240,7 @@ fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -
             claim::ensure_gate(conn, &kind.name)?;
         }
         let owner = fleet::join(conn, host, std::process::id())?;
+        fault::point("joined");
         Ok(Joined { owner, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })
     });
     joined.map_err(|unfinished| match unfinished {
@@ -259,11 +275,11 @@ fn queues(kinds: &[Arc<Kind>], settings: &Settings) -> Vec<String> {
     queues
 }
 
-fn give_back(database: &Database, fences: &[Fence]) {
+fn give_back(database: &Database, fences: &[Fence], keep: &Keep) {
     if fences.is_empty() {
         return;
     }
-    match database.connect_for(LAST_WORDS).and_then(|mut conn| Ok(lease::give_back(&mut conn, fences)?)) {
+    match database.connect_for(LAST_WORDS).and_then(|mut conn| Ok(lease::give_back(&mut conn, fences, keep)?)) {
         Ok(count) => log::warn!("{count} tasks that still run are pending again"),
         Err(error) => log::warn!("failed to give back what still runs: {error}"),
     }

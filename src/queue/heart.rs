@@ -7,21 +7,25 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::LEASE;
 use super::dispatcher::Signals;
 use super::held::Held;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
 use super::ledger::Ledger;
 use super::settle::Outcome;
+use super::store::complete::Keep;
 use super::store::{Fence, fleet, lease};
 use super::timekeeper::interrupt;
+use super::{LEASE, MISSING_FOR};
 use crate::db::{Database, Link, describe, random};
 use crate::fault;
 use crate::shutdown::{Shutdown, Woken};
 
 /// The shortest of the times below.
 const TICK: Duration = Duration::from_millis(250);
+/// Between two looks whether the connection is still there, and the lock with it: well below the time after which the
+/// others take this worker for gone.
+const PING: Duration = Duration::from_secs(1);
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(5);
 /// Between two looks for workers that have gone, times the number of workers.
@@ -46,6 +50,7 @@ pub struct Heart {
     pub signals: Arc<Signals>,
     pub done: Sender<Done>,
     pub database: Database,
+    pub keep: Keep,
     /// Whether a free lock tells that its worker has gone.
     pub locks_tell: bool,
     pub until: Shutdown,
@@ -53,6 +58,7 @@ pub struct Heart {
 
 /// When each thing is to be done next.
 struct Agenda {
+    ping: Instant,
     beat: Instant,
     look: Instant,
     sweep: Instant,
@@ -74,7 +80,7 @@ impl Heart {
     /// The thread's body: until everything else has ended.
     pub fn run(mut self) {
         let now = Instant::now();
-        let mut agenda = Agenda { beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
+        let mut agenda = Agenda { ping: now + PING, beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
         let mut memory = Memory::default();
         loop {
             if let Err(error) = self.tick(&mut agenda, &mut memory) {
@@ -94,18 +100,24 @@ impl Heart {
     fn tick(&mut self, agenda: &mut Agenda, memory: &mut Memory) -> mysql::Result<()> {
         let now = Instant::now();
         let owner = self.owner;
-        if now >= agenda.beat {
-            agenda.beat = now + BEAT;
-            self.beat()?;
+        if now >= agenda.ping {
+            agenda.ping = now + PING;
+            self.link.try_run(|conn| conn.ping())?;
         }
-        if memory.locked != self.link.generation() || memory.locked == 0 {
+        if memory.locked != self.link.generation() || !self.link.is_connected() {
             let held = self.link.try_run(|conn| fleet::hold(conn, owner))?;
             if held == Some(true) {
                 if memory.locked != 0 {
                     agenda.look = now + SETTLE;
                 }
                 memory.locked = self.link.generation();
+                // Others may have taken this worker for gone: it mustn't claim without being one of them.
+                agenda.beat = now;
             }
+        }
+        if now >= agenda.beat {
+            agenda.beat = now + BEAT;
+            self.beat()?;
         }
         self.extend(now, memory)?;
         if now >= agenda.ask {
@@ -116,7 +128,7 @@ impl Heart {
         let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
         if now >= agenda.look {
             agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + random());
-            self.look()?;
+            self.look(&mut agenda.look)?;
         }
         if now >= agenda.sweep {
             agenda.sweep = now + SWEEP.saturating_mul(workers).mul_f64(0.5 + random());
@@ -132,6 +144,7 @@ impl Heart {
             if !fleet::beat(conn, owner, idle)? {
                 fleet::rejoin(conn, owner, &host, std::process::id())?;
             }
+            fault::point("beat");
             fleet::size(conn)
         })?;
         if let Some(size) = size {
@@ -157,8 +170,10 @@ impl Heart {
             return Ok(());
         }
         let owner = self.owner;
-        if let Some(cancelled) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
-            memory.extended.extend(due.into_iter().map(|id| (id, now)));
+        if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
+            memory.extended.extend(extended.iter().map(|(id, _)| (*id, now)));
+            let cancelled: Vec<u64> =
+                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(id, _)| id).collect();
             self.cancel(&cancelled);
         }
         fault::point("lease-extended");
@@ -183,8 +198,9 @@ impl Heart {
         for job in ids.iter().filter_map(|id| self.held.get(*id)) {
             if job.interrupt.why().is_none() {
                 log::info!("cancelling task {} on request task={} id={}", job.fence.id, job.kind.name, job.fence.id);
-                interrupt(&job, Interrupted::Cancelled, &self.database);
             }
+            // Each time again: a kill that comes between two statements is lost.
+            interrupt(&job, Interrupted::Cancelled, &self.database);
         }
     }
 
@@ -196,15 +212,19 @@ impl Heart {
         }
     }
 
-    /// Takes back what workers had that have gone.
-    fn look(&mut self) -> mysql::Result<()> {
-        let locks_tell = self.locks_tell;
-        let Some(gone) = self.link.try_run(|conn| fleet::gone(conn, locks_tell))? else { return Ok(()) };
-        for worker in gone.into_iter().filter(|worker| *worker != self.owner) {
+    /// Takes back what workers had that have gone. Where one has just become missing, the `next` look is when that will
+    /// have been long enough.
+    fn look(&mut self, next: &mut Instant) -> mysql::Result<()> {
+        let (locks_tell, keep) = (self.locks_tell, self.keep);
+        let Some(absent) = self.link.try_run(|conn| fleet::absent(conn, locks_tell))? else { return Ok(()) };
+        if absent.newly_missing {
+            *next = Instant::now() + MISSING_FOR;
+        }
+        for worker in absent.gone.into_iter().filter(|worker| *worker != self.owner) {
             let rescued = self.link.try_run(|conn| {
                 let fences = lease::owned(conn, worker)?;
                 fault::point("rescue-found");
-                let rescued = lease::rescue(conn, &fences)?;
+                let rescued = lease::rescue(conn, &fences, &keep)?;
                 fault::point("rescue-done");
                 fleet::leave(conn, worker)?;
                 Ok(rescued)
@@ -220,7 +240,7 @@ impl Heart {
     /// Takes back what runs for nobody: its lease has run out, or its claim was committed after its worker had gone, or
     /// without this worker knowing.
     fn sweep(&mut self, memory: &mut Memory) -> mysql::Result<()> {
-        let owner = self.owner;
+        let (owner, keep) = (self.owner, self.keep);
         let Some((own, others)) =
             self.link.try_run(|conn| Ok((lease::owned(conn, owner)?, lease::ownerless(conn)?)))?
         else {
@@ -231,14 +251,14 @@ impl Heart {
         let lost: Vec<Fence> = strays.intersection(&memory.strays).copied().collect();
         memory.strays = strays;
         if !lost.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost))?
+            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost, &keep))?
         {
             log::warn!("{count} tasks were claimed without this worker learning of it: they are pending again");
             self.signals.look_back.store(true, Ordering::Relaxed);
         }
         let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
         if !others.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others))?
+            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?
         {
             log::warn!("{count} tasks ran for nobody: they are pending again");
             self.rescued(count);

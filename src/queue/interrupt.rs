@@ -67,6 +67,13 @@ impl Interrupt {
         }
     }
 
+    /// Gives up on the run: `kill` is called with the connection that it has, which it has no more.
+    pub fn part(&self, kill: impl FnOnce(u32)) {
+        if let Some(connection) = self.state().connection.take() {
+            kill(connection);
+        }
+    }
+
     /// Why the run should end, if it should.
     pub fn why(&self) -> Option<Interrupted> {
         self.state().why

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
 use super::kind::{Kind, Work};
-use super::settle::{CRASHES_MAX, Outcome, Record};
+use super::settle::{Outcome, Record};
 use super::store::Fence;
 use super::store::claim::Claimed;
 use super::task::Isolation;
@@ -43,10 +43,12 @@ const TOLD: u8 = 2;
 impl Job {
     pub fn new(kind: &Arc<Kind>, version: u16, owner: u64, row: Claimed) -> Self {
         let or_kinds = |value: u32, kinds: u32| if value == 0 { kinds } else { value };
-        let timeout = match row.timeout_ms {
-            0 => kind.timeout,
-            millis => Duration::from_millis(millis.into()),
+        let millis = match row.timeout_ms {
+            // As much as a row can say, at most.
+            0 => u32::try_from(kind.timeout.as_millis()).unwrap_or(u32::MAX).max(1),
+            millis => millis,
         };
+        let timeout = Duration::from_millis(millis.into());
         Self {
             fence: Fence { id: row.id, owner, claims: row.claims },
             kind: Arc::clone(kind),
@@ -75,16 +77,20 @@ impl Job {
 
     /// Whether it runs in a process of its own: since its kind says so, or since its worker died with it once.
     pub fn isolated(&self) -> bool {
-        let by_kind = match &self.kind.work {
-            Work::Handler { isolation, .. } => *isolation == Isolation::Process,
-            Work::Command { .. } => true,
-        };
-        by_kind || self.record.crashes > 0
+        self.isolated_by_kind() || self.record.crashes > 0
     }
 
-    /// Whether a crash of its process counts apart from failures: it is on trial for a worker's death.
+    /// Whether a crash of its process counts apart from failures: it is on trial for a worker's death. A kind that always
+    /// runs in a process of its own can't have been to blame.
     pub fn on_trial(&self) -> bool {
-        self.record.crashes > 0 && self.record.crashes < CRASHES_MAX
+        self.record.crashes > 0 && !self.isolated_by_kind()
+    }
+
+    fn isolated_by_kind(&self) -> bool {
+        match &self.kind.work {
+            Work::Handler { isolation, .. } => *isolation == Isolation::Process,
+            Work::Command { .. } => true,
+        }
     }
 
     /// Whether the caller may run it: nobody has taken it back.

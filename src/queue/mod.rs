@@ -60,4 +60,4 @@ pub use crate::error::TaskError;
 const LEASE: Duration = Duration::from_secs(30);
 
 /// A worker's lock must be free for so long until it counts as gone: it may only have lost its connection.
-const MISSING_FOR: Duration = Duration::from_millis(1500);
+const MISSING_FOR: Duration = Duration::from_secs(2);

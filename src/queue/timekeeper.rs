@@ -1,7 +1,7 @@
 //! The thread that sees to deadlines of runs in executors' threads. Runs in processes see to their own.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use crate::observe::scope;
 use crate::shutdown::Shutdown;
 use crate::threads::Thread;
 
+/// From the deadline on, the statement that a run waits for is killed again so often: a kill that comes between two
+/// statements is lost.
+const KILL_EVERY: Duration = Duration::from_millis(500);
 /// From the deadline until a thread that doesn't return is given up for lost.
 const GRACE: Duration = Duration::from_secs(5);
 /// So many threads may be lost until the worker ends itself: what hangs keeps its memory and whatever it has locked.
@@ -63,17 +66,52 @@ impl Executors {
     }
 }
 
+/// When the timekeeper has to look, at the latest: whoever begins a run sets it. Only a deadline before all that are
+/// known rings, so that the many runs that are over long before theirs cost nothing.
+pub struct Alarm {
+    since: Instant,
+    /// Nanoseconds.
+    earliest: AtomicU64,
+    ring: Sender<()>,
+}
+
+impl Alarm {
+    pub fn new(ring: Sender<()>) -> Self {
+        Self { since: Instant::now(), earliest: AtomicU64::new(u64::MAX), ring }
+    }
+
+    /// A run begins that its slot shows already.
+    pub fn set(&self, deadline: Instant) {
+        if self.lower(deadline) {
+            // One ring is enough, since all slots are looked at after it.
+            self.ring.try_send(()).unwrap_or_default();
+        }
+    }
+
+    fn lower(&self, deadline: Instant) -> bool {
+        let nanos = u64::try_from((deadline - self.since).as_nanos()).unwrap_or(u64::MAX);
+        self.earliest.fetch_min(nanos, Ordering::AcqRel) > nanos
+    }
+
+    fn clear(&self) {
+        self.earliest.store(u64::MAX, Ordering::Release);
+    }
+}
+
 pub struct Timekeeper {
     pub executor: Executor,
     pub executors: Executors,
     pub ledger: Arc<Ledger>,
-    /// A run begins, with its deadline.
-    pub begun: Receiver<Instant>,
+    /// The alarm's.
+    pub rung: Receiver<()>,
     /// Gets the reason when the worker has to end.
     pub failed: Sender<Error>,
     /// Its closing ends the thread.
     pub until: Shutdown,
 }
+
+/// By slot: the run that was told that its time is up, and how often.
+type Told = HashMap<usize, (Arc<Job>, u32)>;
 
 /// What a slot's run is due for.
 #[derive(Debug, PartialEq)]
@@ -85,49 +123,53 @@ enum Due {
 impl Timekeeper {
     /// The thread's body.
     pub fn run(self) {
-        // By slot: the run that was told that its time is up.
-        let mut told: HashMap<usize, Arc<Job>> = HashMap::new();
+        let mut told = Told::new();
         let mut next: Option<Instant> = None;
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             select! {
-                // The deadlines of quick runs come to nothing; only one before all that are known matters.
-                recv(self.begun) -> begun => if let Ok(deadline) = begun && next.is_some_and(|next| next <= deadline) {
-                    continue;
-                },
+                recv(self.rung) -> _ => {}
                 recv(self.until.receiver()) -> _ => return,
                 default(wait) => {}
             }
+            // Cleared before the slots are looked at: what begins meanwhile rings again.
+            self.executor.alarm.clear();
             next = self.look(&mut told);
+            if let Some(next) = next {
+                self.executor.alarm.lower(next);
+            }
         }
     }
 
     /// Sees to whatever is due; when to look again.
-    fn look(&self, told: &mut HashMap<usize, Arc<Job>>) -> Option<Instant> {
+    fn look(&self, told: &mut Told) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
         let running = self.executor.slots.running();
-        told.retain(|slot, job| running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job)));
+        told.retain(|slot, (job, _)| {
+            running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job))
+        });
         for (slot, job) in running {
             if job.isolated() {
                 continue;
             }
             let Some(began) = job.began() else { continue };
-            let was_told = told.contains_key(&slot);
-            let (due, at) = next_step(began, job.timeout, was_told);
-            if now < at {
-                next = Some(next.map_or(at, |next| next.min(at)));
-                continue;
-            }
-            match due {
-                Due::Interrupt => {
-                    interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
-                    let at = began + job.timeout + GRACE;
-                    next = Some(next.map_or(at, |next| next.min(at)));
-                    told.insert(slot, job);
+            let times = told.get(&slot).map_or(0, |(_, times)| *times);
+            let (due, mut at) = next_step(began + job.timeout, times);
+            if at <= now {
+                match due {
+                    Due::Interrupt => {
+                        interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
+                        (_, at) = next_step(began + job.timeout, times + 1);
+                        told.insert(slot, (job, times + 1));
+                    }
+                    Due::GiveUp => {
+                        self.give_up(slot, &job);
+                        continue;
+                    }
                 }
-                Due::GiveUp => self.give_up(slot, &job),
             }
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
         next
     }
@@ -140,6 +182,12 @@ impl Timekeeper {
         let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
         let lost = self.ledger.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
+        // It may have a transaction open, whose locks the row or others wait for.
+        job.interrupt.part(|connection| {
+            if let Err(error) = db::kill_connection(&self.executor.database, connection) {
+                log::warn!("failed to end its connection: {error}");
+            }
+        });
         let thread = self.executor.slots.replace(slot);
         let error = format!("{}, and its thread does not return", timed_out(job.timeout));
         let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
@@ -159,10 +207,10 @@ impl Timekeeper {
     }
 }
 
-/// What a run is due for next, and when.
-fn next_step(began: Instant, timeout: Duration, was_told: bool) -> (Due, Instant) {
-    let deadline = began + timeout;
-    if was_told { (Due::GiveUp, deadline + GRACE) } else { (Due::Interrupt, deadline) }
+/// What a run is due for next that was told so often that its time is up, and when.
+fn next_step(deadline: Instant, times_told: u32) -> (Due, Instant) {
+    let since = KILL_EVERY * times_told;
+    if since < GRACE { (Due::Interrupt, deadline + since) } else { (Due::GiveUp, deadline + GRACE) }
 }
 
 /// Tells a run, and ends the statement that it waits for.

@@ -27,4 +27,5 @@ mod splitting;
 mod support;
 mod task_commands;
 mod task_verify;
+mod tasks;
 mod worker;

@@ -17,6 +17,7 @@ use super::context;
 use super::job::{Done, Job};
 use super::settle::Outcome;
 use super::slots::Slots;
+use super::timekeeper::Alarm;
 use crate::db::Database;
 use crate::error::Result;
 use crate::fault;
@@ -33,8 +34,8 @@ pub struct Executor {
     pub done: Sender<Done>,
     /// To tell the dispatcher that a thread is free.
     pub freed: Sender<()>,
-    /// To tell the timekeeper that a run begins, with its deadline.
-    pub begun: Sender<Instant>,
+    /// To tell the timekeeper that a run begins.
+    pub alarm: Arc<Alarm>,
     pub database: Database,
     /// How long a task that succeeded is kept.
     pub keep: Duration,
@@ -66,7 +67,8 @@ impl Executor {
             }
             self.slots.begin(slot, &job);
             let deadline = Instant::now() + job.timeout;
-            self.begun.try_send(deadline).unwrap_or_default();
+            self.alarm.set(deadline);
+            fault::point("run-begins");
             let outcome = self.work(&job, deadline, &conn);
             job.interrupt.on_connection(None);
             if let Some(began) = job.began() {

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -20,6 +20,7 @@ use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::Work;
 use crate::queue::settle::Outcome;
+use crate::queue::store::complete::fits;
 use crate::queue::task::Retry;
 use crate::threads::{self, Thread};
 
@@ -27,6 +28,10 @@ use crate::threads::{self, Thread};
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of a program's standard output, its result; bytes.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// What a handler reports: a result twice in quotes, with its quotes escaped; bytes.
+const REPORT_BYTES_MAX: usize = 16 << 20;
+/// A line of the log, and the reason of a failure; bytes.
+const LINE_BYTES_MAX: usize = 8 << 10;
 /// The end of its standard error is the reason of a failure; lines.
 const REASON_LINES_MAX: usize = 20;
 /// `EX_DATAERR` of `sysexits.h`.
@@ -50,8 +55,23 @@ struct Run<'a> {
     when_ended: Receiver<bool>,
     readers: [Thread; 2],
     writer: Thread,
-    output: Receiver<String>,
-    reason: Receiver<String>,
+    output: Arc<Heard>,
+    reason: Arc<Heard>,
+}
+
+/// What a reader has heard so far: something that the process left behind may keep the pipe open without end.
+#[derive(Default)]
+struct Heard(Mutex<Vec<u8>>);
+
+impl Heard {
+    /// Nothing panics while it is locked.
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
 }
 
 /// Why a run came to its end.
@@ -91,15 +111,15 @@ impl<'a> Run<'a> {
         })?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let writer = threads::spawn("stdin", move || feed(stdin, &input))?;
-        let (out, output) = bounded(1);
-        let (err, reason) = bounded(1);
-        let pairs = scope::with(<[_]>::to_vec);
+        let (output, reason) = (Arc::<Heard>::default(), Arc::<Heard>::default());
+        let (out, err) = (Arc::clone(&output), Arc::clone(&reason));
+        let (pairs, same_pairs) = scope::with(|pairs| (pairs.to_vec(), pairs.to_vec()));
         let readers = [
-            threads::spawn("stdout", move || out.send(listen(stdout, token, pairs)).unwrap_or_default())?,
-            threads::spawn("stderr", {
-                let pairs = scope::with(<[_]>::to_vec);
-                move || err.send(overhear(stderr, pairs)).unwrap_or_default()
+            threads::spawn("stdout", move || match token {
+                Some(token) => listen(stdout, &token, pairs, &out),
+                None => keep(stdout, pairs, &out),
             })?,
+            threads::spawn("stderr", move || overhear(stderr, same_pairs, &err))?,
         ];
         Ok(Self { job, child, cookie, ended, when_ended, readers, writer, output, reason })
     }
@@ -107,7 +127,7 @@ impl<'a> Run<'a> {
     fn finish(mut self, executor: &Executor, deadline: Instant) -> Outcome {
         let end = self.wait(executor, deadline);
         if matches!(end, End::Itself) {
-            // Whatever it left behind would keep its output open.
+            // Whatever it left behind would keep its output open. What has left the group as well is meant to stay.
             tree::kill_group(pid(&self.child));
         } else {
             tree::kill(pid(&self.child), &self.cookie);
@@ -118,9 +138,15 @@ impl<'a> Run<'a> {
         for thread in self.readers.into_iter().chain([self.writer]) {
             drop(thread.join(limit));
         }
-        let (output, reason) = (self.output.try_recv().unwrap_or_default(), self.reason.try_recv().unwrap_or_default());
+        let (output, reason) = (self.output.text(), self.reason.text());
         match (end, status) {
-            (End::Itself, Ok(status)) => outcome(self.job, status, output, reason),
+            (End::Itself, Ok(status)) => match outcome(self.job, status, output, reason) {
+                // It has seen its deadline a moment before we did.
+                Outcome::Interrupted(Interrupted::DeadlinePassed) => {
+                    Outcome::Failed { error: timed_out(self.job.timeout), retry: Retry::AsUsual }
+                }
+                outcome => outcome,
+            },
             (End::Itself, Err(error)) => {
                 Outcome::Failed { error: format!("failed to wait for its process: {error}"), retry: Retry::AsUsual }
             }
@@ -173,46 +199,63 @@ fn feed(stdin: Option<ChildStdin>, input: &str) {
     }
 }
 
-/// A program's output is its result. A handler reports in a line of its own; what else it prints is logged.
-fn listen(stdout: Option<ChildStdout>, token: Option<String>, pairs: Vec<(&'static str, String)>) -> String {
-    let Some(stdout) = stdout else { return String::new() };
+/// Keeps a program's output, which is its result.
+fn keep(stdout: Option<ChildStdout>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+    let Some(mut stdout) = stdout else { return };
     let _scope = scope::enter(pairs);
-    let Some(token) = token else {
-        let mut bytes = Vec::new();
-        let mut stdout = stdout;
-        let whole = stdout.by_ref().take(OUTPUT_BYTES_MAX as u64).read_to_end(&mut bytes).is_ok();
-        let rest = std::io::copy(&mut stdout, &mut std::io::sink()).unwrap_or(0);
-        if rest > 0 || !whole {
-            log::warn!("printed more than {OUTPUT_BYTES_MAX} bytes: {rest} are left out of its result");
-        }
-        return String::from_utf8_lossy(&bytes).into_owned();
-    };
-    let mut report = String::new();
-    for line in BufReader::new(stdout).split(b'\n').map_while(std::io::Result::ok) {
-        let line = String::from_utf8_lossy(&line);
-        match line.strip_prefix(&token) {
-            Some(json) => report = json.to_owned(),
+    let mut left_out = 0;
+    let mut buffer = [0; 8192];
+    while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+        let mut kept = heard.bytes();
+        let room = OUTPUT_BYTES_MAX - kept.len();
+        kept.extend_from_slice(&buffer[..count.min(room)]);
+        left_out += count.saturating_sub(room);
+    }
+    if left_out > 0 {
+        log::warn!("printed more than {OUTPUT_BYTES_MAX} bytes: {left_out} are left out of its result");
+    }
+}
+
+/// Keeps a handler's report, which has a line of its own; what else it prints is logged.
+fn listen(stdout: Option<ChildStdout>, token: &str, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+    let Some(stdout) = stdout else { return };
+    let _scope = scope::enter(pairs);
+    for line in lines(stdout, REPORT_BYTES_MAX) {
+        match line.strip_prefix(token.as_bytes()) {
+            Some(json) => *heard.bytes() = json.to_vec(),
             None if line.is_empty() => {}
-            None => log::info!("{line}"),
+            None => log::info!("{}", String::from_utf8_lossy(&line)),
         }
     }
-    report
 }
 
 /// Logs what a program says, and keeps the end of it.
-fn overhear(stderr: Option<ChildStderr>, pairs: Vec<(&'static str, String)>) -> String {
-    let Some(stderr) = stderr else { return String::new() };
+fn overhear(stderr: Option<ChildStderr>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+    let Some(stderr) = stderr else { return };
     let _scope = scope::enter(pairs);
     let mut last: Vec<String> = Vec::new();
-    for line in BufReader::new(stderr).split(b'\n').map_while(std::io::Result::ok) {
+    for line in lines(stderr, LINE_BYTES_MAX) {
         let line = String::from_utf8_lossy(&line).into_owned();
         log::info!("{line}");
-        if last.len() == REASON_LINES_MAX {
+        last.push(line);
+        while last.len() > REASON_LINES_MAX
+            || last.len() > 1 && last.iter().map(String::len).sum::<usize>() > LINE_BYTES_MAX
+        {
             last.remove(0);
         }
-        last.push(line);
+        *heard.bytes() = last.join("\n").into_bytes();
     }
-    last.join("\n")
+}
+
+/// Lines without their ends; one that is longer than `max` comes in pieces.
+fn lines(from: impl Read, max: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut from = BufReader::new(from);
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let count = from.by_ref().take(max as u64).read_until(b'\n', &mut line).ok()?;
+        line.pop_if(|byte| *byte == b'\n');
+        (count > 0).then_some(line)
+    })
 }
 
 fn outcome(job: &Job, status: ExitStatus, output: String, reason: String) -> Outcome {
@@ -249,19 +292,27 @@ fn result(output: &str) -> Result<String, TaskError> {
     if output.is_empty() {
         return Ok("null".to_owned());
     }
-    match serde_json::from_str::<&serde_json::value::RawValue>(output) {
-        Ok(json) => Ok(json.get().to_owned()),
-        Err(_) => Ok(serde_json::to_string(output)?),
-    }
+    let json = match serde_json::from_str::<&serde_json::value::RawValue>(output) {
+        Ok(json) => json.get().to_owned(),
+        Err(_) => serde_json::to_string(output)?,
+    };
+    fits(&json)?;
+    Ok(json)
 }
 
 fn words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => match Signal::from_named_raw(signal) {
-            Some(name) => format!("signal {signal} ({name:?})"),
-            None => format!("signal {signal}"),
-        },
+        (None, Some(signal)) => {
+            let name = match Signal::from_named_raw(signal) {
+                Some(Signal::ABORT) => " (SIGABRT)",
+                Some(Signal::KILL) => " (SIGKILL)",
+                Some(Signal::SEGV) => " (SIGSEGV)",
+                Some(Signal::TERM) => " (SIGTERM)",
+                _ => "",
+            };
+            format!("signal {signal}{name}")
+        }
         (None, None) => "no exit code".to_owned(),
     }
 }

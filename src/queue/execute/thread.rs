@@ -13,6 +13,7 @@ use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::{Handler, Refusal, Work};
 use crate::queue::settle::Outcome;
+use crate::queue::store::complete::fits;
 use crate::queue::task::{Failure, Retry};
 
 pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
@@ -48,7 +49,10 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
 pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<'_>) -> Outcome {
     match panics::catch(|| run(version, payload, context)) {
         Ok(Ok(_)) if context.completed.get() => Outcome::CompletedInside,
-        Ok(Ok(output)) => Outcome::Succeeded(output),
+        Ok(Ok(output)) => match fits(&output) {
+            Ok(()) => Outcome::Succeeded(output),
+            Err(error) => failed(error),
+        },
         Ok(Err(Refusal::Undecodable(error))) => Outcome::Undecodable(with_causes(&error)),
         Ok(Err(Refusal::Failed(error))) => failed(error),
         Err(panic) => Outcome::Failed { error: panic.to_string(), retry: Retry::AsUsual },

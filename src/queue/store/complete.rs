@@ -5,13 +5,16 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
-use super::{Fence, among, execute, interval, rows};
+use super::{Fence, among, execute, in_transaction, interval, rows};
 use crate::db::quote_text;
 use crate::error::TaskError;
+use crate::fault;
 use crate::queue::settle::{Spent, Verdict};
 
 /// A text that is kept in the row; bytes.
 const ERROR_BYTES_MAX: usize = 8 << 10;
+/// JSON that is kept in the row; bytes. As a literal it has twice as many, and MariaDB takes 16 MiB by default.
+const RESULT_BYTES_MAX: usize = 4 << 20;
 
 const LOST: &str = "the task is no longer this run's: its lease ran out and it was given to another";
 
@@ -55,11 +58,12 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
         )?;
     }
     if !packet.is_empty() {
-        execute(conn, "START TRANSACTION")?;
-        for statement in packet {
-            changed += execute(conn, &statement)?;
-        }
-        execute(conn, "COMMIT")?;
+        fault::point("complete-halfway");
+        changed += in_transaction(conn, |conn| {
+            let changed = packet.iter().map(|statement| execute(conn, statement)).sum::<Result<u64, Error>>()?;
+            fault::point("complete-locked");
+            Ok(changed)
+        })?;
     }
     Ok(changed)
 }
@@ -86,8 +90,8 @@ fn single(fence: &Fence, verdict: &Verdict, keep: &Keep) -> String {
     let change = match verdict {
         Verdict::Succeeded { result } => succeeded(Some(result), keep.finished),
         Verdict::Retry { after, error, spent: what } => format!(
-            "state = 'pending', owner = 0, due_at = UTC_TIMESTAMP(6) + {}, {}, last_error = {}",
-            interval(*after),
+            "{}, {}, last_error = {}",
+            pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), keep),
             spent(what),
             error_text(error)
         ),
@@ -95,14 +99,26 @@ fn single(fence: &Fence, verdict: &Verdict, keep: &Keep) -> String {
             format!("{}, {}, last_error = {}", finished("dead", keep.dead), spent(what), error_text(error))
         }
         Verdict::Cancelled => finished("cancelled", keep.finished),
-        Verdict::GivenBack => GIVEN_BACK.to_owned(),
+        Verdict::GivenBack => given_back(keep),
         Verdict::Settled => "id = id".to_owned(),
     };
     format!("UPDATE ai_server_tasks SET {change} WHERE {}", fence.condition())
 }
 
 /// It was due already, so it goes before what has become due since.
-pub const GIVEN_BACK: &str = "state = 'pending', owner = 0, due_at = created_at";
+pub fn given_back(keep: &Keep) -> String {
+    pending_again("created_at", keep)
+}
+
+/// One that somebody wants cancelled has no reason to run again.
+fn pending_again(due_at: &str, keep: &Keep) -> String {
+    format!(
+        "state = IF(cancel_requested, 'cancelled', 'pending'), owner = 0, \
+         finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
+         due_at = IF(cancel_requested, UTC_TIMESTAMP(6) + {}, {due_at})",
+        interval(keep.finished)
+    )
+}
 
 fn error_text(error: &str) -> String {
     let mut end = ERROR_BYTES_MAX.min(error.len());
@@ -110,6 +126,19 @@ fn error_text(error: &str) -> String {
         end -= 1;
     }
     quote_text(&error[..end])
+}
+
+/// Whether a result is small enough for the row.
+///
+/// # Errors
+/// How large it is.
+pub fn fits(result: &str) -> Result<(), TaskError> {
+    let bytes = result.len();
+    if bytes <= RESULT_BYTES_MAX {
+        return Ok(());
+    }
+    let why = format!("its result can't be stored: it has {bytes} bytes, and {RESULT_BYTES_MAX} is the most");
+    Err(format!("{why}; store it elsewhere, and return where").into())
 }
 
 /// Those of `fences` that can't have been written by their owner: the row was claimed by somebody else since, or is
@@ -126,6 +155,22 @@ pub fn refused(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<u64>, Error> {
     Ok(fences.iter().filter(|fence| !ours(fence)).map(|fence| fence.id).collect())
 }
 
+/// Those of `fences` whose tasks still run: the completion inside their handler's transaction was not committed.
+pub fn unsettled(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<Fence>, Error> {
+    let found = rows::<(u64, u64, u32)>(
+        conn,
+        &format!(
+            "SELECT id, owner, claims FROM ai_server_tasks WHERE {} AND state = 'running'",
+            among(fences.iter().map(|fence| fence.id).collect())
+        ),
+    )?;
+    Ok(found
+        .into_iter()
+        .map(|(id, owner, claims)| Fence { id, owner, claims })
+        .filter(|f| fences.contains(f))
+        .collect())
+}
+
 /// Completes a task in its handler's own transaction.
 pub fn complete_in(
     transaction: &mut Transaction<'_>,
@@ -133,12 +178,14 @@ pub fn complete_in(
     result: &str,
     keep: Duration,
 ) -> Result<(), TaskError> {
+    fits(result)?;
     let result = (result != "null").then_some(result);
     fenced(transaction, &format!("UPDATE ai_server_tasks SET {} WHERE {}", succeeded(result, keep), fence.condition()))
 }
 
 /// Says how far a running task is.
 pub fn progress(conn: &mut impl Queryable, fence: &Fence, json: &str) -> Result<(), TaskError> {
+    fits(json)?;
     let json = quote_text(json);
     fenced(conn, &format!("UPDATE ai_server_tasks SET progress = {json} WHERE {}", fence.condition()))
 }

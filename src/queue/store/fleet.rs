@@ -3,6 +3,7 @@
 use mysql::{Conn, Error};
 
 use super::{execute, interval, rows};
+use crate::fault;
 use crate::queue::{LEASE, MISSING_FOR};
 
 /// What the workers' locks are called; locks are the server's, not the database's.
@@ -39,7 +40,10 @@ pub fn hold(conn: &mut Conn, worker: u64) -> Result<bool, Error> {
 pub fn beat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error> {
     let changed = execute(
         conn,
-        &format!("UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle} WHERE id = {worker}"),
+        &format!(
+            "UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle}, missing_at = NULL \
+             WHERE id = {worker}"
+        ),
     )?;
     Ok(changed == 1)
 }
@@ -64,9 +68,18 @@ pub fn size(conn: &mut Conn) -> Result<Size, Error> {
     Ok(counted.first().map_or(Size { alive: 1, idle: 1 }, |&(alive, idle)| Size { alive, idle }))
 }
 
+/// Workers that give no sign of life.
+#[derive(Debug, Default)]
+pub struct Absent {
+    /// For long enough.
+    pub gone: Vec<u64>,
+    /// Since this look.
+    pub newly_missing: bool,
+}
+
 /// Looks for workers whose lock is free, or whose last sign of life is too old where locks tell nothing; those that
 /// were missing at an earlier look already have gone. A worker that has only lost its connection comes back meanwhile.
-pub fn gone(conn: &mut Conn, locks_tell: bool) -> Result<Vec<u64>, Error> {
+pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
     let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}id)) = 1 OR ") } else { String::new() };
     let missing = rows::<(u64, i64)>(
         conn,
@@ -76,20 +89,22 @@ pub fn gone(conn: &mut Conn, locks_tell: bool) -> Result<Vec<u64>, Error> {
             interval(LEASE)
         ),
     )?;
-    let mut gone = Vec::new();
+    let mut absent = Absent::default();
     for (id, micros) in missing {
         if micros < 0 {
+            absent.newly_missing = true;
             execute(
                 conn,
                 &format!(
                     "UPDATE ai_server_workers SET missing_at = UTC_TIMESTAMP(6) WHERE id = {id} AND missing_at IS NULL"
                 ),
             )?;
+            fault::point("missing-marked");
         } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
-            gone.push(id);
+            absent.gone.push(id);
         }
     }
-    Ok(gone)
+    Ok(absent)
 }
 
 /// Removes a worker that has left, or that has gone and has no task any more.

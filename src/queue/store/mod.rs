@@ -33,9 +33,23 @@ impl Fence {
     }
 }
 
+/// Longer than anything waits, and short enough for every sum of times to be one that the server can write.
+const INTERVAL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// An interval in SQL.
 fn interval(time: Duration) -> String {
-    format!("INTERVAL {} MICROSECOND", i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+    format!("INTERVAL {} MICROSECOND", time.min(INTERVAL_MAX).as_micros())
+}
+
+/// Does `work` in a transaction, which is undone where it fails.
+fn in_transaction<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<T> {
+    execute(conn, "START TRANSACTION")?;
+    let done = work(conn).and_then(|done| execute(conn, "COMMIT").map(|_| done));
+    if done.is_err() {
+        // The next statement must not find a transaction; a connection that is lost has none.
+        drop(execute(conn, "ROLLBACK"));
+    }
+    done
 }
 
 /// The rows with these ids, of which there is at least one. Neighbours are named as a range: that costs the server a

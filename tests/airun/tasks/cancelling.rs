@@ -1,0 +1,70 @@
+//! Cancelling what runs.
+
+use super::{prepare, put, put_with, stop, task, until_done, until_state, worker};
+use crate::on_both;
+use crate::support::Database;
+
+fn cancel(db: &Database, id: u64) {
+    db.execute(&[&format!("UPDATE ai_server_tasks SET cancel_requested = TRUE WHERE id = {id}")]);
+}
+
+on_both! {
+    fn a_run_in_a_thread_is_told_and_its_query_killed(db) {
+        prepare(db);
+        let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
+        let queries = put(db, "act", r#"{"query_s": 1000}"#);
+        // It finishes nevertheless, and a success is one.
+        let finishes = put(db, "act", r#""finish_at_stop""#);
+        let worker = worker(db, "");
+        for id in [waits, queries, finishes] {
+            until_state(db, id, "running");
+            cancel(db, id);
+        }
+        until_done(db);
+        stop(worker);
+        assert_eq!(task(db, waits, "state, failures, owner, finished_at >= started_at"), "cancelled|0|0|1");
+        assert_eq!(task(db, queries, "state, failures"), "cancelled|0");
+        assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Cancelled) false""#);
+    }
+
+    fn a_process_is_asked_and_then_killed(db) {
+        prepare(db);
+        let polite = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
+        let deaf = put(db, "act_apart", r#""hang""#);
+        let program = put(db, "script", r#""trap 'exit 7' TERM; while :; do sleep 0.1; done""#);
+        let mut worker = worker(db, "");
+        for _ in 0..2 {
+            worker.wait_for("begun in process ");
+        }
+        for id in [polite, deaf, program] {
+            until_state(db, id, "running");
+            cancel(db, id);
+        }
+        until_done(db);
+        stop(worker);
+        for id in [polite, deaf, program] {
+            assert_eq!(task(db, id, "state, failures, crashes"), "cancelled|0|0");
+        }
+    }
+
+    fn what_is_to_be_cancelled_does_not_run_again(db) {
+        prepare(db);
+        // It fails before its worker asks whether somebody wants it cancelled.
+        let fails = put_with(db, "fails", r#""error""#, ", cancel_requested = TRUE");
+        let first = worker(db, "");
+        until_done(db);
+        stop(first);
+        assert_eq!(task(db, fails, "state, failures, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
+        // Its worker dies before it has heard.
+        let lost = put(db, "act", r#""hang""#);
+        let second = worker(db, "");
+        until_state(db, lost, "running");
+        second.signal("STOP");
+        cancel(db, lost);
+        second.signal("KILL");
+        let third = worker(db, "");
+        until_state(db, lost, "cancelled");
+        stop(third);
+        assert_eq!(task(db, lost, "claims"), "1");
+    }
+}

@@ -1,0 +1,96 @@
+//! Kinds that are programs.
+
+use super::{lives, number_after, prepare, put, put_with, stop, task, until_done, until_ended, until_state, worker};
+use crate::on_both;
+
+on_both! {
+    fn a_program_gets_the_payload_and_prints_the_result(db) {
+        prepare(db);
+        let json = put(db, "cat", r#"{"a": [1, 2]}"#);
+        let text = put(db, "script", r#""echo 'hello there'""#);
+        let silent = put(db, "script", r#""true""#);
+        let told = put_with(
+            db,
+            "script",
+            r#""echo $AIRUN_TASK_ID $AIRUN_TASK_KIND $AIRUN_TASK_ATTEMPT $AIRUN_TASK_TIMEOUT_MS""#,
+            ", timeout_ms = 54321",
+        );
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        assert_eq!(task(db, json, "state, JSON_EXTRACT(result, '$.a[1]')"), "succeeded|2");
+        assert_eq!(task(db, text, "state, result"), r#"succeeded|"hello there""#);
+        assert_eq!(task(db, silent, "state, result"), "succeeded|NULL");
+        assert_eq!(task(db, told, "result"), format!(r#""{told} script 1 54321""#));
+    }
+
+    fn a_program_fails_by_its_exit_code_and_says_why_on_standard_error(db) {
+        prepare(db);
+        let failed = put(db, "script", r#""echo 'no ink' >&2; echo 'ERROR forged' >&2; exit 3""#);
+        let useless = put(db, "script", r#""echo 'not a lamp' >&2; exit 65""#);
+        let killed = put(db, "script", r#""kill -9 $$""#);
+        let missing = put(db, "missing", "{}");
+        let mut worker = worker(db, "");
+        let line = worker.wait_for("] no ink");
+        assert!(line.contains("[INFO] no ink task=script") && line.contains(" attempt=1"), "{line}");
+        until_done(db);
+        stop(worker);
+        let fate = "state, failures, crashes, last_error";
+        assert_eq!(task(db, failed, fate), "dead|2|0|exit code 3: no ink\nERROR forged");
+        assert_eq!(task(db, useless, fate), "dead|1|0|exit code 65: not a lamp");
+        assert_eq!(task(db, killed, fate), "dead|2|0|signal 9 (SIGKILL)");
+        let fate = task(db, missing, fate);
+        assert!(
+            fate.starts_with("dead|2|0|exit code 1: ") && fate.contains("failed to start `no-such-program`: No such file"),
+            "{fate}"
+        );
+    }
+
+    fn what_a_program_reads_and_prints_is_bounded(db) {
+        prepare(db);
+        let deaf = put(db, "deaf", &format!("\"{}\"", "x".repeat(500_000)));
+        let large = put(db, "script", r#""yes | head -c 3000000""#);
+        let line = put(db, "script", r#""yes | tr -d '[:space:]' | head -c 100000 >&2; exit 3""#);
+        let worker = worker(db, "");
+        until_done(db);
+        let log = stop(worker).stderr;
+        assert_eq!(task(db, deaf, "state"), "succeeded");
+        // The half of it are line ends, which JSON writes as two characters.
+        assert_eq!(task(db, large, "state, CHAR_LENGTH(JSON_UNQUOTE(result))"), "succeeded|1048575");
+        assert!(log.contains("printed more than 1048576 bytes: 1951424 are left out of its result"), "too much");
+        assert_eq!(task(db, line, "state, failures, LENGTH(last_error) <= 8192"), "dead|2|1");
+        assert!(log.lines().all(|line| line.len() < 9000));
+    }
+
+    fn a_program_is_killed_at_its_deadline_with_all_that_it_started(db) {
+        prepare(db);
+        let id = put_with(
+            db,
+            "script",
+            r#""setsid sleep 1000 & echo started $! >&2; sleep 1000""#,
+            ", timeout_ms = 3000, max_attempts = 1",
+        );
+        let mut worker = worker(db, "");
+        let daemon = number_after(&worker.wait_for("] started "), "] started ");
+        until_state(db, id, "dead");
+        until_ended(daemon);
+        stop(worker);
+        assert_eq!(task(db, id, "last_error"), "timed out after 3s, and was killed");
+    }
+
+    fn a_program_may_leave_a_daemon_that_holds_its_output_open(db) {
+        prepare(db);
+        let id = put(db, "script", r#""setsid sh -c 'sleep 1000 & echo $!'; true""#);
+        let inside = put(db, "script", r#""sleep 1000 & echo $!""#);
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        let daemon: u64 = task(db, id, "result").parse().unwrap();
+        let stray: u64 = task(db, inside, "result").parse().unwrap();
+        // What stays in its process group ends with it.
+        until_ended(stray);
+        assert!(lives(daemon));
+        assert!(std::process::Command::new("kill").arg(daemon.to_string()).status().unwrap().success());
+        until_ended(daemon);
+    }
+}

@@ -1,0 +1,125 @@
+//! How a run ends decides what becomes of its task.
+
+use super::{prepare, put, put_with, stop, task, until, until_done, until_state, worker};
+use crate::on_both;
+
+on_both! {
+    fn a_task_that_succeeds_keeps_its_result(db) {
+        prepare(db);
+        let noop = put(db, "noop", "{}");
+        let echo = put(db, "echo", r#"{"a": [1, "é\n'\\"]}"#);
+        let worker = worker(db, "");
+        until_done(db);
+        let ended = stop(worker);
+        let columns = "state, claims, failures, crashes, owner, last_error, created_at <= started_at, \
+                       started_at <= finished_at, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY, \
+                       JSON_UNQUOTE(JSON_EXTRACT(result, '$.a[1]'))";
+        assert_eq!(task(db, noop, columns), "succeeded|1|0|0|0|NULL|1|1|1|NULL");
+        assert_eq!(task(db, echo, columns), "succeeded|1|0|0|0|NULL|1|1|1|é\n'\\");
+        assert!(db.rows("SELECT * FROM ai_server_workers").is_empty(), "{}", ended.stderr);
+    }
+
+    fn a_task_that_fails_is_tried_again_until_it_is_dead(db) {
+        prepare(db);
+        let error = put(db, "fails", r#""error""#);
+        let panic = put(db, "fails", r#""panic""#);
+        let twice = put(db, "fails", r#"{"times": 2}"#);
+        let worker = worker(db, "");
+        until_done(db);
+        let log = stop(worker).stderr;
+        let columns = "state, claims, failures, crashes, result, last_error";
+        assert_eq!(task(db, error, columns), "dead|3|3|0|NULL|the lamp is broken\nERROR forged line");
+        assert_eq!(task(db, twice, columns), "succeeded|3|2|0|3|the lamp is broken\nERROR forged line");
+        let panicked = task(db, panic, columns);
+        assert!(panicked.starts_with("dead|3|3|0|NULL|panicked at examples/lab/tasks.rs:"), "{panicked}");
+        assert!(panicked.ends_with(": out of paper"), "{panicked}");
+        let says = |line: &str, part: &str| line.contains(part) && line.contains(&format!("task=fails id={error}"));
+        let again = r"[WARN] attempt 1 failed, again in 50ms: the lamp is broken\nERROR forged line";
+        assert!(log.lines().any(|line| says(line, again)), "{log}");
+        assert!(log.lines().any(|line| says(line, "[ERROR] dead after attempt 3: the lamp is broken")), "{log}");
+        assert!(!log.lines().any(|line| line.starts_with("ERROR forged")), "{log}");
+        assert!(!log.contains("RUST_BACKTRACE"), "{log}");
+    }
+
+    fn a_failure_says_itself_whether_and_when_to_try_again(db) {
+        prepare(db);
+        let fatal = put(db, "fails", r#""fatal""#);
+        let later = put(db, "fails", r#"{"retry_after_ms": 700}"#);
+        let never = put_with(db, "act", r#"{"retry_after_s": 18446744073709551615}"#, ", max_attempts = 9");
+        let worker = worker(db, "");
+        until_state(db, fatal, "dead");
+        until_state(db, later, "succeeded");
+        until(db, &format!("SELECT state, failures FROM ai_server_tasks WHERE id = {never}"), &["pending|1"]);
+        stop(worker);
+        assert_eq!(task(db, fatal, "state, claims, failures, last_error"), "dead|1|1|no such lamp");
+        let waited = "state, failures, result, last_error, started_at >= created_at + INTERVAL 700000 MICROSECOND";
+        assert_eq!(task(db, later, waited), "succeeded|1|2|too many requests|1");
+        assert_eq!(task(db, never, "state, due_at > UTC_TIMESTAMP() + INTERVAL 50 YEAR"), "pending|1");
+    }
+
+    fn a_payload_that_cannot_be_decoded_is_dead_at_once(db) {
+        prepare(db);
+        let id = put(db, "once", r#"{"key": "x"}"#);
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        let fate = task(db, id, "state, claims, failures, last_error");
+        assert!(fate.starts_with("dead|1|1|undecodable payload: invalid type: string \"x\", expected u64"), "{fate}");
+    }
+
+    fn what_is_unknown_or_newer_is_left_for_another_worker_and_told(db) {
+        prepare(db);
+        let old = put(db, "versioned", "5");
+        let new = put_with(db, "versioned", r#"{"number": 6}"#, ", payload_version = 2");
+        let newer = put_with(db, "versioned", "{}", ", payload_version = 3");
+        let unknown = put(db, "unknown", "{}");
+        let mut worker = worker(db, "");
+        worker.wait_for("tasks of kind `unknown` version 1 are pending and left for a worker that knows them");
+        worker.wait_for("tasks of kind `versioned` version 3 are pending and left for a worker that knows them");
+        until(db, "SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'", &["2"]);
+        stop(worker);
+        assert_eq!([old, new].map(|id| task(db, id, "result")), ["5", "6"]);
+        assert_eq!([newer, unknown].map(|id| task(db, id, "state, claims")), ["pending|0", "pending|0"]);
+    }
+
+    fn the_rows_own_timeout_and_attempts_go_before_the_kinds(db) {
+        prepare(db);
+        let once = put_with(db, "fails", r#""error""#, ", max_attempts = 1");
+        let short = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", max_attempts = 1, timeout_ms = 100");
+        let often = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", max_attempts = 3, timeout_ms = 10");
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        assert_eq!(task(db, once, "state, failures"), "dead|1");
+        assert_eq!(task(db, short, "state, failures, last_error"), "dead|1|timed out after 100ms");
+        assert_eq!(task(db, often, "state, failures, last_error"), "dead|3|timed out after 10ms");
+    }
+
+    fn a_result_that_the_server_does_not_take_fails_its_task_and_no_other(db) {
+        prepare(db);
+        // JSON, but nested too deeply for either server.
+        let deep = put(db, "script", r#""yes [ | head -n 5000 | tr -d '[:space:]'; yes ] | head -n 5000""#);
+        let large = put(db, "act", r#"{"return": 5000000}"#);
+        let others: Vec<u64> = (0..20).map(|n| put(db, "echo", &n.to_string())).collect();
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        let fate = task(db, deep, "state, failures, last_error");
+        assert!(fate.starts_with("dead|2|its result can't be stored: "), "{fate}");
+        let fate = task(db, large, "state, failures, last_error");
+        assert!(fate.starts_with("dead|2|its result can't be stored: it has 5000002 bytes"), "{fate}");
+        for (n, id) in others.into_iter().enumerate() {
+            assert_eq!(task(db, id, "state, result"), format!("succeeded|{n}"));
+        }
+    }
+
+    fn a_completion_that_was_not_committed_is_a_failure(db) {
+        prepare(db);
+        let id = put(db, "act", r#""forget_to_commit""#);
+        let worker = worker(db, "");
+        until_done(db);
+        stop(worker);
+        let fate = task(db, id, "state, failures, result, last_error");
+        assert_eq!(fate, "dead|2|NULL|its completion was not committed: commit the transaction of `complete_in`");
+    }
+}

@@ -1,0 +1,111 @@
+//! The stop: what runs finishes, what was only claimed goes back.
+
+use super::{number_after, prepare, put, stop, task, until, until_done, until_ended, until_state, worker};
+use crate::on_both;
+
+on_both! {
+    fn at_a_stop_what_runs_finishes_and_what_was_claimed_goes_back_at_once(db) {
+        prepare(db);
+        let mut worker = worker(db, "");
+        // So that it knows the kind to be quick, and claims many.
+        for _ in 0..80 {
+            put(db, "act", r#"{"wait_ms": 0}"#);
+        }
+        for _ in 0..80 {
+            worker.wait_for("begun in process ");
+        }
+        until_done(db);
+        let many = vec![r#"('act', '{"sleep_ms": 4000}')"#; 100].join(", ");
+        db.execute(&["DELETE FROM ai_server_tasks", &format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
+        for _ in 0..8 {
+            worker.wait_for("begun in process ");
+        }
+        worker.signal("TERM");
+        let states = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
+        until(db, states, &["pending|92", "running|8"]);
+        let ended = worker.finish();
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(db.rows(states), ["pending|92", "succeeded|8"]);
+        let spent = "SELECT SUM(failures), SUM(crashes), SUM(owner), SUM(due_at > UTC_TIMESTAMP(6)) FROM ai_server_tasks WHERE state = 'pending'";
+        assert_eq!(db.rows(spent), ["0|0|0|0"]);
+    }
+
+    fn a_run_that_heeds_the_stop_goes_back_without_an_attempt_spent(db) {
+        prepare(db);
+        let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
+        let finishes = put(db, "act", r#""finish_at_stop""#);
+        let apart = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
+        let mut first = worker(db, "");
+        for _ in 0..3 {
+            first.wait_for("begun in process ");
+        }
+        stop(first);
+        for id in [waits, apart] {
+            assert_eq!(task(db, id, "state, claims, failures, crashes, owner"), "pending|1|0|0|0");
+        }
+        assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Stopping) true""#);
+    }
+
+    fn past_the_stop_timeout_what_runs_is_named_and_given_back(db) {
+        prepare(db);
+        let thread = put(db, "act", r#""hang""#);
+        let mut worker = worker(db, "--stop-timeout 1s");
+        worker.wait_for("begun in process ");
+        let apart = put(db, "act_apart", r#""hang""#);
+        let process = number_after(&worker.wait_for("begun in process "), "begun in process ");
+        worker.signal("TERM");
+        let ended = worker.finish();
+        assert_eq!(ended.code, 124, "{ended:?}");
+        for id in [format!("`act` (id {thread})"), format!("`act_apart` (id {apart})")] {
+            let last = ended.stderr.lines().last().unwrap();
+            assert!(last.starts_with("airun: error: still running 1s after the stop: ") && last.contains(&id), "{last}");
+        }
+        until_ended(process);
+        for id in [thread, apart] {
+            assert_eq!(task(db, id, "state, claims, failures, crashes, owner"), "pending|1|0|0|0", "{ended:?}");
+        }
+        assert!(db.rows("SELECT id FROM ai_server_workers").is_empty());
+    }
+
+    fn a_second_signal_ends_the_worker_and_its_processes_at_once(db) {
+        prepare(db);
+        let id = put(db, "act_apart", r#""hang""#);
+        let mut first = worker(db, "--stop-timeout 1h");
+        let process = number_after(&first.wait_for("begun in process "), "begun in process ");
+        first.signal("TERM");
+        first.wait_for("stopping: ");
+        first.signal("TERM");
+        assert_eq!(first.finish().code, 130);
+        until_ended(process);
+        let mut second = worker(db, "--stop-timeout 1s");
+        second.wait_for("begun in process ");
+        assert_eq!(task(db, id, "state, claims, failures"), "running|2|0");
+        second.signal("TERM");
+        assert_eq!(second.finish().code, 124);
+    }
+
+    fn a_heartbeat_and_the_metrics_tell_what_was_done(db) {
+        prepare(db);
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("airun.prom");
+        let worker = worker(db, &format!("--metrics-file {}", file.display()));
+        let done = [put(db, "noop", "{}"), put(db, "noop", "{}")];
+        let fatal = put(db, "fails", r#""fatal""#);
+        until_done(db);
+        let log = stop(worker).stderr;
+        assert_eq!(done.map(|id| task(db, id, "state")), ["succeeded", "succeeded"]);
+        until_state(db, fatal, "dead");
+        let line = |parts: &[&str]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 given_back=0"]), "{log}");
+        assert!(line(&["heartbeat task=fails succeeded=0 retried=0 crashed=0 dead=1 "]), "{log}");
+        assert!(line(&["heartbeat of the database tasks running=0 claimed=0 rescued=0 refused=0 lost_threads=0 "]), "{log}");
+        let metrics = std::fs::read_to_string(&file).unwrap();
+        for sample in [
+            "airun_tasks_total{kind=\"noop\",outcome=\"succeeded\"} 2\n",
+            "airun_tasks_total{kind=\"fails\",outcome=\"dead\"} 1\n",
+            "airun_tasks_rescued_total 0\n",
+        ] {
+            assert!(metrics.contains(sample), "{metrics}");
+        }
+    }
+}
