@@ -5,6 +5,7 @@
 //! turn in every round; the best of the rounds counts, since whatever else the machine does only adds.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -62,31 +63,57 @@ fn run(setup: &Setup) -> Result<()> {
     say(&format!("{}, best of {ROUNDS}: seconds (peak MB of the client)\n", version.unwrap_or_default()))?;
     say(&format!("{:34} {:>16} {:>16} {:>16} {:>14}\n", "", "airun", "dbmate", "mysql client", "airun/dbmate"))?;
     for work in works() {
-        let mut best: Vec<(Who, Option<(Duration, u64)>)> =
-            [Who::Airun, Who::Dbmate, Who::Client].into_iter().map(|who| (who, None)).collect();
+        let mut outcomes = [Outcome::None; 3];
         for _ in 0..ROUNDS {
-            for (who, best) in &mut best {
-                let Some(took) = time(setup, &mut conn, *who, &work)? else { continue };
-                *best = Some(best.map_or(took, |best: (Duration, u64)| (best.0.min(took.0), best.1.max(took.1))));
+            for (who, outcome) in [Who::Airun, Who::Dbmate, Who::Client].into_iter().zip(&mut outcomes) {
+                outcome.take_in(time(setup, &mut conn, who, &work)?);
             }
         }
-        let cell = |(_, best): &(Who, Option<(Duration, u64)>)| match best {
-            Some((took, kilobytes)) => format!("{:.3} ({:.0})", took.as_secs_f64(), *kilobytes as f64 / 1024.0),
-            None => "-".to_owned(),
-        };
-        let ratio = match (best[0].1, best[1].1) {
-            (Some(airun), Some(dbmate)) => format!("{:.2}", airun.0.as_secs_f64() / dbmate.0.as_secs_f64()),
+        let [airun, dbmate, client] = outcomes;
+        let ratio = match (airun, dbmate) {
+            (Outcome::Took(airun, _), Outcome::Took(dbmate, _)) => {
+                format!("{:.2}", airun.as_secs_f64() / dbmate.as_secs_f64())
+            }
             _ => "-".to_owned(),
         };
-        say(&format!(
-            "{:34} {:>16} {:>16} {:>16} {ratio:>14}\n",
-            work.name,
-            cell(&best[0]),
-            cell(&best[1]),
-            cell(&best[2])
-        ))?;
+        let [airun, dbmate, client] = [airun, dbmate, client].map(|outcome| outcome.to_string());
+        say(&format!("{:34} {airun:>16} {dbmate:>16} {client:>16} {ratio:>14}\n", work.name))?;
     }
     Ok(())
+}
+
+/// What came of a contestant's work.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// It isn't there, or the work isn't one for it.
+    None,
+    /// And the peak of its memory in kB.
+    Took(Duration, u64),
+    Failed,
+}
+
+impl Outcome {
+    /// The best of the rounds counts, and the most memory.
+    fn take_in(&mut self, other: Outcome) {
+        *self = match (*self, other) {
+            (Outcome::Took(time, memory), Outcome::Took(again, more)) => {
+                Outcome::Took(time.min(again), memory.max(more))
+            }
+            (_, other) => other,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::None => write!(f, "-"),
+            Outcome::Took(time, kilobytes) => {
+                write!(f, "{:.3} ({:.0})", time.as_secs_f64(), *kilobytes as f64 / 1024.0)
+            }
+            Outcome::Failed => write!(f, "fails"),
+        }
+    }
 }
 
 fn works() -> Vec<Work> {
@@ -126,9 +153,9 @@ fn works() -> Vec<Work> {
     ]
 }
 
-fn time(setup: &Setup, conn: &mut Conn, who: Who, work: &Work) -> Result<Option<(Duration, u64)>> {
+fn time(setup: &Setup, conn: &mut Conn, who: Who, work: &Work) -> Result<Outcome> {
     if who == Who::Dbmate && setup.dbmate.is_none() || who == Who::Client && work.then.is_some() {
-        return Ok(None);
+        return Ok(Outcome::None);
     }
     let database = format!("airun_bench_{}", std::process::id());
     conn.query_drop(format!("DROP DATABASE IF EXISTS {database}"))?;
@@ -141,9 +168,16 @@ fn time(setup: &Setup, conn: &mut Conn, who: Who, work: &Work) -> Result<Option<
     if work.then.is_some() {
         measure(command("up"))?;
     }
-    let took = measure(command(work.then.unwrap_or("up")));
+    let outcome = measure(command(work.then.unwrap_or("up")));
     conn.query_drop(format!("DROP DATABASE {database}"))?;
-    Ok(Some(took?))
+    match outcome {
+        // That a peer can't do it is a result too; the reason goes to standard error.
+        Err(error) if who != Who::Airun => {
+            std::io::stderr().write_all(format!("{error}\n").as_bytes())?;
+            Ok(Outcome::Failed)
+        }
+        outcome => outcome.map(|(time, memory)| Outcome::Took(time, memory)),
+    }
 }
 
 fn write_files(folder: &Path, who: Who, work: &Work) -> Result<()> {
@@ -212,7 +246,8 @@ fn measure(mut command: Command) -> Result<(Duration, u64)> {
     if let Some(mut stderr) = child.stderr.take() {
         std::io::Read::read_to_string(&mut stderr, &mut said)?;
     }
-    Err(format!("{command:?} failed: {said}").into())
+    // Its environment has the password.
+    Err(format!("{} failed: {said}", command.get_program().to_string_lossy()).into())
 }
 
 /// Of the process and its children, as far as they still run (proc_pid_status(5)).

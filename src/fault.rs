@@ -19,3 +19,27 @@ pub fn point(name: &str) {
 #[cfg(not(feature = "fault-points"))]
 #[inline(always)]
 pub fn point(_name: &str) {}
+
+/// The point before (`STEP-before`) or behind (`STEP-after`) a step.
+#[cfg(feature = "fault-points")]
+pub fn step(step: &str, when: &str) {
+    point(&format!("{step}-{when}"));
+}
+
+/// Nothing: the feature `fault-points` is off.
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub fn step(_step: &str, _when: &str) {}
+
+/// Whether `AIRUN_FORCE` is `name`: a way that is taken elsewhere only, to be tested here.
+#[cfg(feature = "fault-points")]
+pub fn is_forced(name: &str) -> bool {
+    std::env::var("AIRUN_FORCE").is_ok_and(|forced| forced == name)
+}
+
+/// Never: the feature `fault-points` is off.
+#[cfg(not(feature = "fault-points"))]
+#[inline(always)]
+pub fn is_forced(_name: &str) -> bool {
+    false
+}

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Unpacks a server from Debian's own packages into a folder of this checkout. Needs no root and installs nothing.
-# `cache` is set by scripts/dev-db; `unpacked_root` is what it tells private.sh.
+# `packages_cache` is set by scripts/dev-db; `unpacked_root` is what it tells private.sh.
 # shellcheck disable=SC2034,SC2154
 
 # Debian's stable releases carry MariaDB but not MySQL; its unstable carries both.
 unpack_from_debian() {
-  local kind=$1 root=$cache/packages/$1 suite size packages
+  local kind=$1 root=$packages_cache/$1 suite size packages
   if [ -d "$root" ]; then
     unpacked_root=$root
     return
@@ -14,6 +14,7 @@ unpack_from_debian() {
   case $kind in
     mysql) suite=sid size=67 packages=(mysql-server-core mysql-client-core mysql-client openssl) ;;
     mariadb) suite=$release size=20 packages=(mariadb-server-core mariadb-client-core openssl) ;;
+    galera) suite=$release size=10 packages=(galera-4) ;;
   esac
   say "downloading $(name_of "$kind") from Debian's packages (about $size MB, once)"
   download "$suite" "$root.new" "${packages[@]}"
@@ -69,4 +70,4 @@ download() {
   }
 }
 
-name_of() { case $1 in mysql) echo MySQL ;; mariadb) echo MariaDB ;; esac; }
+name_of() { case $1 in mysql) echo MySQL ;; mariadb) echo MariaDB ;; galera) echo Galera ;; esac; }

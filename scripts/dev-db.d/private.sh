@@ -73,7 +73,9 @@ find_programs() {
 server_words() {
   local kind=$1 root=$unpacked_root
   how_to_run "$root" "$server_program"
-  server_command=("${run[@]}" --no-defaults --datadir="$2")
+  # MariaDB clears the folder for temporary files when it starts, so no two servers may share one.
+  mkdir -p "$(dirname "$2")/tmp"
+  server_command=("${run[@]}" --no-defaults --datadir="$2" --tmpdir="$(dirname "$2")/tmp")
   # A server that runs as root insists on being told so.
   [ "$(id -u)" -ne 0 ] || server_command+=(--user=root)
   [ -z "$root" ] || server_command+=(
@@ -123,6 +125,8 @@ launch() {
   # The system allows a socket's path 107 bytes.
   socket=$home/server.sock
   [ ${#socket} -le 100 ] || socket=$(mktemp -d)/server.sock
+  # What a server that was killed has left; the number in it may be another program's by now.
+  rm -f "$socket" "$socket.lock"
   write_client "$kind" "$home" "$port" "$password"
   write_init_file "$kind" "$home" "$password"
   server_words "$kind" "$home/data"

@@ -25,6 +25,15 @@ impl Args {
         self.left.subcommand().map_err(|_| Error::usage("an argument is not UTF-8"))
     }
 
+    /// All that is left and no flag, once every flag was asked for. A lone `-` and a negative number are words.
+    pub fn words(&mut self) -> Result<Vec<String>> {
+        let left = std::mem::replace(&mut self.left, pico_args::Arguments::from_vec(Vec::new())).finish();
+        let (flags, words): (Vec<OsString>, Vec<OsString>) = left.into_iter().partition(|arg| starts_like_a_flag(arg));
+        self.left = pico_args::Arguments::from_vec(flags);
+        let text = |word: OsString| word.into_string().map_err(|_| Error::usage("an argument is not UTF-8"));
+        words.into_iter().map(text).collect()
+    }
+
     /// Whether `--flag` is there.
     pub fn flag(&mut self, name: &'static str) -> bool {
         self.known.push(name);

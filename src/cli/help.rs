@@ -1,15 +1,21 @@
 //! What `airun help` says, a page for each command.
 
+mod task;
+
 /// The page for `path`, for instance `migrate up`.
 pub fn page(path: &str) -> Option<String> {
-    let (_, usage, text) = PAGES.iter().find(|(name, ..)| *name == path)?;
+    let (_, usage, text) = all().find(|(name, ..)| *name == path)?;
     let footer = if path.is_empty() || path == "exit-codes" { "" } else { FOOTER };
     Some(format!("usage: airun {usage}\n\n{text}{footer}"))
 }
 
 /// The names of all pages.
 pub fn pages() -> impl Iterator<Item = &'static str> {
-    PAGES.iter().map(|(name, ..)| *name)
+    all().map(|(name, ..)| *name)
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    PAGES.iter().chain(task::PAGES)
 }
 
 const FOOTER: &str = "
@@ -33,7 +39,9 @@ const PAGES: &[(&str, &str, &str)] = &[
 
   migrate     change the database's schema, a file at a time
   worker      run the registered tasks until a signal
+  task        look at the database tasks, enqueue, retry, cancel them
   periodic    look at the periodic tasks, or run one now
+  doctor      whether the database server is fit for all this
   help        this page; `airun help COMMAND` tells more, `airun help exit-codes` what each exit code means
 
   -h, --help       this page
@@ -44,7 +52,7 @@ const PAGES: &[(&str, &str, &str)] = &[
         "exit-codes",
         "help exit-codes",
         "    0  everything asked for was done
-    1  it failed; the message says where, and what to do
+    1  it failed, and the message says where, and what to do; task verify, task check, doctor: something is wrong
     2  the command line or a setting is wrong; nothing was tried
     3  migrate status --check: migrations are pending
     4  an applied migration and its file differ, or the file is gone
@@ -125,7 +133,10 @@ TIME is a number of seconds, or as in 500ms, 30s, 5m, 1h 30m.
 
   --check        exit with 3 where something is pending, 4 where something applied was edited or is missing,
                  5 where something stopped half-way; the highest of them
-  --json         for programs: {\"format\": 1, \"database\", \"migrations\": [{\"version\", \"name\", \"standing\", …}]}
+  --json         for programs, one object: \"format\" (1; raised when a field changes its meaning or goes), \"database\",
+                 \"migrations\": of each \"version\", \"name\", \"standing\" (pending, out_of_order, applied, baseline,
+                 edited, missing, partial, partial_rollback); of one that is recorded \"applied_at\" (RFC 3339, UTC),
+                 \"applied_by\", \"duration_ms\"; of a partial one \"progress\" [done, total] and \"error\"
   --wait[=TIME]  wait for a server that is still starting, for ever or for so long
   --dir FOLDER   else AIRUN_MIGRATIONS_DIR, else migrations
 ",

@@ -1,12 +1,15 @@
 //! The command line: arguments become a [`Command`], which is carried out; the only place that prints.
 
 mod args;
+mod doctor;
 mod help;
 mod hide;
 mod migrate;
 mod output;
 mod periodic;
 mod suggest;
+mod table;
+mod task;
 mod worker;
 
 use std::env;
@@ -63,6 +66,8 @@ enum Command {
     Migrate(migrate::Command),
     Worker(worker::Command),
     Periodic(periodic::Command),
+    Task(task::Command),
+    Doctor(doctor::Command),
     /// What a worker calls for a run in a process of its own.
     Errand,
 }
@@ -113,7 +118,7 @@ fn parse(raw: Vec<OsString>) -> Result<Invocation> {
     Ok(Invocation { command, database, env_file, log_filter, log_format })
 }
 
-const COMMANDS: [&str; 4] = ["migrate", "worker", "periodic", "help"];
+const COMMANDS: [&str; 6] = ["migrate", "worker", "task", "periodic", "doctor", "help"];
 
 fn command(args: &mut Args, help: bool) -> Result<Command> {
     let Some(first) = args.word()? else {
@@ -142,6 +147,16 @@ fn command(args: &mut Args, help: bool) -> Result<Command> {
                 _ => help_page("periodic"),
             }
         }
+        "task" => {
+            let name = second(args, "task", &task::COMMANDS, help)?;
+            match name {
+                Some(name) if help => help_page(&format!("task {name}")),
+                Some(name) => Ok(Command::Task(task::parse(&name, args)?)),
+                None => help_page("task"),
+            }
+        }
+        "doctor" if help => help_page("doctor"),
+        "doctor" => Ok(Command::Doctor(doctor::parse(args)?)),
         queue::HANDLER => Ok(Command::Errand),
         "worker" if help => help_page("worker"),
         "worker" => Ok(Command::Worker(worker::parse(args)?)),
@@ -212,6 +227,8 @@ fn dispatch(command: Command, registry: Registry, context: &Context) -> Result<E
         Command::Migrate(command) => migrate::perform(command, context),
         Command::Worker(command) => worker::perform(command, registry, context),
         Command::Periodic(command) => periodic::perform(command, registry, context),
+        Command::Task(command) => task::perform(command, registry, context),
+        Command::Doctor(command) => doctor::perform(command, context),
         Command::Errand => queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success),
         Command::Help(_) | Command::Version => Ok(Exit::Success),
     }
@@ -289,6 +306,9 @@ mod tests {
         }
         for name in migrate::COMMANDS {
             assert!(help::page(&format!("migrate {name}")).is_some(), "{name}");
+        }
+        for name in task::COMMANDS {
+            assert!(help::page(&format!("task {name}")).is_some(), "{name}");
         }
     }
 }

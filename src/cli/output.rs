@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 use crate::observe::escaped;
 
@@ -16,6 +18,18 @@ impl Output {
     /// One line of text; control characters are escaped.
     pub fn line(&mut self, text: &str) {
         self.raw(&format!("{}\n", escaped(text)));
+    }
+
+    /// A value for programs, on one line.
+    ///
+    /// # Errors
+    /// It can't be written as JSON.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Error::failure(format!("failed to write the answer as JSON: {error}")))?;
+        // What comes from the server may have line breaks, between its tokens only.
+        self.raw(&(text.replace(['\n', '\r'], " ") + "\n"));
+        Ok(())
     }
 
     /// Text as it is.

@@ -72,7 +72,7 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
             threads: text(command.threads, "AIRUN_THREADS").map_or(Ok(THREADS), |text| threads(&text))?,
             queues: text(command.queues, "AIRUN_QUEUES").map_or(Ok(Vec::new()), |text| queues(&text))?,
             keep: Keep {
-                finished: time(command.keep, "--keep", "AIRUN_KEEP", KEEP)?,
+                finished: keep(command.keep, context)?,
                 dead: time(command.keep_dead, "--keep-dead", "AIRUN_KEEP_DEAD", KEEP_DEAD)?,
             },
         },
@@ -80,6 +80,12 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
     };
     worker::run(registry, &settings, &context.stop)?;
     Ok(Exit::Success)
+}
+
+/// How long tasks that succeeded or were cancelled are kept: as the flag has it, else the environment.
+pub fn keep(flag: Option<String>, context: &Context) -> Result<Duration> {
+    let text = flag.or_else(|| context.environment.get("AIRUN_KEEP").map(str::to_owned));
+    text.map_or(Ok(KEEP), |text| duration("--keep", &text))
 }
 
 fn threads(text: &str) -> Result<usize> {

@@ -180,13 +180,22 @@ impl Link {
     }
 
     fn connect(&mut self) -> mysql::Result<Conn> {
-        let mut conn = self.database.patient_for(ANSWER_TIMEOUT).open()?;
-        for statement in SESSION {
-            conn.query_drop(statement)?;
-        }
+        let conn = open_session(&self.database.patient_for(ANSWER_TIMEOUT))?;
         self.generation += 1;
         Ok(conn)
     }
+}
+
+/// A connection with the session that a link's have.
+///
+/// # Errors
+/// What the server, or the way to it, has against that.
+pub fn open_session(database: &Database) -> mysql::Result<Conn> {
+    let mut conn = database.open()?;
+    for statement in SESSION {
+        conn.query_drop(statement)?;
+    }
+    Ok(conn)
 }
 
 /// From 0 to 1, by the hasher's random keys; good enough to keep things from going in step.

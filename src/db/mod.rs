@@ -10,7 +10,7 @@ mod wait;
 
 pub use connect::{Database, Tls, TlsMode};
 pub use kill::{kill_connection, kill_query};
-pub use link::{Link, Troubles, Unfinished, random};
+pub use link::{Link, Troubles, Unfinished, open_session, random};
 pub use names::{quote_name, quote_text};
 pub use topology::locks_are_local;
 pub use wait::wait_until_ready;

@@ -60,11 +60,22 @@ pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<String> {
     }
 }
 
+/// MariaDB's statement that makes the sequence which [`definition`] shows as a table.
+///
+/// # Errors
+/// Fails where the server doesn't answer.
+pub fn sequence(conn: &mut Conn, name: &ObjectName) -> Result<Option<String>> {
+    let schema = name.schema.as_deref().unwrap_or_default();
+    let row: Option<(String, String)> =
+        conn.query_first(format!("SHOW CREATE SEQUENCE {}.{}", quote_name(schema), quote_name(&name.name)))?;
+    Ok(row.map(|(_, sql)| sql))
+}
+
 /// The definition without what changes by itself: a table's next `AUTO_INCREMENT`.
 pub fn stable(definition: &str) -> String {
     const MARK: &str = " AUTO_INCREMENT=";
-    // Only the options behind the last parenthesis: a comment may say the same.
-    let options = definition.rfind(')').map_or(0, |at| at + 1);
+    // Only the options behind the columns: a comment may say the same. Partitions stand behind the options.
+    let options = definition.find("\n) ").map_or(0, |at| at + 2);
     let Some(start) = definition[options..].find(MARK).map(|at| at + options) else { return definition.to_owned() };
     let digits = definition[start + MARK.len()..].bytes().take_while(u8::is_ascii_digit).count();
     format!("{}{}", &definition[..start], &definition[start + MARK.len() + digits..])
@@ -81,29 +92,31 @@ pub fn fingerprint(conn: &mut Conn, object: &Object, identity: bool) -> Result<O
     Ok(Some(hex(&hash.finalize()[..16])))
 }
 
-/// Every object of `schema` but airun's own tables, in the order in which they are listed: tables, views, routines,
-/// triggers, events, each by name.
+/// Every object of `schema` but airun's own tables, in the order in which they can be made: sequences, tables, routines,
+/// views, triggers (those of one event in the order in which they run), events, each by name.
 pub fn objects(conn: &mut Conn, schema: &str) -> Result<Vec<Object>> {
     const OBJECTS: &str = "
-        SELECT 1 AS sort, TABLE_TYPE AS kind, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
-        UNION ALL SELECT 2, ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
-        UNION ALL SELECT 3, 'TRIGGER', TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
-        UNION ALL SELECT 4, 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
-    let rows: Vec<(u8, String, String)> = conn.query(OBJECTS.replace("{schema}", &quote_text(schema)))?;
-    let mut objects: Vec<(u8, Object)> = rows
+        SELECT TABLE_TYPE AS kind, 0 AS place, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
+        UNION ALL SELECT ROUTINE_TYPE, 0, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
+        UNION ALL SELECT 'TRIGGER', ACTION_ORDER, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
+        UNION ALL SELECT 'EVENT', 0, EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
+    let rows: Vec<(String, u64, String)> = conn.query(OBJECTS.replace("{schema}", &quote_text(schema)))?;
+    let mut objects: Vec<((u8, u64), Object)> = rows
         .into_iter()
-        .filter_map(|(sort, kind, name)| {
+        .filter_map(|(kind, place, name)| {
+            // A column's default can read a sequence, a view a function; a body's names are looked up when it runs.
             let (sort, kind) = match kind.as_str() {
-                "BASE TABLE" | "SYSTEM VERSIONED" | "SEQUENCE" => (sort, ObjectKind::Table),
-                "VIEW" => (sort + 1, ObjectKind::Table),
-                "PROCEDURE" => (sort + 1, ObjectKind::Procedure),
-                "FUNCTION" => (sort + 1, ObjectKind::Function),
-                "TRIGGER" => (sort + 1, ObjectKind::Trigger),
-                "EVENT" => (sort + 1, ObjectKind::Event),
+                "SEQUENCE" => (0, ObjectKind::Table),
+                "BASE TABLE" | "SYSTEM VERSIONED" => (1, ObjectKind::Table),
+                "FUNCTION" => (2, ObjectKind::Function),
+                "PROCEDURE" => (3, ObjectKind::Procedure),
+                "VIEW" => (4, ObjectKind::Table),
+                "TRIGGER" => (5, ObjectKind::Trigger),
+                "EVENT" => (6, ObjectKind::Event),
                 _ => return None,
             };
             let own = [journal::TABLE, lock::TABLE].contains(&name.as_str());
-            (!own).then(|| (sort, Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
+            (!own).then(|| ((sort, place), Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
         })
         .collect();
     objects.sort_by(|(a_sort, a), (b_sort, b)| (a_sort, &a.name.name).cmp(&(b_sort, &b.name.name)));
@@ -193,5 +206,11 @@ mod tests {
         let b = a.replace(" AUTO_INCREMENT=42", "");
         assert_eq!(stable(a), b);
         assert_eq!(stable(&b), b);
+        let partitioned = |next| {
+            format!(
+                "CREATE TABLE `t` (\n  `id` int\n) ENGINE=InnoDB{next}\n PARTITION BY HASH (`id`)\n(PARTITION `p` ENGINE = InnoDB)"
+            )
+        };
+        assert_eq!(stable(&partitioned(" AUTO_INCREMENT=42")), partitioned(""));
     }
 }

@@ -1,52 +1,87 @@
 //! `migrate dump`: the schema as SQL that makes it again, the same text for the same schema.
 //!
 //! What differs from server to server though the schema is the same is left out: the next `AUTO_INCREMENT`, who made a
-//! view or routine, and the database's own name in views.
+//! view or routine, and the database's own name.
 
 use mysql::Conn;
+use mysql::prelude::Queryable;
 
-use super::catalog::{definition, objects, sql_mode, stable};
+use super::catalog::{definition, objects, sequence, sql_mode, stable};
 use super::sql::{Token, TokenKind, tokens};
 use super::statement::{Object, ObjectKind};
 use crate::error::Result;
 
-/// The SQL that makes `schema`, without airun's own tables: tables, views, routines, triggers, events, each by name
-/// (a view behind those that it reads). To be run by the `mysql` client or as a migration.
+/// The SQL that makes `schema`, without airun's own tables: sequences, tables, routines, views (each behind those that it
+/// reads), triggers, events. To be run by the `mysql` client or as a migration.
 ///
 /// # Errors
 /// Fails where this user may not see a definition.
 pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
-    let mut text = "SET FOREIGN_KEY_CHECKS = 0;\n".to_owned();
+    // The server quotes as its own mode has it; the dump is one for all.
+    conn.query_drop("SET sql_mode = ''")?;
+    // Defaults such as '0000-00-00' were allowed when they were made.
+    let mut text = "SET FOREIGN_KEY_CHECKS = 0;\nSET sql_mode = '';\n".to_owned();
+    let mut mode = String::new();
     let mut views = Vec::new();
-    let mut stored = Vec::new();
     for object in objects(conn, schema)? {
         let Some(sql) = definition(conn, &object)? else { continue };
         match object.kind {
             ObjectKind::Table if is_view(&sql) => views.push((object.name.name, without_schema(&sql, schema))),
-            ObjectKind::Table => text.push_str(&format!("\n{};\n", stable(&sql))),
-            _ => stored.push((object, without_definer(&sql))),
+            ObjectKind::Table if is_sequence(&sql) => {
+                text.push_str(&format!("\n{};\n", sequence(conn, &object.name)?.unwrap_or_default()));
+            }
+            ObjectKind::Table => {
+                // MariaDB puts the schema before a sequence that a default reads.
+                let sql = without_schema(&without_charset(&stable(&sql)), schema);
+                text.push_str(&format!("\n{sql};\n"));
+            }
+            ObjectKind::Function | ObjectKind::Procedure => push_stored(&mut text, conn, &object, &sql, &mut mode)?,
+            _ => {
+                push_views(&mut text, std::mem::take(&mut views), &mut mode);
+                push_stored(&mut text, conn, &object, &sql, &mut mode)?;
+            }
         }
     }
-    for view in in_order(views) {
-        text.push_str(&format!("\n{};\n", without_definer(&view)));
-    }
-    push_stored(&mut text, conn, stored)?;
+    push_views(&mut text, views, &mut mode);
     text.push_str("\nSET FOREIGN_KEY_CHECKS = 1;\n");
     Ok(text)
 }
 
-fn push_stored(text: &mut String, conn: &mut Conn, stored: Vec<(Object, String)>) -> Result<()> {
-    let mut mode = None;
-    for (object, sql) in stored {
-        // A body means what it meant under the mode that it was made with.
-        let its_mode = sql_mode(conn, &object)?;
-        if mode.as_ref() != Some(&its_mode) {
-            text.push_str(&format!("\nSET sql_mode = '{its_mode}';\n"));
-            mode = Some(its_mode);
-        }
-        text.push_str(&format!("\nDELIMITER ;;\n{sql};;\nDELIMITER ;\n"));
+fn push_views(text: &mut String, views: Vec<(String, String)>, mode: &mut String) {
+    if !views.is_empty() {
+        push_mode(text, "", mode);
     }
+    for view in in_order(views) {
+        text.push_str(&format!("\n{};\n", without_definer(&view)));
+    }
+}
+
+fn push_stored(text: &mut String, conn: &mut Conn, object: &Object, sql: &str, mode: &mut String) -> Result<()> {
+    // A body means what it meant under the mode that it was made with.
+    push_mode(text, &sql_mode(conn, object)?, mode);
+    text.push_str(&format!("\nDELIMITER ;;\n{};;\nDELIMITER ;\n", without_definer(sql)));
     Ok(())
+}
+
+fn push_mode(text: &mut String, wanted: &str, mode: &mut String) {
+    if mode != wanted {
+        text.push_str(&format!("\nSET sql_mode = '{wanted}';\n"));
+        wanted.clone_into(mode);
+    }
+}
+
+fn is_sequence(sql: &str) -> bool {
+    sql.rfind("\n) ").is_some_and(|options| sql[options..].contains(" SEQUENCE=1"))
+}
+
+/// MySQL names a column's character set beside its collation, which implies it, or not, depending on how the column was
+/// once declared: the same schema would have two texts.
+fn without_charset(sql: &str) -> String {
+    let all: Vec<Token<'_>> = tokens(sql).collect();
+    let cuts = all
+        .windows(4)
+        .filter(|four| four[0].upper() == "CHARACTER" && four[1].upper() == "SET" && four[3].upper() == "COLLATE");
+    without(sql, cuts.map(|four| (start(sql, &four[0]), start(sql, &four[3]))))
 }
 
 fn is_view(sql: &str) -> bool {
@@ -113,6 +148,12 @@ mod tests {
         assert!(is_view(view));
         assert_eq!(without_definer(&without_schema(view, "db")), expected);
         assert_eq!(without_definer("CREATE TRIGGER x"), "CREATE TRIGGER x");
+    }
+
+    #[test]
+    fn a_character_set_that_the_collation_implies_goes() {
+        let table = "CREATE TABLE `t` (\n  `a` text CHARACTER SET latin1 COLLATE latin1_bin COMMENT 'CHARACTER SET x COLLATE',\n  `b` text CHARACTER SET ascii\n)";
+        assert_eq!(without_charset(table), table.replacen("CHARACTER SET latin1 ", "", 1));
     }
 
     #[test]

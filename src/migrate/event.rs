@@ -15,8 +15,12 @@ pub enum Event {
         of: u64,
         /// `VERSION_name`.
         migration: String,
+        /// Of its text.
+        bytes: u64,
+        /// The server's number of the connection that it runs on.
+        session: u32,
     },
-    /// Statement `k` of `total` is next; it starts at this byte.
+    /// Statement `k` of `total` is next; it starts at this byte of the script.
     Statement { k: u64, total: u64, bytes: u64 },
     /// A migration was applied, and that is recorded.
     Applied { version: Version, name: String, statements: u64, took: Duration },

@@ -6,7 +6,6 @@
 //! changes nothing either: that is why "unchanged" may always be taken for "didn't happen".
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 
 use super::catalog;
@@ -14,9 +13,6 @@ use super::chain::Mark;
 use super::statement::{Definition, Object, Shape};
 use super::version::Version;
 use crate::error::{Error, Result};
-
-/// A server that says it started within this many seconds of another is the same run of it: its clock's seconds are cut.
-const SAME_START_SECONDS: i64 = 2;
 
 /// The statement that is about to run, and how what it touches looked before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +57,6 @@ pub struct SchemaObserved {
     pub was: String,
     /// Whether the statement is one that can do several things one after the other.
     pub compound: bool,
-    /// When the server was started, seconds of the Unix epoch by its own clock.
-    pub server_started: i64,
 }
 
 /// What the evidence says of a statement that was about to run when nothing more was heard.
@@ -122,12 +116,8 @@ impl Intent {
 
     /// Looks at the whole schema, for a statement that doesn't show what it touches.
     pub fn of_opaque(conn: &mut Conn, k: u64, statement: String, compound: bool, schema: &str) -> Result<Self> {
-        let schema = SchemaObserved {
-            name: schema.to_owned(),
-            was: catalog::schema_fingerprint(conn, schema)?,
-            compound,
-            server_started: server_started(conn)?,
-        };
+        let schema =
+            SchemaObserved { name: schema.to_owned(), was: catalog::schema_fingerprint(conn, schema)?, compound };
         Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), then: Vec::new(), schema: Some(schema) })
     }
 
@@ -145,8 +135,7 @@ impl Intent {
     pub fn verdict(&self, conn: &mut Conn) -> Result<Verdict> {
         if let Some(schema) = &self.schema {
             let now = catalog::schema_fingerprint(conn, &schema.name)?;
-            let same_run = (server_started(conn)? - schema.server_started).abs() <= SAME_START_SECONDS;
-            return Ok(judge_opaque(schema.compound, now != schema.was, same_run));
+            return Ok(judge_opaque(schema.compound, now != schema.was));
         }
         let mut now = Vec::with_capacity(self.objects.len());
         for observed in &self.objects {
@@ -199,25 +188,15 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
 }
 
 /// Whether a statement has happened of which only this is known: it has committed something by itself (its intent, which
-/// was written in the same transaction, is there).
-fn judge_opaque(compound: bool, schema_changed: bool, same_run_of_the_server: bool) -> Verdict {
+/// was written in the same transaction, is there), and it did not come to its end (the record of that, which follows it
+/// in the same packet, is not there).
+fn judge_opaque(compound: bool, schema_changed: bool) -> Verdict {
     match (compound, schema_changed) {
         // One definition, atomic by itself: what leaves no trace can be repeated.
         (false, true) => Verdict::Happened,
         (false, false) => Verdict::DidNot,
-        // A client that dies doesn't end its statement: the server runs it to the end before it frees the lock.
-        (true, _) if same_run_of_the_server => Verdict::Happened,
+        // It was cut somewhere behind a commit of its own: by the server's end, or because nobody took its rows.
         (true, _) => Verdict::InDoubt,
-    }
-}
-
-fn server_started(conn: &mut Conn) -> Result<i64> {
-    let now: Option<i64> = conn.query_first("SELECT UNIX_TIMESTAMP()")?;
-    let uptime: Option<(String, String)> = conn.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'")?;
-    let uptime: Option<i64> = uptime.and_then(|(_, seconds)| seconds.parse().ok());
-    match (now, uptime) {
-        (Some(now), Some(uptime)) => Ok(now - uptime),
-        _ => Err(Error::failure("the server doesn't tell its uptime")),
     }
 }
 
@@ -271,8 +250,7 @@ mod tests {
 
     #[test]
     fn an_intent_survives_every_character_set() {
-        let schema =
-            SchemaObserved { name: "dé😀".to_owned(), was: "x".to_owned(), compound: true, server_started: 5 };
+        let schema = SchemaObserved { name: "dé😀".to_owned(), was: "x".to_owned(), compound: true };
         let intent = Intent {
             k: 3,
             statement: "ab".to_owned(),

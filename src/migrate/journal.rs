@@ -3,147 +3,48 @@
 //! Every change is one statement that names the state it expects and proves that the lock is still held; so a second
 //! migrator, or one that lost its lock, changes nothing and notices.
 
-use std::fmt;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
-use serde::Serialize;
 
 use super::evidence::Intent;
-use super::lock::Lock;
+use super::lock::{Lock, Proof};
 use super::version::Version;
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
+use crate::fault;
+
+mod change;
+mod row;
+
+pub use change::{Begin, Progress, Resolved, UpReplacement};
+pub use row::{Entry, State, Texts};
+use row::{entry, take};
 
 /// The table's name, in the database that is migrated.
 pub const TABLE: &str = "ai_migrations";
 
-/// What a row says of its migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// The UP has begun and not ended.
-    Applying,
-    /// The UP has run to its end.
-    Applied,
-    /// It was there before airun came; see [`super::baseline`].
-    Baseline,
-    /// The DOWN has begun and not ended.
-    RollingBack,
-}
-
-impl State {
-    const ALL: [State; 4] = [State::Applying, State::Applied, State::Baseline, State::RollingBack];
-
-    /// As the table holds it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Applying => "applying",
-            State::Applied => "applied",
-            State::Baseline => "baseline",
-            State::RollingBack => "rolling_back",
-        }
-    }
-
-    /// Whether the script that makes this state has stopped half-way.
-    pub fn is_partial(self) -> bool {
-        matches!(self, State::Applying | State::RollingBack)
-    }
-}
-
-/// A migration's row, without its texts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    pub version: Version,
-    pub name: String,
-    pub state: State,
-    /// The order of application, which needn't be the order of versions.
-    pub sequence: u64,
-    /// Of the UP's statements, hexadecimal.
-    pub checksum: String,
-    /// Statements of the script that runs or ran (the UP's, or the DOWN's while rolling back).
-    pub total: u64,
-    /// How many of them are known to have taken effect.
-    pub done: u64,
-    /// Of those statements, hexadecimal.
-    pub done_checksum: String,
-    /// What was about to run when the row was last written.
-    pub intent: Option<Intent>,
-    /// What a resumed script must find in its session; see [`super::session`].
-    pub session: Option<String>,
-    /// Why it stopped, as far as that could be written down.
-    pub error: Option<String>,
-    /// UTC, `YYYY-MM-DD HH:MM:SS`.
-    pub at: String,
-    /// The server's name for who did it: `user@host`.
-    pub by: String,
-    /// Running time, without waiting for the lock.
-    pub duration: Duration,
-    /// Whether a DOWN was stored.
-    pub reversible: bool,
-}
-
-/// The texts that a row keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Texts {
-    /// The UP as it was applied; only of files up to [`UP_TEXT_MAX`].
-    pub up: Option<String>,
-    /// The DOWN as it was when the UP was applied.
-    pub down: Option<String>,
-}
-
 /// Longer UP files are known by their checksum alone; bytes.
 pub const UP_TEXT_MAX: u64 = 256 * 1024;
-
-/// A row to be.
-#[derive(Debug)]
-pub struct Begin<'a> {
-    pub version: Version,
-    pub name: &'a str,
-    pub state: State,
-    pub sequence: u64,
-    pub checksum: &'a str,
-    pub total: u64,
-    pub done: u64,
-    pub intent: Option<&'a Intent>,
-    pub up_text: Option<&'a str>,
-    pub down_text: Option<&'a str>,
-    pub duration: Duration,
-}
-
-/// How far a script has come.
-#[derive(Debug)]
-pub struct Progress<'a> {
-    pub total: u64,
-    pub done: u64,
-    pub done_checksum: &'a str,
-    pub intent: Option<&'a Intent>,
-    pub session: Option<&'a str>,
-    pub error: Option<&'a str>,
-    /// Added to the row's running time.
-    pub spent: Duration,
-}
 
 /// The statements on `ai_migrations`, written for one database and one lock.
 #[derive(Debug)]
 pub struct Journal {
     table: String,
-    held: String,
+    proof: Proof,
 }
 
 impl Journal {
     /// The journal of `database`. Without a lock it can only be read.
     pub fn new(database: &str, lock: Option<&Lock>) -> Self {
-        Self {
-            table: format!("{}.`{TABLE}`", quote_name(database)),
-            held: lock.map_or_else(|| "FALSE".to_owned(), Lock::proof),
-        }
+        Self { table: format!("{}.`{TABLE}`", quote_name(database)), proof: lock.map_or_else(Proof::none, Lock::proof) }
     }
 
-    /// The table's name with its database, quoted.
-    pub fn table(&self) -> &str {
-        &self.table
+    /// What a script's `LOCK TABLES` must lock beside its own, so that the journal can be written meanwhile.
+    pub fn locked_along(&self) -> String {
+        let tables = std::iter::once(&self.table).chain(&self.proof.table);
+        tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
     }
 
     /// Makes the table if it's missing.
@@ -179,6 +80,7 @@ impl Journal {
         let finished = !begin.state.is_partial();
         self.change(
             conn,
+            "begin",
             BEGIN,
             params! {
                 "version" => begin.version.number(),
@@ -201,6 +103,7 @@ impl Journal {
     pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
         self.change(
             conn,
+            "progress",
             PROGRESS,
             params! {
                 "version" => version.number(),
@@ -216,15 +119,59 @@ impl Journal {
         )
     }
 
+    /// The statement that writes how far a partial row's script has come, to be sent behind what it tells of in one
+    /// packet: so the server writes it though the client is gone. `session` is SQL.
+    pub fn progress_sql(
+        &self,
+        version: Version,
+        state: State,
+        total: u64,
+        done: u64,
+        sum: &str,
+        session: &str,
+    ) -> String {
+        self.sql(PROGRESS_SQL)
+            .replace("{version}", &version.number().to_string())
+            .replace("{state}", state.as_str())
+            .replace("{total}", &total.to_string())
+            .replace("{done}", &done.to_string())
+            .replace("{sum}", sum)
+            .replace("{session}", session)
+    }
+
+    /// Whether what has run last has written a row.
+    ///
+    /// # Errors
+    /// [`Exit::LockHeld`]: the lock was lost.
+    pub fn check_written(&self, conn: &Conn) -> Result<()> {
+        // An update that writes the lock's row along counts that too.
+        if conn.affected_rows() > 0 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Exit::LockHeld,
+            format!(
+                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
+                self.table
+            ),
+        ))
+    }
+
     /// The server refused the statement that was about to run: it didn't happen, and this is why.
     pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
-        self.change(conn, FAIL, params! { "version" => version.number(), "state" => state.as_str(), "error" => why })
+        self.change(
+            conn,
+            "fail",
+            FAIL,
+            params! { "version" => version.number(), "state" => state.as_str(), "error" => why },
+        )
     }
 
     /// The UP has run to its end.
     pub fn finish(&self, conn: &mut Conn, version: Version, total: u64, checksum: &str, spent: Duration) -> Result<()> {
         self.change(
             conn,
+            "finish",
             FINISH,
             params! {
                 "version" => version.number(),
@@ -239,6 +186,7 @@ impl Journal {
     pub fn replace_up(&self, conn: &mut Conn, version: Version, replacement: &UpReplacement<'_>) -> Result<()> {
         self.change(
             conn,
+            "replace",
             REPLACE_UP,
             params! {
                 "version" => version.number(),
@@ -255,6 +203,7 @@ impl Journal {
     pub fn resolve(&self, conn: &mut Conn, from: &Entry, to: &Resolved<'_>) -> Result<()> {
         self.change(
             conn,
+            "resolve",
             RESOLVE,
             params! {
                 "version" => from.version.number(),
@@ -274,6 +223,7 @@ impl Journal {
     pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
         self.change(
             conn,
+            "begin-rollback",
             BEGIN_ROLLBACK,
             params! {
                 "version" => from.version.number(),
@@ -286,54 +236,27 @@ impl Journal {
 
     /// The DOWN has run to its end, or the row is to be forgotten.
     pub fn forget(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
-        self.change(conn, FORGET, params! { "version" => version.number(), "state" => state.as_str() })
+        self.change(conn, "forget", FORGET, params! { "version" => version.number(), "state" => state.as_str() })
     }
 
     fn sql(&self, template: &str) -> String {
-        template.replace("{table}", &self.table).replace("{held}", &self.held)
+        let is_update = template.trim_start().starts_with("UPDATE");
+        let held = if is_update { &self.proof.update_condition } else { &self.proof.condition };
+        template
+            .replace("{proven}", &format!("{}{}", self.table, self.proof.update_join))
+            .replace("{proof}", &self.proof.update_set)
+            .replace("{table}", &self.table)
+            .replace("{held}", held)
     }
 
-    fn change(&self, conn: &mut Conn, template: &str, params: Params) -> Result<()> {
+    /// `step` is what the fault points before and behind it are called.
+    fn change(&self, conn: &mut Conn, step: &str, template: &str, params: Params) -> Result<()> {
+        fault::step(step, "before");
         conn.exec_drop(self.sql(template), params)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
-        if conn.affected_rows() == 1 {
-            return Ok(());
-        }
-        Err(Error::new(
-            Exit::LockHeld,
-            format!(
-                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
-                self.table
-            ),
-        ))
-    }
-}
-
-/// What [`Journal::replace_up`] writes.
-#[derive(Debug)]
-pub struct UpReplacement<'a> {
-    pub state: State,
-    pub checksum: &'a str,
-    pub total: u64,
-    pub up_text: Option<&'a str>,
-    pub down_text: Option<&'a str>,
-}
-
-/// What [`Journal::resolve`] writes; a text that is `None` stays as it is.
-#[derive(Debug)]
-pub struct Resolved<'a> {
-    pub state: State,
-    pub checksum: &'a str,
-    pub total: u64,
-    pub done: u64,
-    pub done_checksum: &'a str,
-    pub up_text: Option<&'a str>,
-    pub down_text: Option<&'a str>,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.check_written(conn)?;
+        fault::step(step, "after");
+        Ok(())
     }
 }
 
@@ -375,75 +298,44 @@ SELECT :version, :name, :state, :sequence, :checksum, :total, :done, :done_check
 FROM DUAL WHERE {held}";
 
 const PROGRESS: &str = "
-UPDATE {table}
-SET total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
+UPDATE {proven}
+SET {proof}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
     duration_ms = duration_ms + :duration
 WHERE version = :version AND state = :state AND {held}";
 
+const PROGRESS_SQL: &str = "
+UPDATE {proven}
+SET {proof}total = {total}, done = {done}, done_checksum = '{sum}', intent = NULL, session = {session}, error = NULL
+WHERE version = {version} AND state = '{state}' AND {held}";
+
 const FAIL: &str = "
-UPDATE {table} SET intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
+UPDATE {proven} SET {proof}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
 
 const FINISH: &str = "
-UPDATE {table}
-SET state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
     session = NULL, error = NULL, duration_ms = duration_ms + :duration,
     applied_at = UTC_TIMESTAMP(6), applied_by = USER()
 WHERE version = :version AND state = 'applying' AND {held}";
 
 const REPLACE_UP: &str = "
-UPDATE {table}
-SET checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
+UPDATE {proven}
+SET {proof}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {held}";
 
 const RESOLVE: &str = "
-UPDATE {table}
-SET state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
+UPDATE {proven}
+SET {proof}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
     error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
 WHERE version = :version AND state = :expected AND {held}";
 
 const BEGIN_ROLLBACK: &str = "
-UPDATE {table}
-SET state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
+UPDATE {proven}
+SET {proof}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
     duration_ms = 0
 WHERE version = :version AND state = :state AND {held}";
 
 const FORGET: &str = "DELETE FROM {table} WHERE version = :version AND state = :state AND {held}";
-
-fn entry(mut row: Row) -> Result<Entry> {
-    let number: u64 = take(&mut row, 0)?;
-    let version = Version::from_number(number)
-        .ok_or_else(|| Error::failure(format!("`{number}` in `{TABLE}` is no version; delete that row")))?;
-    let state: String = take(&mut row, 2)?;
-    let state = State::ALL.into_iter().find(|known| known.as_str() == state).ok_or_else(|| {
-        Error::failure(format!("`{TABLE}` has {version} as `{state}`; it was written by a newer airun: use that one"))
-    })?;
-    let intent: Option<String> = take(&mut row, 8)?;
-    Ok(Entry {
-        version,
-        name: take(&mut row, 1)?,
-        state,
-        sequence: take(&mut row, 3)?,
-        checksum: take(&mut row, 4)?,
-        total: take(&mut row, 5)?,
-        done: take(&mut row, 6)?,
-        done_checksum: take(&mut row, 7)?,
-        intent: intent.map(|json| Intent::from_json(version, &json)).transpose()?,
-        session: take(&mut row, 9)?,
-        error: take(&mut row, 10)?,
-        at: take(&mut row, 11)?,
-        by: take(&mut row, 12)?,
-        duration: Duration::from_millis(take(&mut row, 13)?),
-        reversible: take::<u8>(&mut row, 14)? != 0,
-    })
-}
-
-/// A column's value; the driver's own conversions panic on a type that they don't expect.
-fn take<T: mysql::prelude::FromValue>(row: &mut Row, column: usize) -> Result<T> {
-    match row.take_opt(column) {
-        Some(Ok(value)) => Ok(value),
-        _ => Err(Error::failure(format!("column {column} of `{TABLE}` is not of the type that airun gave it"))),
-    }
-}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -3,24 +3,65 @@
 use std::time::{Duration, Instant};
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
-use sha2::{Digest, Sha256};
 
-use super::catalog::hex;
 use super::event::{Event, Events};
+use crate::db::{self, Database};
 use crate::error::{Error, Exit, Result};
+use crate::fault;
 use crate::shutdown::Shutdown;
 
-/// The lease row's table, made only where `GET_LOCK` is local to one node of several.
-pub const TABLE: &str = "ai_migrations_lock";
+mod lease;
+mod named;
 
-/// One wait on the server, so that a signal is heard in between; seconds.
-const WAIT_SECONDS: u64 = 1;
+use lease::Lease;
+pub use lease::TABLE;
+use named::Named;
 
-/// A lock that is held by the connection it was taken on, and freed by the server when that ends.
+/// A lock that is held.
 #[derive(Debug)]
-pub struct Lock {
-    name: String,
+pub enum Lock {
+    /// By the connection it was taken on: the server frees it when that ends.
+    Named(Named),
+    /// By a row, where `GET_LOCK` is known to one node of several only.
+    Lease(Lease),
+}
+
+/// How a change of `ai_migrations` proves that the lock is held, in SQL.
+#[derive(Debug)]
+pub struct Proof {
+    /// The condition where nothing is updated.
+    pub condition: String,
+    /// The condition of an `UPDATE`.
+    pub update_condition: String,
+    /// What an `UPDATE` names beside its table.
+    pub update_join: String,
+    /// What an `UPDATE` sets beside its own columns.
+    pub update_set: String,
+    /// Its own table, where it has one.
+    pub table: Option<String>,
+}
+
+impl Proof {
+    /// Without a lock: nothing can be changed.
+    pub fn none() -> Self {
+        let never = || "FALSE".to_owned();
+        Self {
+            condition: never(),
+            update_condition: never(),
+            update_join: String::new(),
+            update_set: String::new(),
+            table: None,
+        }
+    }
+}
+
+/// What a try to take the lock has come to.
+enum Taken {
+    Yes(Lock),
+    /// Somebody has it.
+    No {
+        holder: String,
+    },
 }
 
 impl Lock {
@@ -30,72 +71,76 @@ impl Lock {
     /// [`Exit::LockHeld`] when somebody else holds it all the time, naming who; [`Exit::Interrupted`] at a signal.
     pub fn acquire(
         conn: &mut Conn,
-        database: &str,
+        database: &Database,
         limit: Duration,
         shutdown: &Shutdown,
         events: &mut Events<'_>,
     ) -> Result<Self> {
-        let lock = Self { name: lock_name(database) };
         let until = Instant::now() + limit;
+        let name = &database.name;
+        let lease = db::locks_are_local(conn)? || fault::is_forced("lease");
         let mut told = false;
         loop {
-            let wait = if told { WAIT_SECONDS } else { 0 };
-            let taken: Option<Option<i64>> = conn.query_first(format!("SELECT GET_LOCK('{}', {wait})", lock.name))?;
-            match taken.flatten() {
-                Some(1) => return Ok(lock),
-                Some(_) => {}
-                None => {
-                    return Err(Error::failure("the server can't give the migration lock: `GET_LOCK` returned NULL"));
-                }
-            }
+            let taken =
+                if lease { Lease::take(conn, database, told, shutdown)? } else { Named::take(conn, name, told)? };
+            let holder = match taken {
+                Taken::Yes(lock) => return Ok(lock),
+                Taken::No { holder } => holder,
+            };
             if shutdown.is_stopping() {
                 return Err(Error::new(
                     Exit::Interrupted,
                     "stopped by a signal while waiting for the migration lock; nothing was run",
                 ));
             }
-            let holder = lock.holder(conn);
             if Instant::now() >= until {
                 return Err(Error::new(
                     Exit::LockHeld,
                     format!(
-                        "the migration lock of `{database}` is held by {holder}; wait for it to end, or raise `--lock-timeout`"
+                        "the migration lock of `{name}` is held by {holder}; wait for it to end, or raise `--lock-timeout`"
                     ),
                 ));
             }
             if !told {
                 told = true;
-                events(Event::Note(format!("waiting for the migration lock of `{database}`, held by {holder}")));
+                events(Event::Note(format!("waiting for the migration lock of `{name}`, held by {holder}")));
             }
         }
     }
 
-    /// The condition that this connection still holds the lock, in SQL.
-    pub fn proof(&self) -> String {
-        format!("IS_USED_LOCK('{}') = CONNECTION_ID()", self.name)
+    /// Holds it still, or once more, after the connection was reset.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn again(
+        &self,
+        conn: &mut Conn,
+        database: &Database,
+        limit: Duration,
+        shutdown: &Shutdown,
+        events: &mut Events<'_>,
+    ) -> Result<()> {
+        match self {
+            // The reset has freed it; its name is the same as before.
+            Lock::Named(_) => Self::acquire(conn, database, limit, shutdown, events).map(|_| ()),
+            Lock::Lease(lease) => lease.ready(conn),
+        }
     }
 
-    /// Frees the lock. The server does so by itself when the connection ends, so there is nothing to do about an error.
+    /// How each change of `ai_migrations` proves that it is still held.
+    pub fn proof(&self) -> Proof {
+        match self {
+            Lock::Named(named) => named.proof(),
+            Lock::Lease(lease) => lease.proof(),
+        }
+    }
+
+    /// Frees the lock.
     pub fn release(self, conn: &mut Conn) {
-        if let Err(error) = conn.query_drop(format!("DO RELEASE_LOCK('{}')", self.name)) {
-            log::debug!("failed to release the migration lock: {}", crate::db::describe(&error));
+        match self {
+            Lock::Named(named) => named.release(conn),
+            // Its own thread does.
+            Lock::Lease(_) => {}
         }
     }
-
-    fn holder(&self, conn: &mut Conn) -> String {
-        const HOLDER: &str = "SELECT ID, CONCAT(USER, '@', HOST) FROM information_schema.PROCESSLIST WHERE ID = ";
-        let id: Option<Option<u64>> =
-            conn.query_first(format!("SELECT IS_USED_LOCK('{}')", self.name)).unwrap_or_default();
-        let Some(id) = id.flatten() else { return "somebody who has just let it go".to_owned() };
-        let shown: Option<(u64, String)> = conn.query_first(format!("{HOLDER}{id}")).unwrap_or_default();
-        match shown {
-            Some((id, who)) => format!("{who} (connection {id})"),
-            None => format!("connection {id}"),
-        }
-    }
-}
-
-/// Locks are the server's, not the database's, their names at most 64 characters, and on MySQL in any case.
-fn lock_name(database: &str) -> String {
-    format!("airun:{}", hex(&Sha256::digest(format!("{database}.{}", super::journal::TABLE))[..16]))
 }

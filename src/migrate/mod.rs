@@ -20,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod session;
 pub mod sql;
+pub(crate) mod stage;
 pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod up;

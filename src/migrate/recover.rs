@@ -3,6 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use super::catalog;
 use super::diff;
 use super::evidence::Verdict;
 use super::journal::{Entry, Journal, Progress};
@@ -34,7 +35,8 @@ pub fn recover(
         Verdict::DidNot => return Ok(()),
         Verdict::Left(objects) => {
             for object in &objects {
-                conn.query_drop(drop_statement(object))?;
+                let looks = catalog::definition(conn, object)?.unwrap_or_default();
+                conn.query_drop(drop_statement(object, &looks))?;
             }
         }
         Verdict::Happened => followers = intent.followers_happened(conn)?,
@@ -42,9 +44,9 @@ pub fn recover(
             return Err(Error::new(
                 Exit::Partial,
                 format!(
-                    "{}: nothing tells whether statement {} of {} happened before the server went down; look at the \
-                     database, then say it with `airun migrate resolve {} --from-statement {}` (it did not) or \
-                     `--from-statement {}` (it did)",
+                    "{}: statement {} of {} had committed something and was cut before its end; look at what there is of \
+                     it, then say where to go on: `airun migrate resolve {} --from-statement {}` (there, once more) or \
+                     `--from-statement {}` (behind it)",
                     script.label,
                     intent.k,
                     entry.total,
@@ -91,11 +93,14 @@ fn edited(script: &Script<'_>, done: u64, kept: Option<&str>) -> Result<Error> {
     ))
 }
 
-fn drop_statement(object: &Object) -> String {
+/// `looks` is the statement that makes it: tables, views and sequences are one kind of object.
+fn drop_statement(object: &Object, looks: &str) -> String {
     let kind = match object.kind {
         ObjectKind::Database => return format!("DROP DATABASE IF EXISTS {}", quote_name(&object.name.name)),
         ObjectKind::Account => return format!("DROP USER IF EXISTS {}", object.name.name),
-        ObjectKind::Table => "TABLE",
+        ObjectKind::Table if looks.starts_with("CREATE SEQUENCE") => "SEQUENCE",
+        ObjectKind::Table if looks.starts_with("CREATE TABLE") || looks.starts_with("CREATE TEMPORARY") => "TABLE",
+        ObjectKind::Table => "VIEW",
         ObjectKind::Procedure => "PROCEDURE",
         ObjectKind::Function => "FUNCTION",
         ObjectKind::Trigger => "TRIGGER",

@@ -59,6 +59,7 @@ pub fn rollback(
     let lock = prepare(&mut conn, database, options.lock_timeout, shutdown, events)?;
     let journal = Journal::new(&database.name, Some(&lock));
     let chosen = select(journal.history(&mut conn)?, options)?;
+    let of = chosen.len() as u64;
     let mut undone = Vec::new();
     for (i, mut entry) in chosen.into_iter().enumerate() {
         if i > 0 {
@@ -70,14 +71,15 @@ pub fn rollback(
         }
         let version = entry.version;
         let file = files.iter().map(|(file, _)| file).find(|file| file.version == version);
-        undo(&mut conn, database, &journal, entry, file, options.lock_timeout, shutdown, events)?;
+        let place = Some((i as u64 + 1, of));
+        undo(&mut conn, database, &journal, entry, place, file, options.lock_timeout, shutdown, events)?;
         undone.push(version);
     }
     lock.release(&mut conn);
     Ok(undone)
 }
 
-/// Undoes one migration, or goes on with it.
+/// Undoes one migration, or goes on with it; `place` tells which of how many, where that hasn't been told.
 ///
 /// # Errors
 /// As [`rollback`].
@@ -87,6 +89,7 @@ pub fn undo(
     database: &Database,
     journal: &Journal,
     mut entry: Entry,
+    place: Option<(u64, u64)>,
     file: Option<&MigrationFile>,
     patience: Duration,
     shutdown: &Shutdown,
@@ -120,6 +123,10 @@ pub fn undo(
     check_packets(packet_limit(conn)?, &script, &outline)?;
     if entry.state == State::RollingBack {
         recover(conn, journal, &script, &outline, &mut entry, Some(&stored))?;
+    }
+    if let Some((i, of)) = place {
+        let migration = format!("{}_{}", entry.version, entry.name);
+        events(Event::Begins { i, of, migration, bytes: script.length(), session: conn.connection_id() });
     }
     let way = Way::Down { entry: &entry };
     let mut around = Surroundings { conn, journal, shutdown, events, schema: &database.name, patience, owed: None };
@@ -175,7 +182,10 @@ pub fn select(mut history: Vec<Entry>, options: &Options) -> Result<Vec<Entry>> 
 }
 
 fn irreversible(entry: &Entry) -> Error {
-    Error::failure(format!("{} has no DOWN, so it can't be rolled back; nothing was touched", label(entry)))
+    Error::failure(format!(
+        "{}_{} has no DOWN, so it can't be rolled back; nothing was touched",
+        entry.version, entry.name
+    ))
 }
 
 /// What messages call a migration's stored DOWN.

@@ -6,7 +6,9 @@
 //! - Otherwise a run of such statements shares a transaction with its "done".
 //! - Before a definition its intent is recorded, with the look of what it touches; its "done" rides on the next record.
 //! - A statement that may do anything runs in a transaction that holds its intent: the tripwire. If it commits
-//!   something, the intent is committed with it; if it doesn't, its "done" commits with what it did.
+//!   something, the intent is committed with it; if it doesn't, its "done" commits with what it did. The "done" is sent
+//!   behind it in its packet: so a server that has come to its end has recorded that, though airun is gone, and where it
+//!   hasn't, the statement was cut in its middle.
 //! - In a transaction of the script's own, records are part of it, so "done" moves only at its commit.
 
 use std::time::{Duration, Instant};
@@ -14,29 +16,30 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::blockers;
-use super::catalog::hex;
-use super::chain::{Chain, Mark, Step};
+use super::chain::{Chain, Step};
 use super::event::{Event, Events};
-use super::evidence::{Follower, Intent};
-use super::journal::{Begin, Entry, Journal, Progress, State};
+use super::journal::{Entry, Journal, State};
 use super::script::{Outline, Script};
-use super::session::{self, Replay};
-use super::sql::{Checksum, Position, statement_digest};
-use super::statement::{Definition, Kind, Session, Shape, Transaction, classify, is_compound, lock_tables_with};
+use super::session::Replay;
+use super::sql::{Checksum, Position};
+use super::statement::{Definition, Kind, Shape, classify};
 use super::version::Version;
-use crate::db;
-use crate::db::retry::Backoff;
-use crate::error::{Error, Exit, Result};
-use crate::fault;
-use crate::shutdown::{Shutdown, Woken};
+use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
 
-/// Statements of a batch, at most: they go to the server in one packet.
-const BATCH_STATEMENTS_MAX: usize = 1000;
-/// Bytes of a batch, at most.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A deadlock undoes a transaction, which is then tried again this often.
-const DEADLOCK_RETRIES_MAX: u32 = 10;
+mod definition;
+mod opaque;
+mod record;
+mod refusal;
+mod rows;
+mod session;
+
+pub use record::Owed;
+pub use refusal::quotation;
+use rows::Batch;
+
+/// A whole script that a deadlock or a lock has undone is tried again this often.
+const UNDONE_RETRIES_MAX: u32 = 10;
 
 /// Which way a script goes, and what its row in `ai_migrations` needs.
 #[derive(Debug)]
@@ -76,34 +79,6 @@ pub struct Surroundings<'a> {
     pub owed: Option<Owed>,
 }
 
-/// A migration that has run to its end. Its last record rides on the first one of the next migration, so that the two
-/// cost one commit; a crash before that finds all of its statements done.
-#[derive(Debug)]
-pub struct Owed {
-    version: Version,
-    name: String,
-    total: u64,
-    checksum: String,
-    spent: Duration,
-    started: Instant,
-}
-
-impl Owed {
-    /// Records it.
-    ///
-    /// # Errors
-    /// As [`Journal::finish`].
-    pub fn settle(&self, conn: &mut Conn, journal: &Journal) -> Result<()> {
-        journal.finish(conn, self.version, self.total, &self.checksum, self.spent)
-    }
-
-    /// What is told once it's recorded.
-    pub fn applied(self) -> Event {
-        let took = self.started.elapsed();
-        Event::Applied { version: self.version, name: self.name, statements: self.total, took }
-    }
-}
-
 /// Who opened the transaction that a statement is run in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tx {
@@ -137,16 +112,12 @@ struct Run<'r, 'a> {
     chain: Chain,
     /// Definitions of a chain run, and those that have are not recorded yet.
     in_chain: bool,
+    /// The statement that runs has committed something by itself.
+    committed_within: bool,
     started: Instant,
     /// Row statements of the script's own transaction that nothing has committed yet.
     uncommitted: u64,
     recorded_until: Instant,
-}
-
-#[derive(Default)]
-struct Batch {
-    packet: String,
-    at: Vec<(u64, Position)>,
 }
 
 /// Runs `script` from where its row says it stopped.
@@ -163,6 +134,7 @@ pub fn run(
 ) -> Result<Option<Owed>> {
     let resumed = way.resumed();
     let whole = outline.one_transaction && resumed.is_none();
+    let until = Instant::now() + around.patience;
     let mut attempt = 0;
     loop {
         let mut run = Run {
@@ -182,18 +154,21 @@ pub fn run(
             batch: Batch::default(),
             chain: Chain::default(),
             in_chain: false,
+            committed_within: false,
             started: Instant::now(),
             uncommitted: 0,
             recorded_until: Instant::now(),
         };
         match run.all(resumed) {
-            Err(Stop::Deadlock(error)) if attempt < DEADLOCK_RETRIES_MAX => {
-                // The whole script was one transaction, which the server has undone.
+            // What it has left in its session, no rollback takes away.
+            Err(Stop::Undone(error))
+                if !outline.leaves_traces && attempt < UNDONE_RETRIES_MAX && Instant::now() < until =>
+            {
                 attempt += 1;
                 (around.events)(Event::Warning(format!("{error}; trying the migration again")));
                 around.conn.query_drop("ROLLBACK")?;
             }
-            Err(Stop::Deadlock(error) | Stop::Error(error)) => return Err(error),
+            Err(Stop::Undone(error) | Stop::Error(error)) => return Err(error),
             Ok(owed) => return Ok(owed),
         }
     }
@@ -201,8 +176,8 @@ pub fn run(
 
 /// Why a script stopped.
 enum Stop {
-    /// The transaction that holds the whole script was chosen as the victim.
-    Deadlock(Error),
+    /// The transaction that holds the whole script was a deadlock's victim, or has waited too long for a lock.
+    Undone(Error),
     Error(Error),
 }
 
@@ -270,7 +245,6 @@ impl Run<'_, '_> {
                 // Outside any transaction, so that no rollback takes the row away again. A definition brings its own.
                 self.record(None)?;
             }
-            (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: statement.at.offset });
             let statement = At { k, at: statement.at, text: statement.text };
             match (kind, mark) {
                 (Kind::Definition(definition), Some(mark)) => {
@@ -282,7 +256,16 @@ impl Run<'_, '_> {
         self.finish()
     }
 
+    /// Says that statement `k`, which stands there, is next.
+    fn tell(&mut self, k: u64, at: Position) {
+        (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: at.offset });
+    }
+
     fn step(&mut self, statement: At<'_>, kind: Kind) -> Result<(), Stop> {
+        // Rows are gathered first, and told when they are sent.
+        if !matches!(kind, Kind::Rows { .. }) {
+            self.tell(statement.k, statement.at);
+        }
         match kind {
             Kind::Rows { .. } => return self.rows(statement),
             Kind::Definition(definition) => self.definition(statement, &definition)?,
@@ -292,7 +275,7 @@ impl Run<'_, '_> {
             }
             Kind::Opaque => self.opaque(statement)?,
             Kind::Session(change) => self.session(statement, change)?,
-            Kind::TemporaryTable(_) => self.execute(statement, statement.text)?,
+            Kind::TemporaryTable { .. } => self.execute(statement, statement.text)?,
             Kind::Transaction(transaction) => self.transaction(statement, transaction)?,
             Kind::LockTables => self.lock_tables(statement)?,
             Kind::UnlockTables => self.unlock_tables(statement)?,
@@ -313,564 +296,31 @@ impl Run<'_, '_> {
         self.unrecorded = true;
     }
 
-    fn rows(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        // A version comment may be no statement at all on this server, so it can't be counted within a packet.
-        let alone = statement.text.len() >= BATCH_BYTES_MAX
-            || statement.text.contains("/*!")
-            || statement.text.contains("/*M!");
-        if alone
-            || self.batch.packet.len() + statement.text.len() > BATCH_BYTES_MAX
-            || self.batch.at.len() >= BATCH_STATEMENTS_MAX
-        {
-            self.flush()?;
-        }
-        if alone {
-            return self.rows_alone(statement);
-        }
-        if !self.batch.at.is_empty() {
-            // On a line of its own: the statement before may end in a comment.
-            self.batch.packet.push_str("\n;\n");
-        }
-        self.batch.packet.push_str(statement.text);
-        self.batch.at.push((statement.k, statement.at));
-        self.passed(statement);
-        Ok(())
-    }
-
-    fn rows_alone(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        let own = self.tx == Tx::Batch;
-        let mut retries = Backoff::default();
-        loop {
-            self.begin_batch()?;
-            match send(self.around.conn, statement.text) {
-                Ok(()) => break,
-                Err((_, error))
-                    if own && db::retry::is_deadlock(&error) && retries.attempts() < DEADLOCK_RETRIES_MAX =>
-                {
-                    self.retry(&mut retries, &error)?;
-                }
-                Err((_, error)) => return Err(self.refused(statement.k, statement.at, statement.text, error)),
-            }
-        }
-        self.passed(statement);
-        self.uncommitted += 1;
-        if own {
-            self.record(None)?;
-            self.around.conn.query_drop("COMMIT")?;
-        }
-        Ok(())
-    }
-
-    /// Sends what was gathered, and records it where the transaction is airun's.
-    fn flush(&mut self) -> Result<(), Stop> {
-        if self.batch.at.is_empty() {
-            return Ok(());
-        }
-        let batch = std::mem::take(&mut self.batch);
-        let own = self.tx == Tx::Batch;
-        let mut retries = Backoff::default();
-        loop {
-            self.begin_batch()?;
-            let Err((index, error)) = send(self.around.conn, &batch.packet) else { break };
-            if own && db::retry::is_deadlock(&error) && retries.attempts() < DEADLOCK_RETRIES_MAX {
-                self.retry(&mut retries, &error)?;
-                continue;
-            }
-            let (k, at) = batch.at[index.min(batch.at.len() - 1)];
-            let text = batch.packet.split("\n;\n").nth(index).unwrap_or_default();
-            if own && !db::retry::is_connection_lost(&error) && !db::retry::is_deadlock(&error) {
-                self.keep_before(&batch, index)?;
-            }
-            return Err(self.refused(k, at, text, error));
-        }
-        fault::point("rows-sent");
-        self.uncommitted += batch.at.len() as u64;
-        if own {
-            self.record(None)?;
-            fault::point("rows-recorded");
-            self.around.conn.query_drop("COMMIT")?;
-            fault::point("rows-committed");
-        }
-        Ok(())
-    }
-
-    /// Statement `index` of a batch was refused: those before it stay, as they do with the `mysql` client.
-    fn keep_before(&mut self, batch: &Batch, index: usize) -> Result<(), Stop> {
-        let (k, _) = batch.at[index];
-        let prefix = self.script.prefix(k - 1)?;
-        self.done = k - 1;
-        self.checksum = prefix.sum;
-        self.record(None)?;
-        self.around.conn.query_drop("COMMIT")?;
-        Ok(())
-    }
-
-    fn begin_batch(&mut self) -> Result<(), Stop> {
-        if self.tx == Tx::Batch && !self.tables_locked {
-            self.around.conn.query_drop("START TRANSACTION")?;
-        }
-        Ok(())
-    }
-
-    /// Runs the definitions that wait, on one record where each leaves a mark that isn't there yet.
-    fn flush_chain(&mut self) -> Result<(), Stop> {
-        if self.chain.is_empty() {
-            return Ok(());
-        }
-        let steps = self.chain.take();
-        let mut new = steps.len() > 1;
-        for step in steps.iter().skip(1).filter(|step| matches!(step.mark, Mark::Object(_))) {
-            new = new && !step.mark.is_there(self.around.conn)?;
-        }
-        let digest = |step: &Step| hex(&statement_digest(&step.text));
-        let first = &steps[0];
-        let mut intent =
-            Intent::of_definition(self.around.conn, first.k, digest(first), &first.definition, &self.schema)?;
-        if !new || intent.objects.iter().any(|object| object.was.is_some()) {
-            for step in &steps {
-                let statement = At { k: step.k, at: step.at, text: &step.text };
-                self.stop_between()?;
-                self.definition(statement, &step.definition)?;
-                self.passed(statement);
-            }
-            return Ok(());
-        }
-        let then = steps[1..].iter().map(|step| Follower { statement: digest(step), mark: step.mark.clone() });
-        intent.then = then.collect();
-        self.record(Some(&intent))?;
-        fault::point("definition-intended");
-        self.in_chain = true;
-        for step in &steps {
-            let statement = At { k: step.k, at: step.at, text: &step.text };
-            self.stop_between()?;
-            self.execute_definition(statement, &step.definition)?;
-            fault::point("definition-done");
-            self.passed(statement);
-        }
-        self.in_chain = false;
-        self.after_commit();
-        Ok(())
-    }
-
-    /// Between two statements, a stop is heard.
-    fn stop_between(&mut self) -> Result<(), Stop> {
-        if !self.around.shutdown.is_stopping() {
-            return Ok(());
-        }
-        if self.unrecorded {
-            self.record(None)?;
-        }
-        Err(self.interrupted().into())
-    }
-
-    fn definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
-        let digest = hex(&statement_digest(statement.text));
-        let intent = Intent::of_definition(self.around.conn, statement.k, digest, definition, &self.schema)?;
-        self.record(Some(&intent))?;
-        if self.tables_locked && self.tx == Tx::Batch {
-            self.around.conn.query_drop("COMMIT")?;
-        }
-        fault::point("definition-intended");
-        self.execute_definition(statement, definition)?;
-        fault::point("definition-done");
-        self.after_commit();
-        Ok(())
-    }
-
-    /// A definition waits for the server's metadata locks, and everybody who comes later waits behind it: so it waits
-    /// for `lock_wait_timeout` only, lets the others pass, and tries again.
-    fn execute_definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
-        let until = Instant::now() + self.around.patience;
-        let mut retries = Backoff::default();
-        loop {
-            let Err((_, error)) = send(self.around.conn, statement.text) else { return Ok(()) };
-            let waited = db::retry::is_lock_timeout(&error);
-            if !(waited || db::retry::is_deadlock(&error)) || Instant::now() >= until {
-                return Err(self.refused(statement.k, statement.at, statement.text, error));
-            }
-            let blockers = blockers::of(self.around.conn, &definition.objects, &self.schema);
-            let place = self.place(statement.at);
-            let of = self.outline.total;
-            let waits = format!("{place}: statement {} of {of} waits for a lock: {blockers}", statement.k);
-            (self.around.events)(Event::Warning(waits));
-            if self.around.shutdown.wait(retries.next_delay()) == Woken::Stopping {
-                return Err(self.interrupted().into());
-            }
-        }
-    }
-
-    fn opaque(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        let digest = hex(&statement_digest(statement.text));
-        let compound = is_compound(statement.text);
-        let intent = Intent::of_opaque(self.around.conn, statement.k, digest, compound, &self.schema)?;
-        if self.tx == Tx::Batch && self.unrecorded {
-            self.record(None)?;
-            if self.tables_locked {
-                self.around.conn.query_drop("COMMIT")?;
-            }
-        }
-        self.begin_batch()?;
-        self.record(Some(&intent))?;
-        self.around.conn.query_drop(format!("SAVEPOINT {TRIPWIRE}"))?;
-        fault::point("opaque-intended");
-        self.execute(statement, statement.text)?;
-        fault::point("opaque-run");
-        match self.around.conn.query_drop(format!("RELEASE SAVEPOINT {TRIPWIRE}")) {
-            Ok(()) => {
-                // Nothing was committed: what it did and its "done" are one.
-                if self.tx == Tx::Batch {
-                    self.passed(statement);
-                    self.record(None)?;
-                    self.around.conn.query_drop("COMMIT")?;
-                }
-            }
-            Err(mysql::Error::MySqlError(error)) if error.code == ER_SP_DOES_NOT_EXIST => self.after_commit(),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    fn session(&mut self, statement: At<'_>, change: Session) -> Result<(), Stop> {
-        match change {
-            Session::Other => self.execute(statement, statement.text),
-            Session::Use(schema) => {
-                self.execute(statement, statement.text)?;
-                self.schema = schema;
-                Ok(())
-            }
-            Session::Autocommit(on) => {
-                if self.tx == Tx::Script && on {
-                    // Turning it on commits.
-                    self.passed(statement);
-                    self.record(None)?;
-                }
-                self.execute(statement, statement.text)?;
-                self.script_autocommit_off = !on;
-                self.tx = if on { Tx::Batch } else { Tx::Script };
-                Ok(())
-            }
-        }
-    }
-
-    fn transaction(&mut self, statement: At<'_>, transaction: Transaction) -> Result<(), Stop> {
-        match transaction {
-            Transaction::Begin => {
-                if self.unrecorded {
-                    // An open transaction is committed by it, and the record with it.
-                    self.record(None)?;
-                }
-                if self.tables_locked {
-                    self.unlock_tables(At { text: "UNLOCK TABLES", ..statement })?;
-                }
-                self.execute(statement, statement.text)?;
-                self.uncommitted = 0;
-                self.tx = Tx::Script;
-            }
-            Transaction::Commit => {
-                if self.tx == Tx::Script {
-                    self.passed(statement);
-                    self.record(None)?;
-                    fault::point("script-recorded");
-                }
-                self.execute(statement, statement.text)?;
-                fault::point("script-committed");
-                self.after_commit();
-            }
-            Transaction::Rollback => {
-                self.execute(statement, statement.text)?;
-                self.after_commit();
-            }
-            Transaction::Within => self.execute(statement, statement.text)?,
-        }
-        Ok(())
-    }
-
-    fn lock_tables(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        if self.unrecorded {
-            self.record(None)?;
-        }
-        self.enter_locked(statement)
-    }
-
-    fn enter_locked(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        self.execute(statement, &lock_tables_with(statement.text, self.around.journal.table()))?;
-        self.after_commit();
-        self.tables_locked = true;
-        if !self.script_autocommit_off {
-            self.around.conn.query_drop("SET autocommit = 0")?;
-        }
-        Ok(())
-    }
-
-    fn unlock_tables(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        if self.tables_locked && !self.script_autocommit_off {
-            if self.unrecorded {
-                self.record(None)?;
-            }
-            self.around.conn.query_drop("COMMIT")?;
-            self.around.conn.query_drop("SET autocommit = 1")?;
-        }
-        self.tables_locked = false;
-        self.execute(statement, statement.text)
-    }
-
-    /// No transaction is open.
-    fn after_commit(&mut self) {
-        self.uncommitted = 0;
-        self.tx = if self.script_autocommit_off { Tx::Script } else { Tx::Batch };
-    }
-
-    fn restore(&mut self, replay: Replay, resumed: Option<&Entry>) -> Result<(), Stop> {
-        let memory = resumed.and_then(|entry| entry.session.as_deref());
-        let restored = replay.run(self.around.conn, memory)?;
-        if let Some(schema) = restored.schema {
-            self.schema = schema;
-        }
-        if restored.autocommit == Some(false) {
-            self.script_autocommit_off = true;
-            self.tx = Tx::Script;
-        }
-        if let Some(text) = restored.locked {
-            self.enter_locked(At { k: self.done, at: Position::default(), text: &text })?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<Option<Owed>, Stop> {
-        self.flush_chain()?;
-        self.flush()?;
-        if self.tx == Tx::Script {
-            if self.uncommitted > 0 {
-                (self.around.events)(Event::Warning(format!(
-                    "`{}` ends inside a transaction: its last {} statements are rolled back, as by the `mysql` client; add COMMIT",
-                    self.script.label, self.uncommitted
-                )));
-            }
-            self.around.conn.query_drop("ROLLBACK")?;
-            self.around.conn.query_drop("SET autocommit = 1")?;
-            self.tx = Tx::Batch;
-            self.script_autocommit_off = false;
-        }
-        if self.tables_locked {
-            self.unlock_tables(At { k: self.done, at: Position::default(), text: "UNLOCK TABLES" })?;
-        }
-        fault::point("script-ended");
-        let spent = self.recorded_until.elapsed();
-        let conn = &mut *self.around.conn;
-        match self.way {
-            Way::Up { name, .. } if self.begun => {
-                return Ok(Some(Owed {
-                    version: self.version,
-                    name: (*name).to_owned(),
-                    total: self.outline.total,
-                    checksum: self.outline.checksum.clone(),
-                    spent,
-                    started: self.started,
-                }));
-            }
-            Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
-                conn,
-                &Begin {
-                    version: self.version,
-                    name,
-                    state: State::Applied,
-                    sequence: *sequence,
-                    checksum: &self.outline.checksum,
-                    total: self.outline.total,
-                    done: self.outline.total,
-                    intent: None,
-                    up_text: *up_text,
-                    down_text: *down_text,
-                    duration: spent,
-                },
-            )?,
-            Way::Down { entry } => {
-                let state = if self.begun { State::RollingBack } else { entry.state };
-                self.around.journal.forget(conn, self.version, state)?;
-            }
-        }
-        if self.tx == Tx::Whole {
-            fault::point("whole-recorded");
-            conn.query_drop("COMMIT")?;
-        }
-        fault::point("finished");
-        Ok(None)
-    }
-
-    /// Records `done` and what is about to run, within the transaction that is open, if one is.
-    fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
-        let memory = session::remember(self.around.conn, self.outline)?;
-        let checksum = if self.done == 0 { String::new() } else { hex(&self.checksum.so_far()) };
-        // Nothing else is open at the first record, so the two make a transaction of their own.
-        let owed = if self.begun { None } else { self.around.owed.take() };
-        if let Some(owed) = &owed {
-            self.around.conn.query_drop("START TRANSACTION")?;
-            owed.settle(self.around.conn, self.around.journal)?;
-        }
-        if !self.begun {
-            match self.way {
-                Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
-                    self.around.conn,
-                    &Begin {
-                        version: self.version,
-                        name,
-                        state: State::Applying,
-                        sequence: *sequence,
-                        checksum: &self.outline.checksum,
-                        total: self.outline.total,
-                        done: 0,
-                        intent,
-                        up_text: *up_text,
-                        down_text: *down_text,
-                        duration: Duration::ZERO,
-                    },
-                )?,
-                Way::Down { entry } => {
-                    self.around.journal.begin_rollback(self.around.conn, entry, self.outline.total, intent)?;
-                }
-            }
-            self.begun = true;
-        }
-        if self.done > 0 || memory.is_some() || intent.is_none() {
-            let now = Instant::now();
-            let progress = Progress {
-                total: self.outline.total,
-                done: self.done,
-                done_checksum: &checksum,
-                intent,
-                session: memory.as_deref(),
-                error: None,
-                spent: now - self.recorded_until,
-            };
-            self.around.journal.progress(self.around.conn, self.version, self.state(), &progress)?;
-            self.recorded_until = now;
-        }
-        if let Some(owed) = owed {
-            fault::point("owed-recorded");
-            self.around.conn.query_drop("COMMIT")?;
-            (self.around.events)(owed.applied());
-        }
-        self.unrecorded = false;
-        Ok(())
-    }
-
-    fn state(&self) -> State {
-        match self.way {
-            Way::Up { .. } => State::Applying,
-            Way::Down { .. } => State::RollingBack,
-        }
-    }
-
     fn execute(&mut self, statement: At<'_>, text: &str) -> Result<(), Stop> {
         send(self.around.conn, text)
             .map_err(|(_, error)| self.refused(statement.k, statement.at, statement.text, error))
     }
-
-    fn retry(&mut self, retries: &mut Backoff, error: &mysql::Error) -> Result<(), Stop> {
-        (self.around.events)(Event::Warning(format!("{}; trying again", db::describe(error))));
-        self.around.conn.query_drop("ROLLBACK")?;
-        if self.around.shutdown.wait(retries.next_delay()) == Woken::Stopping {
-            return Err(self.interrupted().into());
-        }
-        Ok(())
-    }
-
-    fn place(&self, at: Position) -> String {
-        format!("{}:{}:{}", self.script.label, at.line, at.column)
-    }
-
-    fn interrupted(&self) -> Error {
-        Error::new(
-            Exit::Interrupted,
-            format!(
-                "`{}` was stopped by a signal after statement {} of {}; run it again to go on",
-                self.script.label, self.done, self.outline.total
-            ),
-        )
-    }
-
-    /// The server refused statement `k`: writes down why, and says what has run and what to do.
-    fn refused(&mut self, k: u64, at: Position, text: &str, error: mysql::Error) -> Stop {
-        let what = format!(
-            "{}: statement {k} of {} failed: {}\n  {}",
-            self.place(at),
-            self.outline.total,
-            db::describe(&error),
-            quotation(text)
-        );
-        if self.tx == Tx::Whole {
-            if db::retry::is_deadlock(&error) {
-                return Stop::Deadlock(Error::failure(what));
-            }
-            return Error::failure(format!("{what}\n  all of it was rolled back; mend it and run it again")).into();
-        }
-        let lost = db::retry::is_connection_lost(&error);
-        if !lost {
-            self.note_error(&what);
-        }
-        let hint = if lost {
-            "the connection is lost; run it again: airun looks at what happened and goes on".to_owned()
-        } else {
-            format!(
-                "what ran before it is recorded; mend statement {k} or those after it and run it again to go on there"
-            )
-        };
-        Error::failure(format!("{what}\n  {hint}")).into()
-    }
-
-    /// The intent goes, since the server has said that it didn't happen, and the reason stays. That the reason can't be
-    /// written isn't worth hiding it for.
-    fn note_error(&mut self, what: &str) {
-        let rolled_back = self.around.conn.query_drop("ROLLBACK");
-        if rolled_back.is_err() || !self.begun {
-            return;
-        }
-        if self.in_chain
-            && self.unrecorded
-            && let Err(Stop::Error(error) | Stop::Deadlock(error)) = self.record(None)
-        {
-            (self.around.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
-            return;
-        }
-        let state = self.state();
-        let noted = self.around.journal.fail(self.around.conn, self.version, state, what);
-        if let Err(error) = noted.and_then(|()| Ok(self.around.conn.query_drop("COMMIT")?)) {
-            (self.around.events)(Event::Warning(format!("the reason wasn't recorded: {error}")));
-        }
-    }
 }
-
-const TRIPWIRE: &str = "airun_tripwire";
-const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 
 /// Sends `packet` and looks at every result set of it: the driver's own shortcuts look at the first one only.
 ///
 /// # Errors
 /// The number, from 0, of the statement that the server refused.
 fn send(conn: &mut Conn, packet: &str) -> Result<(), (usize, mysql::Error)> {
+    send_and_tell(conn, packet, &mut |_| {})
+}
+
+/// As [`send`]; `begins` is told of each statement, by its number, when the server turns to it.
+fn send_and_tell(conn: &mut Conn, packet: &str, begins: &mut dyn FnMut(usize)) -> Result<(), (usize, mysql::Error)> {
     let mut index = 0;
+    begins(index);
     let mut result = conn.query_iter(packet).map_err(|error| (0, error))?;
     while let Some(set) = result.iter() {
         for row in set {
             row.map_err(|error| (index, error))?;
         }
         index += 1;
+        begins(index);
     }
     Ok(())
-}
-
-/// The beginning of a statement on one line.
-pub fn quotation(text: &str) -> String {
-    const LENGTH_MAX: usize = 100;
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.extend(word.chars().take(LENGTH_MAX));
-        if line.chars().count() > LENGTH_MAX {
-            return line.chars().take(LENGTH_MAX - 1).chain(['…']).collect();
-        }
-    }
-    line
 }

@@ -83,6 +83,14 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// The length of its text in bytes; 0 where the file can't be looked at.
+    pub fn length(&self) -> u64 {
+        match self.source {
+            Source::File(path) => path.metadata().map_or(0, |file| file.len()),
+            Source::Text(text) => text.len() as u64,
+        }
+    }
+
     /// Its statements from the first one on.
     ///
     /// # Errors
@@ -127,7 +135,7 @@ impl<'a> Script<'a> {
             checksum.add(statement.text);
             match classify(statement.text) {
                 Kind::Rows { .. } => {}
-                Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable(_) => {
+                Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable { .. } => {
                     outline.leaves_traces = true
                 }
                 Kind::Definition(_) | Kind::Repeatable => outline.one_transaction = false,

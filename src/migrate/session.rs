@@ -13,10 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::catalog::hex;
 use super::script::Outline;
 use super::statement::{
-    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, reads_tables,
+    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
 };
-use crate::db::quote_name;
+use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
+
+mod temporary;
+
+use temporary::{Again, Temporaries};
 
 /// The session's memory at a step, as SQL literals.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -48,6 +52,29 @@ pub fn remember(conn: &mut Conn, outline: &Outline) -> Result<Option<String>> {
     Ok(serde_json::to_string(&memory).ok())
 }
 
+/// What [`remember`] keeps, as SQL that the server works out by itself: numbers come back as the text that they show as.
+pub fn remember_sql(outline: &Outline) -> String {
+    if outline.variables.is_empty() && !outline.uses_insert_id {
+        return "NULL".to_owned();
+    }
+    let mut parts = vec!["'{\"variables\":{'".to_owned()];
+    for (i, name) in outline.variables.iter().enumerate() {
+        let key = format!("{}{}:\"", if i > 0 { "," } else { "" }, serde_json::Value::from(name.as_str()));
+        let variable = format!("@{}", quote_name(name));
+        parts.push(quote_text(&key));
+        parts.push(format!(
+            "IF({variable} IS NULL, 'NULL', CONCAT('_utf8mb4 x''', HEX(CONVERT({variable} USING utf8mb4)), ''''))"
+        ));
+        parts.push("'\"'".to_owned());
+    }
+    parts.push("'}'".to_owned());
+    if outline.uses_insert_id {
+        parts.push("',\"insert_id\":', LAST_INSERT_ID()".to_owned());
+    }
+    parts.push("'}'".to_owned());
+    format!("CONCAT({})", parts.join(", "))
+}
+
 /// Puts back what [`remember`] kept.
 pub fn recall(conn: &mut Conn, json: Option<&str>) -> Result<()> {
     let Some(json) = json else { return Ok(()) };
@@ -76,57 +103,75 @@ fn literal(value: &Value, kind: ColumnType) -> String {
 /// Gathers, from the statements that have run already, what the rest needs to find in its session.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// In the script's order.
-    steps: Vec<String>,
-    prepared: Vec<(String, String)>,
+    /// In the script's order; those of a temporary table go with it.
+    steps: Vec<(Option<ObjectName>, String)>,
+    temporaries: Temporaries,
+    prepared: Vec<Prepared>,
     locked: Option<String>,
-    temporary: Vec<ObjectName>,
     schema: Option<String>,
     autocommit: Option<bool>,
-    lost: Option<u64>,
+}
+
+/// A prepared statement that is there.
+#[derive(Debug)]
+struct Prepared {
+    name: String,
+    text: String,
+    /// The user variables that its text came from.
+    variables: Vec<String>,
+    /// A statement that may have given them another value since.
+    stale: Option<u64>,
 }
 
 impl Replay {
     /// Takes note of statement `k`, which has run before.
     pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) {
+        match self.temporaries.pass(k, text, kind) {
+            Again::Step(table) => self.steps.push((Some(table), text.to_owned())),
+            Again::Forget(tables) => self.steps.retain(|(of, _)| of.as_ref().is_none_or(|of| !tables.contains(of))),
+            Again::Nothing => {}
+        }
         match kind {
             Kind::Session(Session::Use(schema)) => {
                 self.schema = Some(schema.clone());
-                self.steps.push(text.to_owned());
+                self.steps.push((None, text.to_owned()));
             }
             Kind::Session(Session::Autocommit(on)) => {
                 self.autocommit = Some(*on);
-                self.steps.push(text.to_owned());
+                self.steps.push((None, text.to_owned()));
             }
             Kind::Session(Session::Other) => self.pass_other(text),
-            Kind::TemporaryTable(name) => {
-                if reads_tables(text) {
-                    self.lost = self.lost.or(Some(k));
-                }
-                self.temporary.push(name.clone());
-                self.steps.push(text.to_owned());
-            }
-            Kind::Rows { target: Some(target) } if self.temporary.contains(target) => {
-                if reads_tables(text) {
-                    self.lost = self.lost.or(Some(k));
-                }
-                self.steps.push(text.to_owned());
-            }
             Kind::LockTables => self.locked = Some(text.to_owned()),
             Kind::UnlockTables | Kind::Transaction(Transaction::Begin) => self.locked = None,
             _ => {}
         }
+        self.pass_variables(k, text);
     }
 
     fn pass_other(&mut self, text: &str) {
         match prepared_name(text) {
-            Some((name, true)) => {
-                self.prepared.retain(|(known, _)| *known != name);
-                self.prepared.push((name, text.to_owned()));
+            Some((name, makes)) => {
+                self.prepared.retain(|known| known.name != name);
+                if makes {
+                    let variables = user_variables(text);
+                    self.prepared.push(Prepared { name, text: text.to_owned(), variables, stale: None });
+                }
             }
-            Some((name, false)) => self.prepared.retain(|(known, _)| *known != name),
             None if assigns_only_user_variables(text) => {}
-            None => self.steps.push(text.to_owned()),
+            None => self.steps.push((None, text.to_owned())),
+        }
+    }
+
+    /// A prepared statement is made again from what its variable holds at the end, so that must be what it held then.
+    fn pass_variables(&mut self, k: u64, text: &str) {
+        if prepared_name(text).is_some() || self.prepared.iter().all(|prepared| prepared.variables.is_empty()) {
+            return;
+        }
+        let named = user_variables(text);
+        for prepared in &mut self.prepared {
+            if prepared.variables.iter().any(|variable| named.contains(variable)) {
+                prepared.stale = prepared.stale.or(Some(k));
+            }
         }
     }
 
@@ -136,14 +181,23 @@ impl Replay {
     /// Fails where the server refuses a step, and where a temporary table was filled from other tables, which may have
     /// changed since.
     pub fn run(self, conn: &mut Conn, memory: Option<&str>) -> Result<Restored> {
-        if let Some(k) = self.lost {
+        if let Some(stale) = self.prepared.iter().find_map(|prepared| prepared.stale) {
             return Err(Error::failure(format!(
-                "statement {k} filled a temporary table from other tables; it went with the old session and can't be \
-                 rebuilt for certain: choose where to go on with `airun migrate resolve VERSION --from-statement K`"
+                "statement {stale} may have changed the variable that a prepared statement was made from; that went with \
+                 the old session and can't be made again for certain: choose where to go on with \
+                 `airun migrate resolve VERSION --from-statement K`"
+            )));
+        }
+        if let Some(k) = self.temporaries.lost() {
+            return Err(Error::failure(format!(
+                "statement {k} gave a temporary table what isn't in the script itself; it went with the old session and \
+                 can't be made again for certain: choose where to go on with \
+                 `airun migrate resolve VERSION --from-statement K`"
             )));
         }
         recall(conn, memory)?;
-        for step in self.steps.iter().chain(self.prepared.iter().map(|(_, text)| text)) {
+        let steps = self.steps.iter().map(|(_, text)| text);
+        for step in steps.chain(self.prepared.iter().map(|prepared| &prepared.text)) {
             conn.query_drop(step)
                 .map_err(|error| Error::from(error).context(format!("failed to restore the session with `{step}`")))?;
         }

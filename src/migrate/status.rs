@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use mysql::Conn;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::files::{self, MigrationFile};
 use super::journal::{Entry, Journal, State};
@@ -43,8 +43,8 @@ pub struct Item {
     pub version: Version,
     pub name: String,
     pub standing: Standing,
-    /// UTC
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// UTC, as the server writes it; in JSON as RFC 3339 has it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
     pub applied_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_by: Option<String>,
@@ -62,6 +62,10 @@ pub struct Item {
     pub outline: Option<Outline>,
     #[serde(skip)]
     pub entry: Option<Entry>,
+}
+
+fn rfc3339<S: Serializer>(at: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.as_ref().map(|at| at.replacen(' ', "T", 1) + "Z").serialize(serializer)
 }
 
 impl Item {

@@ -84,7 +84,13 @@ pub fn up(
         }
         let mut owed = None;
         for item in &chosen {
-            events(Event::Begins { i: applied + 1, of, migration: item.label() });
+            events(Event::Begins {
+                i: applied + 1,
+                of,
+                migration: item.label(),
+                bytes: item.file.as_ref().map_or(0, |file| Script::file(&file.up).length()),
+                session: conn.connection_id(),
+            });
             apply(&mut conn, database, &journal, item, sequence, &mut owed, options, shutdown, events)?;
             sequence += 1;
             applied += 1;
@@ -138,9 +144,15 @@ pub fn prepare(
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<Lock> {
-    // MySQL's default is a year, during which everybody else waits behind it.
-    conn.query_drop(format!("SET SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}"))?;
-    Lock::acquire(conn, &database.name, limit, shutdown, events)
+    ready(conn)?;
+    Lock::acquire(conn, database, limit, shutdown, events)
+}
+
+fn ready(conn: &mut Conn) -> Result<()> {
+    // MySQL's default is a year, during which everybody else waits behind it. The driver takes another collation than the
+    // server's default for utf8mb4, and routines keep that of their making.
+    conn.query_drop(format!("SET lock_wait_timeout = {LOCK_WAIT_SECONDS}, NAMES utf8mb4"))?;
+    Ok(())
 }
 
 /// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
@@ -153,11 +165,9 @@ pub fn fresh_session(
     events: &mut Events<'_>,
 ) -> Result<()> {
     conn.reset()?;
-    conn.query_drop("SET NAMES utf8mb4")?;
     conn.select_db(&database.name)?;
-    let again = prepare(conn, database, limit, shutdown, events)?;
-    debug_assert_eq!(again.proof(), lock.proof());
-    Ok(())
+    ready(conn)?;
+    lock.again(conn, database, limit, shutdown, events)
 }
 
 /// An edited migration means that this database and the next one would differ: that is refused, with what changed.
@@ -236,7 +246,17 @@ fn apply(
         let entry = resumed.take().into_iter().next();
         if let Some(entry) = entry {
             events(Event::Note(format!("finishing the rollback of {}_{} first", item.version, item.name)));
-            rollback::undo(conn, database, journal, entry, item.file.as_ref(), options.lock_timeout, shutdown, events)?;
+            rollback::undo(
+                conn,
+                database,
+                journal,
+                entry,
+                None,
+                item.file.as_ref(),
+                options.lock_timeout,
+                shutdown,
+                events,
+            )?;
         }
     }
     let (Some(file), Some(outline)) = (&item.file, &item.outline) else {

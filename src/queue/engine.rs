@@ -250,7 +250,7 @@ fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -
 }
 
 /// Most likely its tables are missing, or older than this binary.
-fn unfit(database: &Database, error: &mysql::Error) -> Error {
+pub fn unfit(database: &Database, error: &mysql::Error) -> Error {
     if is_refusal(error) {
         return database.explain(error);
     }

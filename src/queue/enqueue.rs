@@ -113,16 +113,9 @@ impl<T: DatabaseTask> Enqueue<T> {
     where
         T::Payload: 'p,
     {
-        check(&self.new)?;
-        if self.new.dedupe_key.is_some() {
-            return Err(Error::usage("a dedupe key is for one task; enqueue them one by one"));
-        }
-        let mut refused = None;
-        let payloads =
-            payloads.into_iter().map_while(|payload| json(payload).map_err(|error| refused = Some(error)).ok());
-        let count = store::insert(conn, &self.new, payloads)?;
-        bell::ring(&store::identity(conn)?);
-        refused.map_or(Ok(count), Err)
+        let count = many(conn, &self.new, payloads.into_iter().map(json))?;
+        wake(conn)?;
+        Ok(count)
     }
 }
 
@@ -154,9 +147,37 @@ pub(crate) fn one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result
         None => inserted(conn, new, payload)?,
     };
     if enqueued.is_new && new.delay.is_zero() {
-        bell::ring(&store::identity(conn)?);
+        wake(conn)?;
     }
     Ok(enqueued)
+}
+
+/// Enqueues a task for each payload, and wakes nobody; how many. Those before an error may be in the database.
+///
+/// # Errors
+/// As [`enqueue`], and the first of `payloads`; a dedupe key is for one task.
+pub(crate) fn many<P: AsRef<str>>(
+    conn: &mut impl Queryable,
+    new: &New,
+    payloads: impl Iterator<Item = Result<P>>,
+) -> Result<u64> {
+    check(new)?;
+    if new.dedupe_key.is_some() {
+        return Err(Error::usage("a dedupe key is for one task; enqueue them one by one"));
+    }
+    let mut refused = None;
+    let payloads = payloads.map_while(|payload| payload.map_err(|error| refused = Some(error)).ok());
+    let count = store::insert(conn, new, payloads)?;
+    refused.map_or(Ok(count), Err)
+}
+
+/// Wakes the workers of this host, since something is due.
+///
+/// # Errors
+/// The connection was lost.
+pub(crate) fn wake(conn: &mut impl Queryable) -> mysql::Result<()> {
+    bell::ring(&store::identity(conn)?);
+    Ok(())
 }
 
 fn inserted(conn: &mut impl Queryable, new: &New, payload: &str) -> std::result::Result<Enqueued, mysql::Error> {

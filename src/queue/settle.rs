@@ -9,7 +9,7 @@ use super::interrupt::Interrupted;
 use super::task::Retry;
 
 /// A task that took its worker with it so often is dead.
-const CRASHES_MAX: u32 = 3;
+pub const CRASHES_MAX: u32 = 3;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

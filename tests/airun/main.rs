@@ -8,14 +8,24 @@
 
 mod claim;
 mod cli;
+mod commands;
 mod crash;
+mod doctor;
+mod galera;
+mod kills;
+mod lease;
 mod manners;
 mod migrate;
+mod procedures;
+mod progress;
 mod readme;
 mod recovery;
 mod server_migrations;
 mod settings;
+mod splits;
 mod splitting;
 mod support;
+mod task_commands;
+mod task_verify;
 mod tasks;
 mod worker;

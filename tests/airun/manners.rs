@@ -17,6 +17,14 @@ on_both! {
         let line = up.wait_for("waits for a lock: ");
         assert!(line.contains(&format!("session {} of ", blocker.connection_id())), "{line}");
         assert!(line.contains("idle in a transaction"), "{line}");
+        // Readers that came behind the waiting definition pass, though the blocker is still there: for longer than twice
+        // airun's own `lock_wait_timeout` the server would let none of them wait.
+        let mut reader = db.conn();
+        reader.query_drop("SET lock_wait_timeout = 10").unwrap();
+        for _ in 0..3 {
+            reader.query_drop("SELECT * FROM t").unwrap();
+            up.wait_for("waits for a lock: ");
+        }
         blocker.query_drop("COMMIT").unwrap();
         let up = up.finish();
         assert_eq!(up.code, 0, "{up:?}");
@@ -34,6 +42,30 @@ on_both! {
         assert!(up.stderr.contains("statement 1 of 1 failed: 1205"), "{up:?}");
         blocker.query_drop("COMMIT").unwrap();
         assert_eq!(db.airun("migrate up").code, 0);
+    }
+
+    fn rows_wait_for_a_lock_too_and_go_on_after_it(db) {
+        db.create();
+        db.execute(&["CREATE TABLE t (a INT)", "INSERT INTO t VALUES (1)"]);
+        db.migration(1, "part", "CREATE TABLE u (a INT);\nUPDATE t SET a = a + 1;", "");
+        db.migration(2, "whole", "UPDATE t SET a = a + 10;", "");
+        db.migration(3, "dynamic", "PREPARE s FROM 'ALTER TABLE t ADD b INT';\nEXECUTE s;\nUPDATE t SET a = a + 100;", "");
+        for (i, expected) in [(1, "2"), (2, "12"), (3, "112|NULL")] {
+            let mut blocker = db.conn();
+            if i == 3 {
+                blocker.query_drop("START TRANSACTION").unwrap();
+                blocker.query_drop("SELECT * FROM t").unwrap();
+            } else {
+                blocker.query_drop("LOCK TABLES t WRITE").unwrap();
+            }
+            let mut up = db.start("migrate up -n 1");
+            up.wait_for("1205 (HY000): Lock wait timeout exceeded");
+            blocker.query_drop("UNLOCK TABLES").unwrap();
+            blocker.query_drop("COMMIT").unwrap();
+            let up = up.finish();
+            assert_eq!(up.code, 0, "{up:?}");
+            assert_eq!(db.rows("SELECT * FROM t"), [expected]);
+        }
     }
 
     fn the_holder_of_the_lock_is_named(db) {
@@ -149,7 +181,7 @@ on_both! {
 }
 
 /// The connections of this database that sleep.
-fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
+pub fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
     conn.query(format!(
         "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{}' AND (INFO LIKE 'DO SLEEP%' OR INFO LIKE 'INSERT INTO t %')",
         db.name

@@ -67,13 +67,47 @@ on_both! {
         assert!(db.tables().is_empty());
     }
 
+    fn rollback_needs_no_file_at_all(db) {
+        three(db);
+        assert_eq!(db.airun("migrate up").code, 0);
+        for file in std::fs::read_dir(db.folder()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        let status = db.airun("migrate status --check");
+        assert_eq!(status.code, 4);
+        assert!(status.stdout.ends_with("3 missing\n"), "{status:?}");
+        let undone = db.airun("migrate rollback -n 3");
+        assert_eq!(undone.code, 0, "{undone:?}");
+        assert!(undone.stderr.contains("20260101000003_greeting_DOWN.sql: the files are gone; the stored DOWN is run"), "{undone:?}");
+        assert!(db.tables().is_empty());
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_migrations"), ["0"]);
+    }
+
+    fn strict_refuses_what_is_out_of_order_before_anything_runs(db) {
+        for i in [1, 3] {
+            db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);"), "");
+        }
+        assert_eq!(db.airun("migrate up --strict").code, 0);
+        for i in [2, 4] {
+            db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);"), "");
+        }
+        let refused = db.airun("migrate up --strict");
+        assert_eq!(
+            (refused.code, refused.stderr.as_str()),
+            (1, "airun: error: 20260101000002_m is older than a migration that is applied; give it a newer version, or leave out `--strict`\n")
+        );
+        assert_eq!(db.tables(), ["m1", "m3"]);
+        assert_eq!(db.airun("migrate up").code, 0);
+        assert_eq!(db.rows("SELECT version FROM ai_migrations ORDER BY sequence"), ["20260101000001", "20260101000003", "20260101000002", "20260101000004"]);
+    }
+
     fn an_irreversible_migration_is_refused_before_anything_is_touched(db) {
         db.write("20260101000001_a_UP.sql", "CREATE TABLE a (a INT);");
         db.migration(2, "b", "CREATE TABLE b (b INT);", "DROP TABLE b;");
         assert_eq!(db.airun("migrate up").code, 0);
         let refused = db.airun("migrate rollback -n 2");
         assert_eq!(refused.code, 1);
-        assert_eq!(refused.stderr, "airun: error: 20260101000001_a_DOWN.sql has no DOWN, so it can't be rolled back; nothing was touched\n");
+        assert_eq!(refused.stderr, "airun: error: 20260101000001_a has no DOWN, so it can't be rolled back; nothing was touched\n");
         assert_eq!(db.tables(), ["a", "b"]);
     }
 

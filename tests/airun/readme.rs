@@ -1,10 +1,19 @@
 //! What the README shows is what airun prints.
 
+use std::error::Error;
 use std::fs;
 use std::process::Command;
 
+use airun::queue::enqueue;
+use mysql::prelude::Queryable as _;
+use mysql::{Conn, TxOpts};
+
+use self::name_conversation::{NameConversation, Payload};
 use crate::on_both;
-use crate::support::{Database, timeless};
+use crate::support::{Database, stop, timeless};
+
+#[path = "../../src/tasks/name_conversation.rs"]
+mod name_conversation;
 
 const README: &str = include_str!("../../README.md");
 
@@ -52,6 +61,55 @@ on_both! {
     }
 }
 
+const SAID: &str = "INSERT INTO agent_messages (conversation_id, sequence, role, content) VALUES (?, 1, 'user', ?)";
+
+// As the README has it.
+fn say(conn: &mut Conn, conversation_id: u64, content: &str) -> Result<(), Box<dyn Error>> {
+    let mut transaction = conn.start_transaction(TxOpts::default())?;
+    transaction.exec_drop(SAID, (conversation_id, content))?;
+    enqueue::<NameConversation>(&mut transaction, &Payload { conversation_id })?;
+    Ok(transaction.commit()?)
+}
+
+/// The only block of this language.
+fn block(language: &str) -> &'static str {
+    let (_, block) = README.split_once(&format!("```{language}\n")).unwrap();
+    block.split("```").next().unwrap()
+}
+
+on_both! {
+    fn a_database_task_is_enqueued_in_each_of_the_ways_shown_and_runs(db) {
+        db.prepare();
+        let shown = README.split("```rust\n").find_map(|part| part.starts_with("fn say(").then(|| part.split("```").next().unwrap()));
+        assert!(include_str!("readme.rs").contains(shown.unwrap()));
+        db.execute(&[
+            "INSERT INTO agent_sessions (id, public_id, user_id, agent) VALUES (1, UUID(), 'ada', 'a')",
+            "INSERT INTO agent_conversations (id, session_id) VALUES (1, 1), (2, 1)",
+        ]);
+        assert!(say(&mut db.conn(), 99, "lost").is_err());
+        say(&mut db.conn(), 1, "How do I bake bread?\nAnd butter?").unwrap();
+        say(&mut db.conn(), 2, "Tell me a joke").unwrap();
+        db.execute(&[block("sql").trim().trim_end_matches(';')]);
+        let worker = db.start("worker");
+        db.until_done();
+        stop(worker);
+        assert_eq!(db.rows("SELECT state, kind, COUNT(*) FROM ai_server_tasks GROUP BY state, kind"), ["succeeded|name_conversation|3"]);
+        assert_eq!(db.rows("SELECT title FROM agent_conversations ORDER BY id"), ["How do I bake bread?", "Tell me a joke"]);
+    }
+
+    fn the_commands_on_tasks_print_what_it_shows(db) {
+        db.prepare();
+        let mut ran = 0;
+        for block in consoles("Database tasks") {
+            for (command, expected) in steps(block) {
+                assert_eq!(shell(db, command), expected, "{command}");
+                ran += 1;
+            }
+        }
+        assert_eq!(ran, 6);
+    }
+}
+
 #[test]
 fn the_registry_that_it_shows_is_the_one_there_is() {
     let (_, shown) = README.split_once("//! src/tasks/mod.rs\n").unwrap();
@@ -84,11 +142,29 @@ fn every_command_and_setting_that_it_names_is_in_the_help() {
         assert!(README.contains(flag) && up.contains(flag), "{flag}");
     }
     let worker = help("worker");
-    for flag in ["--heartbeat", "--stop-timeout", "--metrics-file", "--metrics-addr", "--log-format"] {
+    for flag in
+        ["--heartbeat", "--stop-timeout", "--metrics-file", "--metrics-addr", "--log-format", "--keep", "--keep-dead"]
+    {
         assert!(README.contains(flag) && worker.contains(flag), "{flag}");
     }
     let rows = README.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| row.starts_with("migrate "));
     for command in rows.map(|row| row.split('`').next().unwrap().trim_end_matches(" VERSION")) {
         help(command);
     }
+    let tasks = README.lines().filter(|line| line.starts_with("| `task ") && !line.starts_with("| `task …`"));
+    let mut shown = 0;
+    for row in tasks {
+        let (commands, does) = row.trim_start_matches("| ").split_once(" | ").unwrap();
+        for command in commands.split(", ") {
+            let words: Vec<&str> = command.trim_matches('`').split(' ').take(2).collect();
+            let page = help(&words.join(" "));
+            let flags = does.split('`').filter(|part| part.starts_with("--") && !part.starts_with("--keep"));
+            for flag in flags.map(|flag| flag.split(' ').next().unwrap()) {
+                assert!(page.contains(flag), "{flag} in {command}");
+            }
+            shown += 1;
+        }
+    }
+    assert_eq!(shown, 13);
+    assert!(README.contains("| `doctor` |") && help("doctor").contains("--json"));
 }

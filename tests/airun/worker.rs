@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use crate::on_both;
 use crate::support::{Running, airun, lab};
 
 fn start(tasks: &str, interval_ms: u32, args: &str) -> Running {
@@ -25,21 +26,42 @@ fn closes(heartbeat: &str) {
     assert_eq!(number(heartbeat, "due"), sum, "{heartbeat}");
 }
 
+on_both! {
+    fn the_examples_run_at_once(db) {
+        db.prepare();
+        let mut worker = db.start("worker");
+        worker.wait_for("💓 alive, run 0: ");
+        worker.signal("TERM");
+        let ended = worker.finish();
+        assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
+        assert!(ended.stderr.trim_end().ends_with("[INFO] stopped"), "{ended:?}");
+    }
+}
+
 #[test]
-fn the_example_runs_at_once_and_without_a_database() {
-    let mut worker = Running::start(airun("worker"));
-    worker.wait_for("💓 alive, run 0: ");
+fn a_database_is_needed_where_a_database_task_is_registered_and_only_there() {
+    let without = Running::start(airun("worker")).finish();
+    assert_eq!(without.code, 2);
+    assert!(
+        without.stderr.ends_with(
+            "airun: error: the database tasks `name_conversation` need a database; set `--database-url` or \
+             `DATABASE_URL`, as in mysql://user:password@127.0.0.1:3306/database\n"
+        ),
+        "{without:?}"
+    );
+    let mut command = lab("worker");
+    command.env("LAB", "quick").env("LAB_INTERVAL_MS", "60000");
+    let mut worker = Running::start(command);
+    worker.wait_for("ran task=quick");
     worker.signal("TERM");
-    let ended = worker.finish();
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");
-    assert!(ended.stderr.trim_end().ends_with("[INFO] stopped"), "{ended:?}");
+    assert_eq!(worker.finish().code, 0);
 }
 
 #[test]
 fn a_task_that_fails_or_panics_goes_on_and_is_counted() {
     let mut worker = start("fails,panics,quick", 100, "worker --heartbeat 1s");
     for _ in 0..2 {
-        let panic = worker.wait_for("panicked at examples/lab.rs:");
+        let panic = worker.wait_for("panicked at examples/lab/main.rs:");
         assert!(
             panic.contains("[ERROR]") && panic.contains(": out of paper (after ") && panic.contains(" task=panics"),
             "{panic}"

@@ -1,12 +1,14 @@
 //! `airun migrate …`: its arguments, and what they ask for.
 
 mod perform;
+mod progress;
 mod show;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use perform::perform;
+pub use perform::{FOLDER, perform};
 
 use super::args::Args;
 use super::{duration, suggest};
@@ -66,18 +68,18 @@ pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
         "generate" => Action::Generate { name: word(args, "migrate generate NAME", "a name")? },
         "up" => Action::Up {
             to: args.parsed("--to")?,
-            limit: args.parsed("-n")?,
+            limit: count(args)?,
             dry_run: args.flag("--dry-run"),
             strict: args.flag("--strict"),
         },
         "rollback" => {
-            let (to, limit) = (args.parsed("--to")?, args.parsed("-n")?);
+            let (to, limit) = (args.parsed("--to")?, count(args)?);
             if to.is_some() && limit.is_some() {
                 return Err(Error::usage("`--to` and `-n` are two ways to say how far; give one of them"));
             }
             Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.flag("--dry-run") }
         }
-        "redo" => Action::Redo { limit: args.parsed("-n")?.unwrap_or(1), dry_run: args.flag("--dry-run") },
+        "redo" => Action::Redo { limit: count(args)?.unwrap_or(1), dry_run: args.flag("--dry-run") },
         "status" => Action::Status { json: args.flag("--json"), check: args.flag("--check") },
         "check" => Action::Check,
         "resolve" => {
@@ -96,6 +98,11 @@ pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
         }
     };
     Ok(command)
+}
+
+/// `-n`: none would be a slip.
+fn count(args: &mut Args) -> Result<Option<u64>> {
+    Ok(args.parsed::<NonZeroU64>("-n")?.map(NonZeroU64::get))
 }
 
 fn wait(args: &mut Args) -> Result<Wait> {

@@ -11,7 +11,8 @@ use crate::db::{Database, wait_until_ready};
 use crate::error::{Error, Exit, Result};
 use crate::migrate::{baseline, dump, files, redo, resolve, rollback, status, up};
 
-const FOLDER: &str = "migrations";
+/// Where the migrations are, if nobody says otherwise.
+pub const FOLDER: &str = "migrations";
 /// Longer than the other instances of a deployment take as a rule; shorter than an orchestrator's patience.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -61,7 +62,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
     wait(&database, command.wait, context)?;
     let lock_timeout = command.lock_timeout.unwrap_or(LOCK_TIMEOUT);
     let shutdown = &context.stop;
-    let mut teller = Teller::new(output);
+    let mut teller = Teller::new(output, &database);
     let events = &mut |event| teller.tell(event);
     match command.action {
         Action::Up { to, limit, dry_run, strict } => {
@@ -96,11 +97,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
         }
         Action::Status { json, check } => {
             let report = status::status(&mut database.connect_server()?, &database.name, files)?;
-            if json {
-                output.raw(&show::json(&report)?);
-            } else {
-                show::table(&report, output);
-            }
+            output.raw(&if json { show::json(&report)? } else { show::table(&report) });
             return Ok(if check { report.check() } else { Exit::Success });
         }
         Action::Resolve { version, resolution, dry_run } => {

@@ -2,33 +2,43 @@
 
 use std::time::Duration;
 
+use super::progress::{Progress, Script};
 use crate::cli::output::{Output, complain};
+use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::migrate::event::Event;
 use crate::migrate::status::{Item, Report, Standing};
+use crate::observe::escaped;
 
-/// Turns events into lines: results on standard output, warnings and notes on standard error.
+/// Turns events into lines: results on standard output; progress, warnings and notes on standard error.
 pub struct Teller<'o> {
     output: &'o mut Output,
+    progress: Progress,
 }
 
 impl<'o> Teller<'o> {
-    pub fn new(output: &'o mut Output) -> Self {
-        Self { output }
+    pub fn new(output: &'o mut Output, database: &Database) -> Self {
+        Self { output, progress: Progress::new(database) }
     }
 
     pub fn tell(&mut self, event: Event) {
+        let output = &mut *self.output;
         match event {
-            Event::Begins { .. } | Event::Statement { .. } => {}
+            Event::Begins { i, of, migration, bytes, session } => {
+                self.progress.begins(Script { i, of, migration, bytes, session });
+            }
+            Event::Statement { k, total, bytes } => self.progress.statement(k, total, bytes),
             Event::Applied { version, name, statements, took } => {
-                self.output.line(&format!("applied {version}_{name}: {}", finished(statements, took)));
+                let line = format!("applied {version}_{name}: {}", finished(statements, took));
+                self.progress.aside(|| output.line(&line));
             }
             Event::RolledBack { version, name, statements, took } => {
-                self.output.line(&format!("rolled back {version}_{name}: {}", finished(statements, took)));
+                let line = format!("rolled back {version}_{name}: {}", finished(statements, took));
+                self.progress.aside(|| output.line(&line));
             }
-            Event::WouldRun { place, text } => self.output.raw(&format!("-- {place}\n{text};\n\n")),
-            Event::Warning(text) => complain("warning", &text),
-            Event::Note(text) => complain("note", &text),
+            Event::WouldRun { place, text } => output.raw(&format!("-- {place}\n{text};\n\n")),
+            Event::Warning(text) => self.progress.aside(|| complain("warning", &text)),
+            Event::Note(text) => self.progress.aside(|| complain("note", &text)),
         }
     }
 
@@ -55,10 +65,15 @@ pub fn json(report: &Report) -> Result<String> {
         .map_err(|error| Error::failure(format!("failed to write the status as JSON: {error}")))
 }
 
-/// The report for people.
-pub fn table(report: &Report, output: &mut Output) {
+/// The report for people, as one text: a folder can hold thousands.
+pub fn table(report: &Report) -> String {
     let title = Item::label;
     let width = report.migrations.iter().map(|item| title(item).chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut push = |line: &str| {
+        text.push_str(&escaped(line));
+        text.push('\n');
+    };
     for item in &report.migrations {
         let mut line = format!("{:width$}  {:12}", title(item), words(item.standing));
         if let (Some(at), Some(by), Some(ms)) = (&item.applied_at, &item.applied_by, item.duration_ms) {
@@ -67,15 +82,16 @@ pub fn table(report: &Report, output: &mut Output) {
                 line.push_str(&format!("  {}", human(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))));
             }
         }
-        output.line(line.trim_end());
+        push(line.trim_end());
         if let Some((done, total)) = item.progress {
-            output.line(&format!("  {done} of {total} statements have run"));
+            push(&format!("  {done} of {total} statements have run"));
         }
         for reason in item.error.iter().flat_map(|error| error.lines()) {
-            output.line(&format!("  {}", reason.trim()));
+            push(&format!("  {}", reason.trim()));
         }
     }
-    output.line(&summary(report));
+    push(&summary(report));
+    text
 }
 
 fn summary(report: &Report) -> String {

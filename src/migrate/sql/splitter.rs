@@ -87,7 +87,6 @@ enum Within {
     Quote { quote: u8, from: usize },
     Line,
     Block { from: usize },
-    Hint,
 }
 
 enum Found {
@@ -206,7 +205,7 @@ impl<R: Read> Splitter<R> {
                         return Ok(self.more_or_end());
                     }
                 },
-                Within::Block { .. } | Within::Hint => match memmem::find(&buffer[scan.at..], b"*/") {
+                Within::Block { .. } => match memmem::find(&buffer[scan.at..], b"*/") {
                     Some(found) => {
                         scan.at += found + 2;
                         scan.within = Within::Code;
@@ -235,7 +234,8 @@ impl<R: Read> Splitter<R> {
             if !scan.version_comment && !scan.body.is_open() && rest.starts_with(&self.delimiter) {
                 return Ok(Found::Delimiter(self.delimiter.len()));
             }
-            if byte == b'#' || is_dash_comment(rest) {
+            // MariaDB's client drops a line that begins with `--` and more where no statement is open; no SQL begins so.
+            if byte == b'#' || is_dash_comment(rest) || (scan.code.is_none() && rest.starts_with(b"--")) {
                 scan.within = Within::Line;
                 continue;
             }
@@ -244,9 +244,6 @@ impl<R: Read> Splitter<R> {
                     scan.version_comment = true;
                     scan.code.get_or_insert(scan.at);
                     scan.at += length;
-                } else if rest.starts_with(b"/*+") {
-                    scan.within = Within::Hint;
-                    scan.at += 3;
                 } else {
                     scan.within = Within::Block { from: scan.at };
                     scan.at += 2;
@@ -327,7 +324,7 @@ impl<R: Read> Splitter<R> {
             return Some(Found::More);
         };
         let line = &rest[..end];
-        let ends_word = line.get(word).is_none_or(|byte| byte.is_ascii_whitespace());
+        let ends_word = line.get(word).is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         let starts_line =
             self.buffer[..at].iter().rev().take_while(|&&byte| byte != b'\n').all(u8::is_ascii_whitespace);
         let is_command = if command == b"delimiter" {
@@ -400,7 +397,7 @@ impl<R: Read> Splitter<R> {
         scan.code = scan.code.map(|code| code - gone);
         match &mut scan.within {
             Within::Quote { from, .. } | Within::Block { from } => *from -= gone,
-            Within::Code | Within::Line | Within::Hint => {}
+            Within::Code | Within::Line => {}
         }
         if scan.code.is_none() && matches!(scan.within, Within::Code | Within::Line) {
             // Nothing but comments and white space so far.

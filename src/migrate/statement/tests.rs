@@ -50,6 +50,10 @@ fn definitions_show_what_they_touch() {
 #[test]
 fn everything_else_is_known_by_what_it_does_to_its_transaction() {
     let rows = |name: &str| Kind::Rows { target: Some(object(ObjectKind::Table, name).name) };
+    let temporary = |dropped, names: &[&str]| {
+        let names = names.iter().map(|name| object(ObjectKind::Table, name).name).collect();
+        Kind::TemporaryTable { dropped, names }
+    };
     for (sql, kind) in [
         ("INSERT INTO s.t VALUES (1)", rows("s.t")),
         ("replace low_priority into t set a = 1", rows("t")),
@@ -70,8 +74,8 @@ fn everything_else_is_known_by_what_it_does_to_its_transaction() {
         ("COMMIT AND CHAIN", Kind::Transaction(Transaction::Begin)),
         ("ROLLBACK TO SAVEPOINT a", Kind::Transaction(Transaction::Within)),
         ("ROLLBACK", Kind::Transaction(Transaction::Rollback)),
-        ("CREATE TEMPORARY TABLE t (a INT)", Kind::TemporaryTable(object(ObjectKind::Table, "t").name)),
-        ("DROP TEMPORARY TABLE IF EXISTS t", Kind::TemporaryTable(object(ObjectKind::Table, "t").name)),
+        ("CREATE TEMPORARY TABLE t (a INT)", temporary(false, &["t"])),
+        ("DROP TEMPORARY TABLE IF EXISTS t, u", temporary(true, &["t", "u"])),
         ("LOCK TABLES t WRITE", Kind::LockTables),
         ("UNLOCK TABLES", Kind::UnlockTables),
         ("TRUNCATE TABLE t", Kind::Repeatable),
@@ -92,12 +96,24 @@ fn the_session_is_told_from_its_variables() {
     assert_eq!(prepared_name("PREPARE `S` FROM 'SELECT 1'"), Some(("s".to_owned(), true)));
     assert_eq!(prepared_name("DEALLOCATE PREPARE s"), Some(("s".to_owned(), false)));
     assert_eq!(user_variables("SET @a = @B + @`c d`, @@x = @a"), ["a", "b", "c d"]);
-    assert!(reads_tables("INSERT INTO t SELECT 1") && reads_tables("CREATE TEMPORARY TABLE t SELECT * FROM u"));
-    assert!(!reads_tables("INSERT INTO t VALUES (1)") && !reads_tables("CREATE TEMPORARY TABLE t (a INT)"));
+    for sql in [
+        "INSERT INTO t SELECT 1",
+        "CREATE TEMPORARY TABLE t SELECT * FROM u",
+        "INSERT INTO t VALUES (@a)",
+        "INSERT INTO t VALUES (now())",
+    ] {
+        assert!(depends_on_the_moment(sql), "{sql}");
+    }
+    for sql in ["INSERT INTO t VALUES (1, 'now()')", "CREATE TEMPORARY TABLE t (a INT DEFAULT 1)"] {
+        assert!(!depends_on_the_moment(sql), "{sql}");
+    }
 }
 
 #[test]
 fn the_journal_is_locked_along() {
-    assert_eq!(lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j`"), "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE ");
-    assert_eq!(lock_tables_with("LOCK TABLES a READ WAIT 5", "`j`"), "LOCK TABLES a READ \n, `j` WRITE WAIT 5");
+    assert_eq!(
+        lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j` WRITE"),
+        "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE "
+    );
+    assert_eq!(lock_tables_with("LOCK TABLES a READ WAIT 5", "`j` WRITE"), "LOCK TABLES a READ \n, `j` WRITE WAIT 5");
 }

@@ -7,7 +7,7 @@ use crate::fault;
 use crate::queue::{LEASE, MISSING_FOR};
 
 /// What the workers' locks are called; locks are the server's, not the database's.
-const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
+pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
 
 /// Adds a worker; its id is the owner of what it claims.
 pub fn join(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {

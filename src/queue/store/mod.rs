@@ -1,11 +1,15 @@
 //! All the SQL on the queue's tables. Every change of a task's state is one statement that names the state it expects.
 
+pub mod admin;
 pub mod claim;
 pub mod complete;
 pub mod enqueue;
 pub mod fleet;
+pub mod group;
+pub mod inspect;
 pub mod lease;
 pub mod purge;
+pub mod verify;
 
 use std::time::Duration;
 

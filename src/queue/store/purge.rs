@@ -1,37 +1,85 @@
-//! Deleting final rows whose time is up, in small batches.
+//! Deleting final rows, in small batches.
+
+use std::time::Duration;
 
 use mysql::{Conn, Error};
 
-use super::{execute, rows};
+use super::group::{Filter, Group, groups};
+use super::{among, execute, interval, rows};
+use crate::queue::state::State;
 
 /// Rows of one statement: enough to be quick, few enough to be in nobody's way.
 const BATCH: u64 = 1000;
 
-/// Deletes one batch of each sort of final row, as far as they are due; whether there may be more.
+/// Deletes one batch of each sort of final row, as far as their time is up; whether there may be more.
 pub fn purge(conn: &mut Conn) -> Result<bool, Error> {
-    // The index jumps from one group to the next, so that this costs little however many rows there are.
-    let groups = rows::<(String, String, u16, String, u8)>(
-        conn,
-        "SELECT DISTINCT CAST(state AS CHAR), kind, payload_version, queue, lane FROM ai_server_tasks FORCE INDEX (due) \
-         WHERE state IN ('succeeded', 'dead', 'cancelled')",
-    )?;
     let mut more = false;
-    for (state, kind, version, queue, lane) in groups {
-        let deleted = execute(
-            conn,
-            &format!(
-                "DELETE FROM ai_server_tasks WHERE state = '{state}' AND kind = {} AND payload_version = {version} \
-                 AND queue = {} AND lane = {lane} AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at LIMIT {BATCH}",
-                crate::db::quote_text(&kind),
-                crate::db::quote_text(&queue)
-            ),
-        )?;
-        more |= deleted == BATCH;
+    for group in groups(conn, &Filter::states(&State::FINAL))? {
+        more |= purge_due(conn, &group)? == BATCH;
     }
     Ok(more)
 }
 
+/// Deletes a batch of those whose time is up; how many.
+pub fn purge_due(conn: &mut Conn, group: &Group) -> Result<u64, Error> {
+    execute(
+        conn,
+        &format!(
+            "DELETE FROM ai_server_tasks WHERE {} AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at LIMIT {BATCH}",
+            group.condition()
+        ),
+    )
+}
+
+/// Where a walk through a group has come to: `due_at` and id of the last row.
+pub type Place = (String, u64);
+
+/// Deletes those of the next batch behind `place` that ended longer ago than `age`: how many, and where the batch ended,
+/// if there may be more behind it. The index has no `finished_at`, so all rows of the group are looked at in turn.
+pub fn purge_older(
+    conn: &mut Conn,
+    group: &Group,
+    age: Duration,
+    place: Option<&Place>,
+) -> Result<(u64, Option<Place>), Error> {
+    let found = rows::<(u64, String, bool)>(
+        conn,
+        &format!(
+            "SELECT id, CAST(due_at AS CHAR), finished_at <= UTC_TIMESTAMP(6) - {} FROM ai_server_tasks \
+             FORCE INDEX (due) WHERE {}{} ORDER BY due_at, id LIMIT {BATCH}",
+            interval(age),
+            group.condition(),
+            behind(place)
+        ),
+    )?;
+    let last = found.last().filter(|_| found.len() as u64 == BATCH).map(|(id, due_at, _)| (due_at.clone(), *id));
+    let old: Vec<u64> = found.iter().filter(|(.., is_old)| *is_old).map(|(id, ..)| *id).collect();
+    if old.is_empty() {
+        return Ok((0, last));
+    }
+    let deleted = execute(
+        conn,
+        &format!(
+            "DELETE FROM ai_server_tasks WHERE {} AND state = '{}' AND finished_at <= UTC_TIMESTAMP(6) - {}",
+            among(old),
+            group.state.name(),
+            interval(age)
+        ),
+    )?;
+    Ok((deleted, last))
+}
+
+/// The condition for rows behind `place`, in the index's order.
+pub fn behind(place: Option<&Place>) -> String {
+    place.map_or_else(String::new, |(due_at, id)| {
+        format!(" AND due_at >= '{due_at}' AND (due_at > '{due_at}' OR id > {id})")
+    })
+}
+
 /// Kinds and versions that have pending tasks.
 pub fn pending_kinds(conn: &mut Conn) -> Result<Vec<(String, u16)>, Error> {
-    rows(conn, "SELECT DISTINCT kind, payload_version FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'pending'")
+    let groups = groups(conn, &Filter::states(&[State::Pending]))?;
+    let mut pending: Vec<(String, u16)> = groups.into_iter().map(|group| (group.kind, group.version)).collect();
+    pending.dedup();
+    Ok(pending)
 }

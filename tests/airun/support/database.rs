@@ -15,25 +15,48 @@ use super::{Finished, Kind, Running, airun};
 pub struct Database {
     pub kind: Kind,
     pub name: String,
+    /// Where the URL of a server of its own is, which may come back on another port.
+    own_server: Option<PathBuf>,
     folder: TempDir,
+    /// Instead of that folder.
+    migrations: Option<PathBuf>,
 }
 
 impl Database {
     pub fn new(kind: Kind) -> Self {
+        Self::on(kind, None)
+    }
+
+    /// On another server than that of all the tests: the one whose URL is in this file.
+    pub fn on(kind: Kind, own_server: Option<PathBuf>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let random =
             folder.path().file_name().expect("its name").to_string_lossy().replace(['.', '-'], "").to_lowercase();
         let unique = format!("airun_{random}_{}", std::process::id());
-        Self { kind, name: unique, folder }
+        Self { kind, name: unique, own_server, folder, migrations: None }
     }
 
     pub fn url(&self) -> String {
-        format!("{}/{}", self.kind.url(), self.name)
+        format!("{}/{}", self.server(), self.name)
+    }
+
+    /// The same database and folder, seen from here.
+    pub fn named_as(mut self, other: &Self) -> Self {
+        self.name.clone_from(&other.name);
+        self.migrations = Some(other.folder().to_owned());
+        self
+    }
+
+    fn server(&self) -> String {
+        match &self.own_server {
+            Some(file) => fs::read_to_string(file).expect("the server's URL").trim().to_owned(),
+            None => self.kind.url(),
+        }
     }
 
     /// The folder of its migrations.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.migrations.as_deref().unwrap_or_else(|| self.folder.path())
     }
 
     /// Writes a file into the folder.
@@ -68,7 +91,7 @@ impl Database {
 
     /// A connection to the server, in the database if that is there.
     pub fn conn(&self) -> Conn {
-        let options = OptsBuilder::from_opts(Opts::from_url(&self.kind.url()).expect("the server's URL"));
+        let options = OptsBuilder::from_opts(Opts::from_url(&self.server()).expect("the server's URL"));
         let mut conn = Conn::new(options.prefer_socket(false)).expect("the test's server");
         if conn.select_db(&self.name).is_err() {
             // A failed USE leaves the connection as it was.
@@ -129,7 +152,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // A test that fails because the server is gone must say that, not this.
-        let options = OptsBuilder::from_opts(Opts::from_url(&self.kind.url()).expect("the server's URL"));
+        let options = OptsBuilder::from_opts(Opts::from_url(&self.server()).expect("the server's URL"));
         if let Ok(mut conn) = Conn::new(options.prefer_socket(false)) {
             drop(conn.query_drop(format!("DROP DATABASE IF EXISTS `{}`", self.name)));
         }

@@ -1,14 +1,20 @@
 //! What every test needs: servers, databases of their own, folders, processes.
 
 mod database;
+mod mixed;
+mod own_server;
 mod process;
 mod proxy;
+mod queue;
 mod server;
 mod user;
 
-pub use database::Database;
+pub use database::{Database, rows};
+pub use mixed::{Victim, effects, write_mixed};
+pub use own_server::{OwnServer, end_server};
 pub use process::{Finished, Running, airun, lab};
 pub use proxy::Proxy;
+pub use queue::stop;
 pub use server::Kind;
 pub use user::User;
 

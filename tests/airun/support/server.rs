@@ -11,6 +11,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As `scripts/dev-db` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::MySql => "mysql",
+            Kind::MariaDb => "mariadb",
+        }
+    }
+
     /// The variable `AIRUN_TEST_<server>_<what>`.
     fn setting(self, what: &str) -> String {
         let server = match self {
@@ -36,12 +44,9 @@ impl Kind {
 
     /// The server's own command-line client, connected to `database`.
     pub fn client(self, database: &str) -> Command {
-        let line = self.setting("CLIENT");
-        let mut words = line.split_whitespace();
-        let mut command = Command::new(words.next().expect("the client's program"));
+        let mut command = self.client_program();
         let options = mysql::Opts::from_url(&self.url()).expect("the server's URL");
         command
-            .args(words)
             .arg(format!("--host={}", options.get_ip_or_hostname()))
             .arg(format!("--port={}", options.get_tcp_port()))
             .arg(format!("--user={}", options.get_user().unwrap_or_default()))
@@ -50,6 +55,15 @@ impl Kind {
             .arg("--comments")
             .arg(database)
             .env("MYSQL_PWD", options.get_pass().unwrap_or_default());
+        command
+    }
+
+    /// The server's own command-line client, with what it needs to run.
+    pub fn client_program(self) -> Command {
+        let line = self.setting("CLIENT");
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("the client's program"));
+        command.args(words);
         command
     }
 }

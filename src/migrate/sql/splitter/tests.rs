@@ -43,6 +43,7 @@ fn delimiters_in_quotes_and_comments_split_nothing() {
         (r"a `\`;b", &[r"a `\`", "b"]),
         ("a -- x; y\n;b", &["a -- x; y", "b"]),
         ("a --1;b", &["a --1", "b"]),
+        ("---- a\n--b; c\nd; --e\nf", &["d", "f"]),
         ("a # x; '\n;b", &["a # x; '", "b"]),
         ("a /* ; ' /* */;b", &["a /* ; ' /* */", "b"]),
         ("/* it's */ a; -- it's\nb", &["a", "b"]),

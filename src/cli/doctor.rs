@@ -1,0 +1,104 @@
+//! `airun doctor`: what is found of the server, and what to do about it.
+
+use std::path::PathBuf;
+
+use mysql::Conn;
+use serde::Serialize;
+
+use super::args::Args;
+use super::migrate::FOLDER;
+use super::output::Output;
+use super::{Context, SETTINGS_ADVICE};
+use crate::db::Database;
+use crate::doctor::{self, Finding, Level};
+use crate::error::{Error, Exit, Result};
+use crate::migrate::status;
+
+/// The version of the `--json` shape; raised when a field changes its meaning or goes.
+const JSON_FORMAT: u32 = 1;
+
+/// What `airun doctor` is told.
+#[derive(Debug, PartialEq)]
+pub struct Command {
+    dir: Option<PathBuf>,
+    json: bool,
+}
+
+/// Takes the arguments behind `doctor` apart.
+pub fn parse(args: &mut Args) -> Result<Command> {
+    Ok(Command { dir: args.value("--dir")?.map(PathBuf::from), json: args.flag("--json") })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    format: u32,
+    database: &'a str,
+    fit: bool,
+    findings: &'a [Finding],
+}
+
+/// Examines the server.
+///
+/// # Errors
+/// No database is named. What is wrong with one that is becomes a finding.
+pub fn perform(command: Command, context: &Context) -> Result<Exit> {
+    let database = context.database()?.ok_or_else(|| Error::usage(SETTINGS_ADVICE))?;
+    let mut findings = doctor::examine(&database);
+    if findings.first().is_some_and(|connection| connection.level == Level::Ok) {
+        findings.extend(migrations(command.dir, context, &database));
+    }
+    let problems = findings.iter().filter(|finding| finding.level == Level::Problem).count();
+    let mut output = Output::default();
+    if command.json {
+        let report = Report { format: JSON_FORMAT, database: &database.name, fit: problems == 0, findings: &findings };
+        output.json(&report)?;
+    } else {
+        print(&findings, &mut output);
+        output.line(&match problems {
+            0 => "the server is fit for airun".to_owned(),
+            1 => "the server is not fit for airun: 1 problem".to_owned(),
+            n => format!("the server is not fit for airun: {n} problems"),
+        });
+    }
+    output.finish()?;
+    Ok(if problems == 0 { Exit::Success } else { Exit::Failure })
+}
+
+fn print(findings: &[Finding], output: &mut Output) {
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+    for finding in findings {
+        let level = match finding.level {
+            Level::Ok => "ok",
+            Level::Note => "note",
+            Level::Problem => "PROBLEM",
+        };
+        output.line(&format!("{level:7}  {:width$}  {}", finding.check, finding.found));
+        if let Some(advice) = &finding.advice {
+            output.line(&format!("{:7}  {:width$}  → {advice}", "", ""));
+        }
+    }
+}
+
+/// How the migrations stand, where there is a folder of them.
+fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Finding> {
+    const CHECK: &str = "migrations";
+    let named = dir.or_else(|| context.environment.get("AIRUN_MIGRATIONS_DIR").map(PathBuf::from));
+    let folder = named.clone().unwrap_or_else(|| FOLDER.into());
+    if named.is_none() && !folder.is_dir() {
+        return None;
+    }
+    let read = |conn: &mut Conn| status::status(conn, &database.name, status::read_folder(&folder)?);
+    let report = match database.connect_server().and_then(|mut conn| read(&mut conn)) {
+        Ok(report) => report,
+        Err(error) => {
+            return Some(Finding::problem(CHECK, error.to_string(), "mend that first; see `airun migrate check`"));
+        }
+    };
+    let see = "see `airun migrate status`";
+    Some(match report.check() {
+        Exit::Pending => Finding::note(CHECK, "some are pending", "run `airun migrate up`"),
+        Exit::Drift => Finding::problem(CHECK, "an applied one was edited, or its file is gone", see),
+        Exit::Partial => Finding::problem(CHECK, "one stopped half-way", see),
+        _ => Finding::ok(CHECK, format!("all {} are applied", report.migrations.len())),
+    })
+}

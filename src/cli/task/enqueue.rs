@@ -1,0 +1,227 @@
+//! `airun task enqueue`: a task, or one for each line.
+
+use std::io::{self, BufRead as _, Read as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql::TxOpts;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::operator::Operator;
+use super::{JSON_FORMAT, tasks};
+use crate::cli::args::Args;
+use crate::cli::output::{Output, complain};
+use crate::cli::{Context, duration, suggest};
+use crate::error::{Error, Exit, Result, with_causes};
+use crate::queue::{self, Kind, Lane, New};
+
+/// What is to be enqueued.
+#[derive(Debug, PartialEq)]
+pub struct Order {
+    kind: String,
+    payload: Payload,
+    version: Option<u16>,
+    queue: Option<String>,
+    lane: Option<Lane>,
+    delay: Duration,
+    timeout: Option<Duration>,
+    max_attempts: Option<u32>,
+    dedupe_key: Option<String>,
+    /// Whatever this binary knows of the kind.
+    unchecked: bool,
+}
+
+/// Where the payload is.
+#[derive(Debug, PartialEq)]
+enum Payload {
+    Text(String),
+    /// Standard input is one.
+    Input,
+    /// Standard input has one on each line.
+    Lines,
+}
+
+const USAGE: &str = "usage: airun task enqueue KIND [PAYLOAD | - | --lines]";
+
+/// Takes the arguments behind `task enqueue` apart.
+pub fn parse(args: &mut Args) -> Result<Order> {
+    let lines = args.flag("--lines");
+    let unchecked = args.flag("--unchecked");
+    let version = args.parsed("--payload-version")?;
+    let queue = args.value("--queue")?;
+    let lane = args.value("--lane")?.map(|text| lane(&text)).transpose()?;
+    let time = |flag, text: Option<String>| text.map(|text| duration(flag, &text)).transpose();
+    let delay = time("--delay", args.value("--delay")?)?.unwrap_or_default();
+    let timeout = time("--timeout", args.value("--timeout")?)?;
+    let max_attempts = args.parsed("--max-attempts")?;
+    let dedupe_key = args.value("--dedupe-key")?;
+    let mut words = args.words()?.into_iter();
+    let kind = words.next().ok_or_else(|| Error::usage(format!("a kind is missing; {USAGE}")))?;
+    let payload = match (words.next(), lines) {
+        (None, true) => Payload::Lines,
+        (Some(_), true) => {
+            return Err(Error::usage("with `--lines` the payloads are on standard input; give no other"));
+        }
+        (Some(text), false) if text == "-" => Payload::Input,
+        (Some(text), false) => Payload::Text(text),
+        (None, false) => Payload::Text("null".to_owned()),
+    };
+    if let Some(word) = words.next() {
+        return Err(Error::usage(format!("unexpected argument `{word}`; quote the payload for the shell")));
+    }
+    if dedupe_key.is_some() && lines {
+        return Err(Error::usage("`--dedupe-key` is for one task, and `--lines` for many"));
+    }
+    if timeout.is_some_and(|timeout| timeout.is_zero() || timeout.as_millis() > u128::from(u32::MAX)) {
+        return Err(Error::usage("`--timeout` must be longer than zero, and at most 49 days"));
+    }
+    if max_attempts == Some(0) {
+        return Err(Error::usage("`--max-attempts` must be at least 1"));
+    }
+    if version == Some(0) {
+        return Err(Error::usage("`--payload-version` must be at least 1"));
+    }
+    Ok(Order { kind, payload, version, queue, lane, delay, timeout, max_attempts, dedupe_key, unchecked })
+}
+
+fn lane(text: &str) -> Result<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane.name() == text).ok_or_else(|| {
+        Error::usage(format!("`{text}` can't be the value of `--lane`; take one of urgent, normal, bulk"))
+    })
+}
+
+#[derive(Serialize)]
+struct One {
+    format: u32,
+    id: u64,
+    is_new: bool,
+}
+
+#[derive(Serialize)]
+struct Many {
+    format: u32,
+    enqueued: u64,
+}
+
+pub fn perform(order: Order, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+    let known = kinds.iter().find(|kind| kind.name == order.kind).map(AsRef::as_ref);
+    if known.is_none() && !order.unchecked {
+        return Err(unknown(&order.kind, kinds));
+    }
+    let new = new(&order, known);
+    let checked = known.filter(|_| !order.unchecked);
+    if let Some(kind) = checked.filter(|kind| new.version > kind.version) {
+        return Err(Error::usage(format!(
+            "this binary knows `{}` up to payload version {}, not {}; `--unchecked` enqueues it for one that does",
+            kind.name, kind.version, new.version
+        )));
+    }
+    match order.payload {
+        Payload::Lines => {
+            let enqueued = many(&new, checked, &mut Operator::connect(context)?)?;
+            if json {
+                output.json(&Many { format: JSON_FORMAT, enqueued })?;
+            } else {
+                output.line(&format!("enqueued {}", tasks(enqueued)));
+            }
+        }
+        Payload::Text(text) => one(&text, &new, checked, context, json, output)?,
+        Payload::Input => {
+            let mut text = String::new();
+            io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Error::failure(format!("failed to read the payload from standard input: {error}")))?;
+            one(&text, &new, checked, context, json, output)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// The row: as the kind has it, but for what is asked for.
+fn new(order: &Order, known: Option<&Kind>) -> New {
+    let default = known.map_or_else(|| "default".to_owned(), |kind| kind.queue.clone());
+    New {
+        kind: order.kind.clone(),
+        version: order.version.unwrap_or_else(|| known.map_or(1, |kind| kind.version)),
+        queue: order.queue.clone().unwrap_or(default),
+        lane: order.lane.unwrap_or_else(|| known.map_or(Lane::default(), |kind| kind.lane)),
+        delay: order.delay,
+        timeout: order.timeout,
+        max_attempts: order.max_attempts,
+        dedupe_key: order.dedupe_key.clone(),
+    }
+}
+
+fn unknown(name: &str, kinds: &[Arc<Kind>]) -> Error {
+    Error::usage(format!(
+        "this binary knows no kind `{name}`{}; `airun task kinds` lists them, and `--unchecked` enqueues it for another \
+         binary",
+        suggest::among(name, kinds.iter().map(|kind| kind.name.as_str()))
+    ))
+}
+
+/// Whether the payload is JSON, and what its kind takes.
+fn check(payload: &str, version: u16, kind: Option<&Kind>) -> Result<()> {
+    serde_json::from_str::<&RawValue>(payload)
+        .map_err(|error| Error::usage(format!("the payload is no JSON: {error}; a text is one in double quotes")))?;
+    let Some(kind) = kind else { return Ok(()) };
+    kind.check(version, payload).map_err(|error| {
+        Error::usage(format!(
+            "`{}` version {version} can't take this payload: {}; `--unchecked` enqueues it all the same",
+            kind.name,
+            with_causes(&error)
+        ))
+    })
+}
+
+fn one(
+    payload: &str,
+    new: &New,
+    checked: Option<&Kind>,
+    context: &Context,
+    json: bool,
+    output: &mut Output,
+) -> Result<()> {
+    let payload = payload.trim();
+    check(payload, new.version, checked)?;
+    let mut operator = Operator::connect(context)?;
+    let enqueued = operator.once(|conn| queue::one(conn, new, payload))?;
+    if json {
+        output.json(&One { format: JSON_FORMAT, id: enqueued.id, is_new: enqueued.is_new })?;
+        return Ok(());
+    }
+    if !enqueued.is_new {
+        complain("note", &format!("task {} is alive and has this dedupe key; nothing was enqueued", enqueued.id));
+    }
+    output.line(&enqueued.id.to_string());
+    Ok(())
+}
+
+/// All of them in one transaction, so that a line that is wrong leaves nothing behind.
+fn many(new: &New, checked: Option<&Kind>, operator: &mut Operator<'_>) -> Result<u64> {
+    let lines = io::stdin().lock().lines().enumerate().filter_map(|(number, line)| {
+        let number = number + 1;
+        let line = match line {
+            Ok(line) => line.trim().to_owned(),
+            Err(error) => {
+                return Some(Err(Error::failure(format!("failed to read line {number} of standard input: {error}"))));
+            }
+        };
+        if line.is_empty() {
+            return None;
+        }
+        let checked = check(&line, new.version, checked);
+        Some(checked.map(|()| line).map_err(|error| error.context(format!("line {number}; nothing was enqueued"))))
+    });
+    let count = operator.once(|conn| {
+        let mut transaction = conn.start_transaction(TxOpts::default())?;
+        let count = queue::many(&mut transaction, new, lines)?;
+        transaction.commit()?;
+        Ok(count)
+    })?;
+    if new.delay.is_zero() {
+        operator.wake()?;
+    }
+    Ok(count)
+}

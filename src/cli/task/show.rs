@@ -1,0 +1,121 @@
+//! `airun task show`: all of one task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::list::{failed, when};
+use super::operator::Operator;
+use super::{JSON_FORMAT, lane};
+use crate::cli::Context;
+use crate::cli::output::Output;
+use crate::cli::table::Table;
+use crate::error::{Error, Exit, Result};
+use crate::interval;
+use crate::queue::Kind;
+use crate::queue::store::inspect::{self, Details, Summary};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    format: u32,
+    database: &'a str,
+    #[serde(flatten)]
+    summary: &'a Summary,
+    payload: &'a RawValue,
+    progress: Option<&'a RawValue>,
+    result: Option<&'a RawValue>,
+    host: Option<&'a str>,
+    process_id: Option<u32>,
+}
+
+pub fn perform(id: u64, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+    let mut operator = Operator::connect(context)?;
+    let details = operator.run(|conn| inspect::details(conn, id))?;
+    let Some(details) = details else {
+        return Err(Error::failure(format!(
+            "there is no task {id} in `{}`; finished ones are purged after a while",
+            operator.database.name
+        )));
+    };
+    if json {
+        output.json(&report(&details, &operator.database.name)?)?;
+    } else {
+        table(&details, kinds).print(output);
+    }
+    Ok(Exit::Success)
+}
+
+fn report<'a>(details: &'a Details, database: &'a str) -> Result<Report<'a>> {
+    let raw = |text: &'a str| {
+        serde_json::from_str::<&RawValue>(text)
+            .map_err(|error| Error::failure(format!("the row of task {} has no JSON: {error}", details.summary.id)))
+    };
+    Ok(Report {
+        format: JSON_FORMAT,
+        database,
+        summary: &details.summary,
+        payload: raw(&details.payload)?,
+        progress: details.progress.as_deref().map(raw).transpose()?,
+        result: details.result.as_deref().map(raw).transpose()?,
+        host: details.runs_on.as_ref().map(|(host, _)| host.as_str()),
+        process_id: details.runs_on.as_ref().map(|(_, process_id)| *process_id),
+    })
+}
+
+fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
+    let task = &details.summary;
+    let mut table = Table::default();
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("task", task.id.to_string());
+    row("kind", format!("{} version {}", task.kind, task.payload_version));
+    row("queue", format!("{}, lane {}", task.queue, lane(task.lane)));
+    row("state", format!("{}, {}", task.state.name(), when(task)));
+    row("failed", failed(task, kinds));
+    if task.crashes > 0 {
+        row("crashed", task.crashes.to_string());
+    }
+    row("claimed", task.claims.to_string());
+    row("timeout", timeout(task, kinds));
+    if let Some(key) = &task.dedupe_key {
+        row("dedupe key", key.clone());
+    }
+    row("created", format!("{} UTC", task.created_at));
+    let due = if task.state.is_final() { "purged after" } else { "due" };
+    if task.owner == 0 {
+        row(due, format!("{} UTC", task.due_at));
+    }
+    if let Some(at) = &task.started_at {
+        row("started", format!("{at} UTC"));
+    }
+    if let Some(at) = &task.finished_at {
+        row("finished", format!("{at} UTC"));
+    }
+    if task.owner != 0 {
+        let place = match &details.runs_on {
+            Some((host, process_id)) => format!(", process {process_id} on {host}"),
+            None => ", which is no more".to_owned(),
+        };
+        row("worker", format!("{}{place}; its lease ends {} UTC", task.owner, task.due_at));
+    }
+    row("payload", details.payload.clone());
+    if let Some(progress) = &details.progress {
+        row("progress", progress.clone());
+    }
+    if let Some(result) = &details.result {
+        row("result", result.clone());
+    }
+    if let Some(error) = &task.last_error {
+        row("last error", error.clone());
+    }
+    table
+}
+
+fn timeout(task: &Summary, kinds: &[Arc<Kind>]) -> String {
+    if task.timeout_ms > 0 {
+        return interval::format(Duration::from_millis(task.timeout_ms.into()));
+    }
+    let kind = kinds.iter().find(|kind| kind.name == task.kind);
+    kind.map_or_else(|| "as its kind has it".to_owned(), |kind| interval::format(kind.timeout))
+}

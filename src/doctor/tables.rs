@@ -1,0 +1,193 @@
+//! The queue's tables, and what is done to them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use mysql::Row;
+use mysql::prelude::Queryable;
+
+use super::{Finding, Patient};
+use crate::interval;
+
+/// Each table with the columns that this binary needs, and one that an UPDATE may name.
+const SHAPE: [(&str, &str); 3] = [
+    (
+        "ai_server_tasks",
+        "id queue lane kind payload_version payload state due_at claims failures crashes max_attempts timeout_ms owner \
+         cancel_requested dedupe_key created_at started_at finished_at result progress last_error alive_dedupe_key",
+    ),
+    ("ai_server_workers", "id host process_id started_at seen_at idle missing_at"),
+    ("ai_server_gates", "scope name paused paused_at"),
+];
+
+const DUE: &str = "state,kind,payload_version,queue,lane,due_at,id";
+
+pub fn shape(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+    const CHECK: &str = "tables";
+    const COLUMNS: &str = "SELECT LOWER(table_name), LOWER(column_name) FROM information_schema.columns \
+        WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_gates')";
+    const ENGINES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+        AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_gates') AND engine <> 'InnoDB'";
+    const INDEXES: &str = "SELECT LOWER(index_name), GROUP_CONCAT(LOWER(column_name) ORDER BY seq_in_index), \
+        MAX(non_unique) FROM information_schema.statistics WHERE table_schema = DATABASE() \
+        AND table_name = 'ai_server_tasks' GROUP BY index_name";
+    const ADVICE: &str = "run `airun migrate up` with this binary's migrations";
+    let there: HashSet<(String, String)> = patient.conn.query(COLUMNS)?.into_iter().collect();
+    for (table, columns) in SHAPE {
+        if !there.iter().any(|(name, _)| name == table) {
+            return Ok(Finding::problem(CHECK, format!("there is no table `{table}`"), ADVICE));
+        }
+        let missing = columns.split(' ').find(|column| !there.contains(&(table.to_owned(), (*column).to_owned())));
+        if let Some(column) = missing {
+            return Ok(Finding::problem(CHECK, format!("`{table}` has no column `{column}`"), ADVICE));
+        }
+    }
+    if let Some(table) = patient.conn.query_first::<String, _>(ENGINES)? {
+        let advice = format!("make it one: ALTER TABLE {table} ENGINE = InnoDB");
+        return Ok(Finding::problem(CHECK, format!("`{table}` is no InnoDB table"), advice));
+    }
+    let indexes: Vec<(String, String, i64)> = patient.conn.query(INDEXES)?;
+    let has = |name: &str, columns: &str, unique: bool| {
+        indexes
+            .iter()
+            .any(|(index, parts, non_unique)| index == name && parts == columns && (!unique || *non_unique == 0))
+    };
+    if !has("due", DUE, false) {
+        let found = format!("`ai_server_tasks` has no index `due` on ({DUE})");
+        return Ok(Finding::problem(CHECK, found, ADVICE));
+    }
+    if !has("alive_dedupe_key", "alive_dedupe_key", true) {
+        let advice = "make it: ALTER TABLE ai_server_tasks ADD UNIQUE KEY alive_dedupe_key (alive_dedupe_key)";
+        return Ok(Finding::problem(CHECK, "`ai_server_tasks` has no unique key `alive_dedupe_key`", advice));
+    }
+    Ok(Finding::ok(CHECK, "as this binary needs them"))
+}
+
+/// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR
+fn is_denied(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if matches!(error.code, 1142 | 1143))
+}
+
+/// Tries statements that touch no row: the server looks at privileges first.
+pub fn privileges(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+    const CHECK: &str = "privileges";
+    const STATEMENTS: [(&str, &str, &str); 12] = [
+        ("SELECT", "ai_server_tasks", "SELECT id FROM ai_server_tasks WHERE FALSE"),
+        (
+            "INSERT",
+            "ai_server_tasks",
+            "INSERT INTO ai_server_tasks (kind, payload) SELECT '', 'null' FROM DUAL WHERE FALSE",
+        ),
+        ("UPDATE", "ai_server_tasks", "UPDATE ai_server_tasks SET owner = 0 WHERE FALSE"),
+        ("DELETE", "ai_server_tasks", "DELETE FROM ai_server_tasks WHERE FALSE"),
+        ("SELECT", "ai_server_workers", "SELECT id FROM ai_server_workers WHERE FALSE"),
+        (
+            "INSERT",
+            "ai_server_workers",
+            "INSERT INTO ai_server_workers (host, process_id) SELECT '', 0 FROM DUAL WHERE FALSE",
+        ),
+        ("UPDATE", "ai_server_workers", "UPDATE ai_server_workers SET idle = TRUE WHERE FALSE"),
+        ("DELETE", "ai_server_workers", "DELETE FROM ai_server_workers WHERE FALSE"),
+        ("SELECT", "ai_server_gates", "SELECT name FROM ai_server_gates WHERE FALSE"),
+        (
+            "INSERT",
+            "ai_server_gates",
+            "INSERT INTO ai_server_gates (scope, name) SELECT 'kind', '' FROM DUAL WHERE FALSE",
+        ),
+        ("UPDATE", "ai_server_gates", "UPDATE ai_server_gates SET paused = FALSE WHERE FALSE"),
+        ("DELETE", "ai_server_gates", "DELETE FROM ai_server_gates WHERE FALSE"),
+    ];
+    let mut denied = Vec::new();
+    for (privilege, table, statement) in STATEMENTS {
+        match patient.conn.query_drop(statement) {
+            Err(error) if is_denied(&error) => denied.push(format!("{privilege} on `{table}`")),
+            tried => tried?,
+        }
+    }
+    if denied.is_empty() {
+        return Ok(Finding::ok(CHECK, "this user may do what a worker does"));
+    }
+    Ok(Finding::problem(
+        CHECK,
+        format!("this user may not {}", denied.join(", ")),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* to it", patient.database.name),
+    ))
+}
+
+/// The index must give the order: with a sort InnoDB locks every row that it looks at.
+pub fn claim_plan(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+    const CHECK: &str = "claim-plan";
+    const EXPLAIN: &str = "EXPLAIN FORMAT=TRADITIONAL SELECT id, payload FROM ai_server_tasks FORCE INDEX (due) \
+        WHERE state = 'pending' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = 'default' AND lane = 1 \
+        AND due_at >= '2000-01-01' AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 100 FOR UPDATE SKIP LOCKED";
+    let row: Option<Row> = patient.conn.query_first(EXPLAIN)?;
+    let text = |column: &str| -> String {
+        row.as_ref()
+            .and_then(|row| row.get_opt::<Option<String>, _>(column))
+            .and_then(Result::ok)
+            .flatten()
+            .unwrap_or_default()
+    };
+    let (key, extra) = (text("key"), text("Extra"));
+    if key == "due" && !extra.contains("filesort") {
+        return Ok(Finding::ok(CHECK, "by the index `due`, without a sort"));
+    }
+    let advice = "see `EXPLAIN` of a claim on this server, and please report it with the server's version";
+    Ok(Finding::problem(CHECK, format!("by the index `{key}`: {extra}"), advice))
+}
+
+const SNAPSHOT: &str = "oldest-snapshot";
+/// Seconds. What it keeps from being purged begins to slow claims down.
+const SNAPSHOT_MAX: i64 = 60;
+
+/// Both times are of the same clock and zone, whatever those are.
+pub fn oldest_snapshot(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+    const OLDEST: &str = "SELECT TIMESTAMPDIFF(SECOND, old.trx_started, own.trx_started), old.trx_mysql_thread_id \
+        FROM information_schema.innodb_trx old JOIN information_schema.innodb_trx own \
+        ON own.trx_mysql_thread_id = CONNECTION_ID() WHERE old.trx_mysql_thread_id <> CONNECTION_ID() \
+        ORDER BY old.trx_started LIMIT 1";
+    patient.conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
+    let found = patient.conn.query_first::<(i64, u64), _>(OLDEST);
+    patient.conn.query_drop("ROLLBACK")?;
+    match found {
+        // ER_SPECIFIC_ACCESS_DENIED_ERROR
+        Err(mysql::Error::MySqlError(error)) if error.code == 1227 => {
+            Ok(Finding::note(SNAPSHOT, "this user may not see other transactions", "GRANT PROCESS ON *.* to it"))
+        }
+        Err(error) => Err(error),
+        Ok(oldest) => Ok(judge(oldest)),
+    }
+}
+
+/// Of the oldest other transaction: its age in seconds, and its connection.
+fn judge(oldest: Option<(i64, u64)>) -> Finding {
+    match oldest {
+        Some((seconds, connection)) if seconds > SNAPSHOT_MAX => Finding::note(
+            SNAPSHOT,
+            format!(
+                "connection {connection} has had a transaction open for {}",
+                interval::format(Duration::from_secs(seconds.unsigned_abs()))
+            ),
+            format!(
+                "end it, by `KILL {connection}` if need be: until then the server can't throw away what finished tasks \
+                 leave behind, and claims get slower"
+            ),
+        ),
+        Some((seconds, _)) => Finding::ok(SNAPSHOT, format!("{} s old", seconds.max(0))),
+        None => Finding::ok(SNAPSHOT, "no other transaction is open"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn an_old_transaction_is_named_with_its_connection() {
+        let old = judge(Some((200, 17)));
+        assert_eq!(old.found, "connection 17 has had a transaction open for 3m 20s");
+        assert!(old.level == Level::Note && old.advice.is_some_and(|advice| advice.contains("`KILL 17`")));
+        assert_eq!(judge(Some((-1, 17))).found, "0 s old");
+    }
+}

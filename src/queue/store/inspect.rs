@@ -1,0 +1,260 @@
+//! Looking at tasks and workers, as their operators do. Nothing here takes a lock, and nothing but an exact count reads
+//! more than it shows.
+
+use mysql::prelude::FromValue;
+use mysql::{Conn, Error, Row};
+use serde::Serialize;
+
+use super::fleet::LOCK;
+use super::group::{Filter, Group, groups};
+use super::purge::{Place, behind};
+use super::{interval, rows};
+use crate::queue::LEASE;
+use crate::queue::state::State;
+
+/// A task, without what can be large. Times are UTC, as the server writes them.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub id: u64,
+    pub state: State,
+    pub kind: String,
+    pub payload_version: u16,
+    pub queue: String,
+    pub lane: u8,
+    /// Pending: not before; running: end of the lease; final: purged after.
+    pub due_at: String,
+    /// From now until then.
+    #[serde(skip)]
+    pub due_in_micros: i64,
+    pub created_at: String,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    /// From the last of these until now.
+    #[serde(skip)]
+    pub quiet_micros: i64,
+    pub claims: u32,
+    pub failures: u32,
+    pub crashes: u32,
+    /// 0: as its kind has it.
+    pub max_attempts: u32,
+    /// 0: as its kind has it.
+    pub timeout_ms: u32,
+    /// The worker that runs it; 0 is none.
+    pub owner: u64,
+    pub cancel_requested: bool,
+    pub dedupe_key: Option<String>,
+    pub last_error: Option<String>,
+}
+
+/// All of a task.
+#[derive(Debug)]
+pub struct Details {
+    pub summary: Summary,
+    pub payload: String,
+    pub progress: Option<String>,
+    pub result: Option<String>,
+    /// Where its owner runs: host and process id.
+    pub runs_on: Option<(String, u32)>,
+}
+
+const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.lane, CAST(t.due_at AS CHAR) AS due_at, \
+    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.due_at) AS due_in, CAST(t.created_at AS CHAR) AS created_at, \
+    IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
+    IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
+    TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \
+    t.claims, t.failures, t.crashes, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
+    t.last_error";
+
+impl Summary {
+    fn of(row: &mut Row) -> Result<Self, Error> {
+        let state: String = take(row, "state")?;
+        Ok(Self {
+            id: take(row, "id")?,
+            state: State::named(&state).ok_or_else(|| unexpected(&format!("the state `{state}`")))?,
+            kind: take(row, "kind")?,
+            payload_version: take(row, "payload_version")?,
+            queue: take(row, "queue")?,
+            lane: take(row, "lane")?,
+            due_at: take(row, "due_at")?,
+            due_in_micros: take(row, "due_in")?,
+            created_at: take(row, "created_at")?,
+            started_at: take(row, "started_at")?,
+            finished_at: take(row, "finished_at")?,
+            quiet_micros: take(row, "quiet")?,
+            claims: take(row, "claims")?,
+            failures: take(row, "failures")?,
+            crashes: take(row, "crashes")?,
+            max_attempts: take(row, "max_attempts")?,
+            timeout_ms: take(row, "timeout_ms")?,
+            owner: take(row, "owner")?,
+            cancel_requested: take(row, "cancel_requested")?,
+            dedupe_key: take(row, "dedupe_key")?,
+            last_error: take(row, "last_error")?,
+        })
+    }
+}
+
+fn take<T: FromValue>(row: &mut Row, column: &str) -> Result<T, Error> {
+    row.take_opt(column)
+        .ok_or_else(|| unexpected(&format!("no `{column}`")))?
+        .map_err(|error| unexpected(&format!("`{column}`: {error}")))
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::IoError(std::io::Error::other(format!("the server's answer is not as expected: {what}")))
+}
+
+/// The newest tasks, at most `limit`: by their ids, or where there is a filter by what happened to them last. Of each
+/// group only the `limit` last in the index are looked at: the newest to end, or the last to be due.
+pub fn newest(conn: &mut Conn, filter: &Filter, limit: usize) -> Result<Vec<Summary>, Error> {
+    let mut found = Vec::new();
+    let mut add = |conn: &mut Conn, sql: &str| -> Result<(), Error> {
+        for mut row in rows::<Row>(conn, sql)? {
+            found.push(Summary::of(&mut row)?);
+        }
+        Ok(())
+    };
+    if filter.is_empty() {
+        add(conn, &format!("SELECT {SUMMARY} FROM ai_server_tasks t ORDER BY t.id DESC LIMIT {limit}"))?;
+        return Ok(found);
+    }
+    for group in groups(conn, filter)? {
+        let sql = format!(
+            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY due_at DESC, id DESC LIMIT {limit}",
+            group.condition()
+        );
+        add(conn, &sql)?;
+    }
+    found.sort_by_key(|task| (task.quiet_micros, std::cmp::Reverse(task.id)));
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// All of one task.
+pub fn details(conn: &mut Conn, id: u64) -> Result<Option<Details>, Error> {
+    let sql = format!(
+        "SELECT {SUMMARY}, t.payload, t.progress, t.result, w.host, w.process_id FROM ai_server_tasks t \
+         LEFT JOIN ai_server_workers w ON w.id = t.owner WHERE t.id = {id}"
+    );
+    let Some(mut row) = rows::<Row>(conn, &sql)?.into_iter().next() else { return Ok(None) };
+    let host: Option<String> = take(&mut row, "host")?;
+    let process_id: Option<u32> = take(&mut row, "process_id")?;
+    Ok(Some(Details {
+        summary: Summary::of(&mut row)?,
+        payload: take(&mut row, "payload")?,
+        progress: take(&mut row, "progress")?,
+        result: take(&mut row, "result")?,
+        runs_on: host.zip(process_id),
+    }))
+}
+
+/// A task's state, if there is such a task.
+pub fn state(conn: &mut Conn, id: u64) -> Result<Option<State>, Error> {
+    let found = rows::<(String,)>(conn, &format!("SELECT state FROM ai_server_tasks WHERE id = {id}"))?;
+    Ok(found.first().and_then(|(name,)| State::named(name)))
+}
+
+/// Tasks of a group, counted up to `limit`; without one all, which reads an index entry for each.
+pub fn count(conn: &mut Conn, group: &Group, limit: Option<u64>) -> Result<u64, Error> {
+    counted(conn, &group.condition(), limit)
+}
+
+/// As [`count`], those only that are due.
+pub fn count_due(conn: &mut Conn, group: &Group, limit: Option<u64>) -> Result<u64, Error> {
+    counted(conn, &format!("{} AND due_at <= UTC_TIMESTAMP(6)", group.condition()), limit)
+}
+
+fn counted(conn: &mut Conn, condition: &str, limit: Option<u64>) -> Result<u64, Error> {
+    let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+    let sql = format!(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM ai_server_tasks FORCE INDEX (due) WHERE {condition}{limit}) AS found"
+    );
+    Ok(rows::<(u64,)>(conn, &sql)?.first().map_or(0, |(count,)| *count))
+}
+
+/// How long the first task of a group has been due; microseconds, negative where it isn't yet.
+pub fn oldest_due(conn: &mut Conn, group: &Group) -> Result<Option<i64>, Error> {
+    let sql = format!(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
+         WHERE {} ORDER BY due_at LIMIT 1",
+        group.condition()
+    );
+    Ok(rows::<(i64,)>(conn, &sql)?.first().map(|(micros,)| *micros))
+}
+
+/// Payloads of one page, at most. They may be large, and all of them are in memory at once.
+const PAGE: usize = 100;
+
+/// Payloads with their ids, and where they ended, if there may be more.
+pub type Payloads = (Vec<(u64, String)>, Option<Place>);
+
+/// The next payloads of a group behind `place`.
+pub fn payloads(conn: &mut Conn, group: &Group, place: Option<&Place>) -> Result<Payloads, Error> {
+    let found = rows::<(u64, String, String)>(
+        conn,
+        &format!(
+            "SELECT id, CAST(due_at AS CHAR), payload FROM ai_server_tasks FORCE INDEX (due) WHERE {}{} \
+             ORDER BY due_at, id LIMIT {PAGE}",
+            group.condition(),
+            behind(place)
+        ),
+    )?;
+    let last = found.last().filter(|_| found.len() == PAGE).map(|(id, due_at, _)| (due_at.clone(), *id));
+    Ok((found.into_iter().map(|(id, _, payload)| (id, payload)).collect(), last))
+}
+
+/// A worker, as the others see it.
+#[derive(Debug, Serialize)]
+pub struct Worker {
+    pub id: u64,
+    pub host: String,
+    pub process_id: u32,
+    pub started_at: String,
+    pub seen_at: String,
+    /// From its last sign of life until now.
+    #[serde(skip)]
+    pub seen_micros: i64,
+    pub standing: Standing,
+    /// Tasks that it runs, or has claimed.
+    pub running: u64,
+}
+
+/// How a worker stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It asks for work.
+    Idle,
+    Busy,
+    /// Its lock is free, or it has given no sign of life for too long: the others take its tasks back.
+    Gone,
+}
+
+/// All workers. `locks_tell` is whether a free lock tells that its worker has gone.
+pub fn workers(conn: &mut Conn, locks_tell: bool) -> Result<Vec<Worker>, Error> {
+    let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}w.id)) = 1 OR ") } else { String::new() };
+    let sql = format!(
+        "SELECT w.id, w.host, w.process_id, CAST(w.started_at AS CHAR), CAST(w.seen_at AS CHAR), \
+         TIMESTAMPDIFF(MICROSECOND, w.seen_at, UTC_TIMESTAMP(6)), \
+         IF({free}w.seen_at < UTC_TIMESTAMP(6) - {}, 'gone', IF(w.idle, 'idle', 'busy')), \
+         (SELECT COUNT(*) FROM ai_server_tasks t FORCE INDEX (due) WHERE t.state = 'running' AND t.owner = w.id) \
+         FROM ai_server_workers w ORDER BY w.id",
+        interval(LEASE)
+    );
+    let found = rows::<(u64, String, u32, String, String, i64, String, u64)>(conn, &sql)?;
+    let worker =
+        |(id, host, process_id, started_at, seen_at, seen_micros, standing, running): (_, _, _, _, _, _, String, _)| {
+            let standing = match standing.as_str() {
+                "idle" => Standing::Idle,
+                "busy" => Standing::Busy,
+                _ => Standing::Gone,
+            };
+            Worker { id, host, process_id, started_at, seen_at, seen_micros, standing, running }
+        };
+    Ok(found.into_iter().map(worker).collect())
+}
+
+/// The gates that are shut: scope, name, since when.
+pub fn paused(conn: &mut Conn) -> Result<Vec<(String, String, Option<String>)>, Error> {
+    rows(conn, "SELECT scope, name, CAST(paused_at AS CHAR) FROM ai_server_gates WHERE paused ORDER BY scope, name")
+}

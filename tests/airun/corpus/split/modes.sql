@@ -1,0 +1,1 @@
+SET sql_mode = 'NO_BACKSLASH_ESCAPES'; a '\'; b '\';SET SESSION sql_mode='';'\';'

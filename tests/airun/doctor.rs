@@ -1,0 +1,121 @@
+//! `airun doctor` on servers that are fit, and on databases that aren't.
+
+use crate::on_both;
+use crate::support::{Database, Finished, Kind, Running, User, airun};
+
+fn doctor(db: &Database, args: &str) -> Finished {
+    db.airun(&format!("doctor --dir {}/migrations {args}", env!("CARGO_MANIFEST_DIR")))
+}
+
+/// Check, level, what was found, what to do.
+fn findings(finished: &Finished) -> Vec<(String, String, String, Option<String>)> {
+    let json: serde_json::Value =
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"));
+    assert_eq!((&json["format"], json["fit"].as_bool()), (&1.into(), Some(finished.code == 0)), "{json}");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let finding = |f: &serde_json::Value| {
+        (text(&f["check"]), text(&f["level"]), text(&f["found"]), f["advice"].as_str().map(str::to_owned))
+    };
+    json["findings"].as_array().unwrap().iter().map(finding).collect()
+}
+
+/// Those that aren't `ok`: check, level, and what was found.
+fn complaints(finished: &Finished) -> Vec<String> {
+    let bad = findings(finished).into_iter().filter(|(_, level, ..)| level != "ok");
+    bad.map(|(check, level, found, advice)| {
+        assert!(advice.is_some_and(|advice| !advice.is_empty()), "{check} says nothing of what to do");
+        format!("{level} {check}: {found}")
+    })
+    .collect()
+}
+
+on_both! {
+    fn a_fit_server_is_proven_fit_and_left_as_it_was(db) {
+        db.prepare();
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '1')"]);
+        let before = db.contents();
+        let finished = doctor(db, "--json");
+        // A transaction of another test's may be open for long on the same server.
+        let complaints: Vec<String> = complaints(&finished).into_iter().filter(|c| !c.contains("oldest-snapshot")).collect();
+        assert_eq!((finished.code, complaints), (0, Vec::new()), "{finished:?}");
+        let checks: Vec<String> = findings(&finished).into_iter().map(|(check, ..)| check).collect();
+        assert_eq!(
+            checks,
+            ["connection", "version", "writable", "binary-log", "durability", "max-allowed-packet", "wait-timeout", "connections",
+             "read-committed", "tls", "clock", "named-locks", "topology", "oldest-snapshot", "tables", "privileges", "claim-plan",
+             "skip-locked", "migrations"]
+        );
+        let told = doctor(db, "");
+        assert_eq!(told.code, 0);
+        assert!(told.stdout.contains("\nok       skip-locked         a claim passes the rows that another has locked, and no others\n"), "{}", told.stdout);
+        assert!(told.stdout.ends_with("the server is fit for airun\n"), "{}", told.stdout);
+        let ids = |contents: &str| contents.lines().filter(|line| !line.contains("AUTO_INCREMENT=")).count();
+        let after = db.contents();
+        assert_eq!((ids(&after), db.rows("SELECT id, kind FROM ai_server_tasks")), (ids(&before), vec!["1|echo".to_owned()]));
+    }
+
+    fn it_works_beside_others_and_workers(db) {
+        db.prepare();
+        let worker = db.worker();
+        let all: Vec<Running> = (0..4).map(|_| db.start(&format!("doctor --dir {}/migrations", env!("CARGO_MANIFEST_DIR")))).collect();
+        for one in all {
+            let finished = one.finish();
+            assert_eq!(finished.code, 0, "{finished:?}");
+        }
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["0"]);
+        crate::support::stop(worker);
+    }
+
+    fn what_is_missing_is_named(db) {
+        let missing = doctor(db, "--json");
+        assert!(complaints(&missing)[0].starts_with("problem connection: failed to connect to ") && missing.code == 1, "{missing:?}");
+        db.create();
+        let filtered = |finished: &Finished| -> Vec<String> {
+            complaints(finished).into_iter().filter(|c| !c.contains("oldest-snapshot")).collect()
+        };
+        let empty = doctor(db, "--json");
+        assert_eq!(filtered(&empty), ["problem tables: there is no table `ai_server_tasks`", "note migrations: some are pending"]);
+        assert_eq!(empty.code, 1);
+        db.prepare();
+        for (change, back, found) in [
+            ("DROP KEY due, ADD KEY due (state, due_at)", "DROP KEY due, ADD KEY due (state, kind, payload_version, queue, lane, due_at, id)",
+             "`ai_server_tasks` has no index `due` on (state,kind,payload_version,queue,lane,due_at,id)"),
+            ("DROP KEY alive_dedupe_key", "ADD UNIQUE KEY alive_dedupe_key (alive_dedupe_key)", "`ai_server_tasks` has no unique key `alive_dedupe_key`"),
+            ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "`ai_server_tasks` has no column `crashes`"),
+            ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` is no InnoDB table"),
+        ] {
+            if change.contains("MyISAM") && db.kind == Kind::MySql {
+                // MySQL has no MyISAM table like this one.
+                continue;
+            }
+            db.execute(&[&format!("ALTER TABLE ai_server_tasks {change}")]);
+            let finished = doctor(db, "--json");
+            assert_eq!((finished.code, filtered(&finished)), (1, vec![format!("problem tables: {found}")]));
+            db.execute(&[&format!("ALTER TABLE ai_server_tasks {back}")]);
+        }
+        assert_eq!(doctor(db, "").code, 0);
+    }
+
+    fn a_user_who_may_only_read_is_told_so(db) {
+        db.prepare();
+        let user = User::new(db, "p", "SELECT");
+        let (_, host) = db.kind.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let mut command = airun("doctor --json");
+        command.env("DATABASE_URL", format!("mysql://{}:p@{host}/{}", user.name, db.name)).current_dir(db.folder());
+        let finished = Running::start(command).finish();
+        assert_eq!(finished.code, 1, "{finished:?}");
+        let complaints = complaints(&finished);
+        assert_eq!(complaints[0], "note oldest-snapshot: this user may not see other transactions");
+        let tables = ["ai_server_tasks", "ai_server_workers", "ai_server_gates"];
+        let denied = tables.map(|table| format!("INSERT on `{table}`, UPDATE on `{table}`, DELETE on `{table}`")).join(", ");
+        assert_eq!(complaints[1], format!("problem privileges: this user may not {denied}"));
+        assert!(complaints[2].starts_with("problem skip-locked: could not be tried: 1142 (42000): INSERT command denied"), "{complaints:?}");
+    }
+
+    fn a_connection_without_tls_is_told_of(db) {
+        db.prepare();
+        let finished = doctor(db, "--json --tls-mode disabled");
+        let tls = findings(&finished).into_iter().find(|(check, ..)| check == "tls").unwrap();
+        assert_eq!((tls.1.as_str(), tls.2.as_str()), ("ok", "not encrypted, and not leaving this host"));
+    }
+}

@@ -1,0 +1,180 @@
+//! kill -9 at random moments: a plain `up` (or `rollback`) afterwards, and every statement has happened once.
+//!
+//! `scripts/crash` runs these as often as it is told to; by themselves they are few.
+
+use std::env;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::on_both;
+use crate::support::{Database, OwnServer, Victim, effects, write_mixed};
+
+/// Kills of each direction, where nothing says otherwise.
+const KILLS: u32 = 6;
+/// Kills of the server, likewise.
+const SERVER_KILLS: u32 = 2;
+
+/// The settings of `scripts/crash`.
+fn setting(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: `{text}`")))
+}
+
+/// SplitMix64: a seed tells the whole run.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+        let seed = setting("AIRUN_CRASH_SEED").unwrap_or(now.as_nanos() as u64);
+        println!("AIRUN_CRASH_SEED={seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: Duration) -> Duration {
+        Duration::from_nanos(self.next() % (limit.as_nanos() as u64 + 1))
+    }
+}
+
+/// What the kills met, for the summary.
+#[derive(Debug, Default)]
+struct Met {
+    killed: u32,
+    too_late: u32,
+    /// Nothing half-way.
+    between: u32,
+    /// A script half-way, with and without an intent.
+    intended: u32,
+    partial: u32,
+}
+
+impl Met {
+    fn look(&mut self, db: &Database) {
+        self.killed += 1;
+        let there = db.rows(&format!(
+            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{}' AND TABLE_NAME = 'ai_migrations'",
+            db.name
+        ));
+        let half = if there == ["0"] {
+            Vec::new()
+        } else {
+            db.rows(&format!(
+                "SELECT intent IS NOT NULL FROM `{}`.ai_migrations WHERE state IN ('applying', 'rolling_back')",
+                db.name
+            ))
+        };
+        match half.first().map(String::as_str) {
+            None => self.between += 1,
+            Some("1") => self.intended += 1,
+            Some(_) => self.partial += 1,
+        }
+    }
+}
+
+/// Runs `args` and kills it at a random moment; whether it was killed before its end.
+fn killed(db: &Database, args: &str, random: &mut Random, longest: Duration, met: &mut Met) -> bool {
+    let running = db.start(args);
+    thread::sleep(random.below(longest));
+    let mut running = running;
+    if running.is_running() {
+        running.signal("KILL");
+    }
+    let ended = running.finish();
+    match ended.code {
+        0 => met.too_late += 1,
+        137 => met.look(db),
+        _ => panic!("{args}: {ended:?}"),
+    }
+    ended.code == 137
+}
+
+/// Runs `args` and kills the server meanwhile, which is then started again.
+fn server_killed(server: &OwnServer, db: &Database, args: &str, after: Duration, met: &mut Met) {
+    let running = db.start(args);
+    thread::sleep(after);
+    server.kill();
+    let ended = running.finish();
+    server.again();
+    match ended.code {
+        0 => met.too_late += 1,
+        1 => met.look(db),
+        _ => panic!("{args}: {ended:?}"),
+    }
+}
+
+fn straight(db: &Database, args: &str) -> Duration {
+    let started = Instant::now();
+    let ended = db.airun(args);
+    assert_eq!(ended.code, 0, "{args}: {ended:?}");
+    started.elapsed()
+}
+
+on_both! {
+    fn killed_at_random_moments(db) {
+        let wanted = setting("AIRUN_CRASH_KILLS").map_or(KILLS, |kills| kills as u32);
+        let mut random = Random::seeded();
+        write_mixed(db, Victim::Client);
+        let rollback = "migrate rollback --to 20260101000001";
+        let longest_up = straight(db, "migrate up");
+        let applied = effects(db);
+        let longest_down = straight(db, rollback);
+        let rolled_back = effects(db);
+        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
+        while ups.killed < wanted || downs.killed < wanted {
+            assert!(ups.too_late + downs.too_late < 200 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
+            if ups.killed / 100 > told {
+                told = ups.killed / 100;
+                println!("{:?}: so far up {ups:?}, rollback {downs:?}", db.kind);
+            }
+            db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+            // Now and then the going on is killed too.
+            while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next() % 3 == 0 {}
+            straight(db, "migrate up");
+            assert_eq!(effects(db), applied, "{ups:?}");
+            assert_eq!(db.airun("migrate status --check").code, 0);
+            while killed(db, rollback, &mut random, longest_down, &mut downs) && random.next() % 3 == 0 {}
+            straight(db, rollback);
+            assert_eq!(effects(db), rolled_back, "{downs:?}");
+            assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
+        }
+        println!("{:?}: up {ups:?}, rollback {downs:?}", db.kind);
+    }
+
+    fn the_server_is_killed_at_random_moments(shared) {
+        let wanted = setting("AIRUN_CRASH_KILLS").map_or(SERVER_KILLS, |kills| (kills as u32).div_ceil(10));
+        let mut random = Random::seeded();
+        let server = OwnServer::start(shared.kind);
+        let db = &Database::on(shared.kind, Some(server.url_file()));
+        write_mixed(db, Victim::Server);
+        let rollback = "migrate rollback --to 20260101000001";
+        let longest_up = straight(db, "migrate up");
+        let applied = effects(db);
+        let longest_down = straight(db, rollback);
+        let rolled_back = effects(db);
+        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
+        while ups.killed < wanted || downs.killed < wanted {
+            assert!(ups.too_late + downs.too_late < 50 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
+            if ups.killed / 10 > told {
+                told = ups.killed / 10;
+                println!("{:?}'s server: so far up {ups:?}, rollback {downs:?}", db.kind);
+            }
+            db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+            server_killed(&server, db, "migrate up", random.below(longest_up), &mut ups);
+            straight(db, "migrate up");
+            assert_eq!(effects(db), applied, "{ups:?}");
+            assert_eq!(db.airun("migrate status --check").code, 0);
+            server_killed(&server, db, rollback, random.below(longest_down), &mut downs);
+            straight(db, rollback);
+            assert_eq!(effects(db), rolled_back, "{downs:?}");
+            assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
+        }
+        println!("{:?}'s server: up {ups:?}, rollback {downs:?}", db.kind);
+    }
+}

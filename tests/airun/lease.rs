@@ -1,0 +1,107 @@
+//! The lock's form for clusters, taken here on one server: a row that expires, and that every record writes along.
+
+use mysql::prelude::Queryable;
+
+use crate::manners::{sleeper, wait_until};
+use crate::on_both;
+use crate::support::{Database, Running};
+
+const FORCED: [(&str, &str); 1] = [("AIRUN_FORCE", "lease")];
+
+fn start(db: &Database, args: &str) -> Running {
+    db.start_with(args, &FORCED)
+}
+
+fn slow(db: &Database) -> Running {
+    db.create();
+    db.migration(
+        1,
+        "slow",
+        "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nDO SLEEP(60);\nINSERT INTO t VALUES (2);\nCREATE TABLE u (a INT);",
+        "DROP TABLE u, t;",
+    );
+    let up = start(db, "migrate up");
+    let mut conn = db.conn();
+    wait_until(|| !sleeper(&mut conn, db).is_empty());
+    up
+}
+
+fn end_sleep(db: &Database) {
+    let mut conn = db.conn();
+    for id in sleeper(&mut conn, db) {
+        conn.query_drop(format!("KILL QUERY {id}")).unwrap();
+    }
+}
+
+on_both! {
+    fn eight_at_once_apply_each_migration_once(db) {
+        for i in 1..5 {
+            db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);\nSET @a = {i};\nINSERT INTO m{i} VALUES (@a);\nLOCK TABLES m{i} WRITE;\nINSERT INTO m{i} VALUES (5);\nUNLOCK TABLES;"), "");
+        }
+        let all: Vec<_> = (0..8).map(|_| start(db, "migrate up")).collect();
+        for one in all {
+            let one = one.finish();
+            assert_eq!(one.code, 0, "{one:?}");
+        }
+        for i in 1..5 {
+            assert_eq!(db.rows(&format!("SELECT * FROM m{i}")), [i.to_string(), "5".to_owned()]);
+        }
+        // Nobody has it any more, and airun's own tables are in no dump.
+        assert_eq!(db.rows("SELECT DISTINCT token FROM ai_migrations_lock"), [""]);
+        assert!(!db.airun("migrate dump").stdout.contains("ai_migrations"));
+    }
+
+    fn the_holder_is_named_and_its_lease_is_renewed(db) {
+        let up = slow(db);
+        let until = "SELECT expires_at FROM ai_migrations_lock WHERE part = 'beat'";
+        let first = db.rows(until);
+        let late = start(db, "migrate up --lock-timeout 1s").finish();
+        assert_eq!(late.code, 75, "{late:?}");
+        let holder = db.rows("SELECT CONCAT(who, ' (connection ', connection, ' of ') FROM ai_migrations_lock WHERE part = 'holder'");
+        assert!(late.stderr.contains(&format!("held by {}", holder[0])), "{late:?}");
+        wait_until(|| db.rows(until) > first);
+        end_sleep(db);
+        let up = up.finish();
+        assert_ne!(up.code, 137, "{up:?}");
+        // It is free at once, though a statement failed.
+        let on = start(db, "migrate up --lock-timeout 0").finish();
+        assert_ne!(on.code, 75, "{on:?}");
+    }
+
+    fn a_lease_that_was_given_away_stops_its_holder_at_the_next_record(db) {
+        let up = slow(db);
+        db.execute(&["UPDATE ai_migrations_lock SET token = 'somebody else'"]);
+        end_sleep(db);
+        let up = up.finish();
+        assert!([1, 75].contains(&up.code), "{up:?}");
+        assert_eq!(db.tables(), ["t"]);
+        assert!(db.rows("SELECT a FROM t").is_empty());
+        assert_eq!(db.rows("SELECT DISTINCT token FROM ai_migrations_lock"), ["somebody else"]);
+    }
+
+    fn a_killed_holder_is_followed_once_its_lease_is_over_and_its_statement_has_ended(db) {
+        db.create();
+        db.execute(&["CREATE TABLE gate (a INT)", "INSERT INTO gate VALUES (1)"]);
+        let mut keeper = db.conn();
+        keeper.query_drop("START TRANSACTION").unwrap();
+        keeper.query_drop("UPDATE gate SET a = 2").unwrap();
+        // The server notices only at its end that nobody waits for the second statement any more.
+        db.migration(1, "slow", "CREATE TABLE t (a INT);\nUPDATE gate SET a = a + 1;\nINSERT INTO t VALUES (1);", "");
+        let up = start(db, "migrate up");
+        let waits = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'UPDATE gate%'", db.name);
+        wait_until(|| db.rows(&waits) == ["1"]);
+        up.signal("KILL");
+        assert_eq!(up.finish().code, 137);
+        let mut next = start(db, "migrate up");
+        next.wait_for("waiting for the migration lock");
+        wait_until(|| db.rows("SELECT expires_at < UTC_TIMESTAMP(6) FROM ai_migrations_lock WHERE part = 'beat'") == ["1"]);
+        let late = start(db, "migrate up --lock-timeout 0").finish();
+        assert_eq!(late.code, 75, "{late:?}");
+        assert!(late.stderr.contains("whose session has not ended"), "{late:?}");
+        keeper.query_drop("COMMIT").unwrap();
+        let next = next.finish();
+        assert_eq!(next.code, 0, "{next:?}");
+        assert_eq!(db.rows("SELECT gate.a, t.a FROM gate, t"), ["3|1"]);
+        assert_eq!(db.airun("migrate status --check").code, 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! The queue of a test's database: its tables, its workers, its commands.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Database, Finished, Running, lab};
+
+/// Nothing that a test waits for takes so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Database {
+    /// Makes the queue's tables, and the others of this server.
+    pub fn prepare(&self) {
+        let up = self.airun(&format!("migrate up --dir {}/migrations", env!("CARGO_MANIFEST_DIR")));
+        assert_eq!(up.code, 0, "{up:?}");
+    }
+
+    /// A command of the program with the tasks of `examples/lab/tasks.rs`.
+    pub fn lab(&self, args: &str) -> Finished {
+        Running::start(self.lab_command(args)).finish()
+    }
+
+    /// As [`Database::lab`], with `input` on its standard input.
+    pub fn lab_with(&self, args: &str, input: &str) -> Finished {
+        let mut command = self.lab_command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("lab");
+        // It may end before it has read everything.
+        drop(child.stdin.take().expect("its input").write_all(input.as_bytes()));
+        let output = child.wait_with_output().expect("its end");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Finished { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// What a command prints that succeeds.
+    pub fn told(&self, args: &str) -> String {
+        let finished = self.lab(args);
+        assert_eq!(finished.code, 0, "{args}: {finished:?}");
+        finished.stdout
+    }
+
+    /// What a command prints for programs.
+    pub fn json(&self, args: &str) -> serde_json::Value {
+        let finished = self.lab(&format!("{args} --json"));
+        let value: serde_json::Value =
+            serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{args}: {error}: {finished:?}"));
+        assert_eq!((&value["format"], finished.stdout.lines().count()), (&1.into(), 1), "{args}: {value}");
+        value
+    }
+
+    /// Starts a worker of those tasks.
+    pub fn worker(&self) -> Running {
+        let mut worker = Running::start(self.lab_command("worker --threads 4"));
+        worker.wait_for("takes database tasks");
+        worker
+    }
+
+    fn lab_command(&self, args: &str) -> Command {
+        let mut command = lab(args);
+        command.env("LAB_QUEUE", "1").env("DATABASE_URL", self.url()).env("PATH", "/usr/bin:/bin");
+        command
+    }
+
+    /// Waits until a query has these rows.
+    pub fn until(&self, query: &str, expected: &[&str]) {
+        let deadline = Instant::now() + LIMIT;
+        while self.rows(query) != expected {
+            assert!(
+                Instant::now() < deadline,
+                "{query}\nhas {:?}\ninstead of {expected:?}; the tasks:\n{}",
+                self.rows(query),
+                self.rows("SELECT id, kind, state, claims, failures, crashes, owner, last_error FROM ai_server_tasks")
+                    .join("\n")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until no task is pending or running.
+    pub fn until_done(&self) {
+        self.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
+    }
+
+    /// Waits until a task is in this state.
+    pub fn until_state(&self, id: u64, state: &str) {
+        self.until(&format!("SELECT state FROM ai_server_tasks WHERE id = {id}"), &[state]);
+    }
+}
+
+/// Has a worker drain.
+pub fn stop(worker: Running) {
+    worker.signal("TERM");
+    let ended = worker.finish();
+    assert_eq!(ended.code, 0, "{ended:?}");
+}

@@ -1,0 +1,467 @@
+//! `airun task …`: what its commands say, and what they do to the rows.
+
+use crate::on_both;
+use crate::support::{Database, Finished, stop};
+
+/// The exit code, what is printed, and what is complained of.
+fn parts(finished: Finished) -> (i32, String, String) {
+    (finished.code, finished.stdout, finished.stderr)
+}
+
+fn refused(db: &Database, args: &str, code: i32, expected: &str) {
+    let finished = db.lab(args);
+    assert_eq!(parts(finished), (code, String::new(), format!("airun: error: {expected}\n")), "{args}");
+}
+
+fn put(db: &Database, kind: &str, payload: &str) -> u64 {
+    db.told(&format!("task enqueue {kind} {payload}")).trim().parse().unwrap()
+}
+
+/// The ids of a list, in its order.
+fn ids(db: &Database, args: &str) -> Vec<u64> {
+    let list = db.json(&format!("task list {args}"));
+    list["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_wrong_command_line_says_what_to_do() {
+    let db = Database::new(crate::support::Kind::MySql);
+    for (args, expected) in [
+        (
+            "task",
+            "`task` needs a command: kinds, enqueue, list, show, retry, cancel, stats, purge, pause, resume, verify, check, workers",
+        ),
+        ("task lst", "unknown command `task lst`; did you mean `list`?; `airun help task` lists them"),
+        ("task show", "a task's id is missing; usage: airun task show ID"),
+        ("task show 1 2", "`task show` shows one task; give one id"),
+        ("task retry x", "`x` is no task's id; that is a number, as `airun task list` has it"),
+        ("task retry --dead 1", "`--dead` takes all dead tasks; give it, or ids"),
+        ("task retry 1 --kind echo", "`--kind` goes with `--dead`"),
+        ("task cancel --all", "a task's id is missing; usage: airun task cancel ID…"),
+        (
+            "task list --state done",
+            "`done` can't be the value of `--state`; take of pending, running, succeeded, dead, cancelled",
+        ),
+        ("task list --limit 0", "`--limit` is a number from 1 to 10000"),
+        ("task list --knd x", "unknown flag `--knd`; did you mean `--kind`?"),
+        ("task purge --state pending", "`pending` can't be the value of `--state`; take of succeeded, dead, cancelled"),
+        ("task pause", "say what to pause: `--kind KIND` or `--queue QUEUE`"),
+        ("task resume --kind a --queue b", "say what to resume: `--kind KIND` or `--queue QUEUE`"),
+        ("task pause --kind a'b", "`a'b` can't be a kind's name; use letters, digits, `_`, `-` and `.`, at most 64"),
+        ("task enqueue", "a kind is missing; usage: airun task enqueue KIND [PAYLOAD | - | --lines]"),
+        (
+            "task enqueue ech 1",
+            "this binary knows no kind `ech`; did you mean `echo`?; `airun task kinds` lists them, and `--unchecked` enqueues it for another binary",
+        ),
+        (
+            "task enqueue echo hello",
+            "the payload is no JSON: expected value at line 1 column 1; a text is one in double quotes",
+        ),
+        (
+            "task enqueue echo hello --unchecked",
+            "the payload is no JSON: expected value at line 1 column 1; a text is one in double quotes",
+        ),
+        ("task enqueue echo 1 2", "unexpected argument `2`; quote the payload for the shell"),
+        (
+            "task enqueue once {}",
+            "`once` version 1 can't take this payload: missing field `key` at line 1 column 2; `--unchecked` enqueues it all the same",
+        ),
+        (
+            "task enqueue once",
+            "`once` version 1 can't take this payload: invalid type: null, expected struct Effect at line 1 column 4; `--unchecked` enqueues it all the same",
+        ),
+        (
+            "task enqueue versioned 1 --payload-version 3",
+            "this binary knows `versioned` up to payload version 2, not 3; `--unchecked` enqueues it for one that does",
+        ),
+        ("task enqueue echo 1 --lane fast", "`fast` can't be the value of `--lane`; take one of urgent, normal, bulk"),
+        ("task enqueue echo 1 --max-attempts 0", "`--max-attempts` must be at least 1"),
+        ("task enqueue echo 1 --timeout 50d", "`--timeout` must be longer than zero, and at most 49 days"),
+        ("task enqueue echo 1 --lines", "with `--lines` the payloads are on standard input; give no other"),
+        ("task enqueue echo --lines --dedupe-key k", "`--dedupe-key` is for one task, and `--lines` for many"),
+    ] {
+        refused(&db, args, 2, expected);
+    }
+}
+
+on_both! {
+    fn without_the_tables_a_command_says_how_to_make_them(db) {
+        db.create();
+        for args in ["task list", "task stats", "task verify", "task workers", "task retry 1"] {
+            let finished = db.lab(args);
+            assert_eq!(finished.code, 1, "{finished:?}");
+            assert!(
+                finished.stderr.starts_with("airun: error: the database can't be used for tasks: 1146 (42S02): ")
+                    && finished.stderr.ends_with("; run `airun migrate up` with this binary's migrations first\n"),
+                "{finished:?}"
+            );
+        }
+    }
+
+    fn kinds_are_listed_and_what_is_pending_for_others_is_named(db) {
+        db.prepare();
+        let kinds = db.told("task kinds");
+        let lines: Vec<&str> = kinds.lines().collect();
+        assert_eq!(lines[0], "kind       version  queue    lane    timeout  attempts  at once  runs in");
+        for line in [
+            "act_apart  1        default  normal  1m       2         any      a process",
+            "single     1        default  normal  1m       10        1        a thread",
+            "sh         1        default  normal  30s      2         any      the program `sh`",
+        ] {
+            assert!(lines.contains(&line), "{kinds}");
+        }
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload_version, payload) VALUES ('newer', 1, '1'), ('versioned', 3, '1'), ('echo', 1, '1'), ('newer', 1, '2')"]);
+        let finished = db.lab("task kinds");
+        assert_eq!(
+            finished.stderr,
+            "airun: note: tasks of kind `newer` version 1 are pending, which this binary doesn't know\n\
+             airun: note: tasks of kind `versioned` version 3 are pending, which this binary doesn't know\n"
+        );
+        let json = db.json("task kinds");
+        assert_eq!(json["unknown"], serde_json::json!([{"kind": "newer", "version": 1}, {"kind": "versioned", "version": 3}]));
+        let single = json["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "single").unwrap();
+        assert_eq!(
+            *single,
+            serde_json::json!({"kind": "single", "version": 1, "queue": "default", "lane": "normal", "timeout_ms": 60_000,
+                "max_attempts": 10, "concurrency": 1, "isolation": "thread"})
+        );
+    }
+
+    fn a_task_is_enqueued_as_it_is_asked_for(db) {
+        db.prepare();
+        assert_eq!(db.told("task enqueue echo [1,\"zwei\"]"), "1\n");
+        assert_eq!(db.told("task enqueue echo -5 --queue other --lane urgent --timeout 90s --max-attempts 3 --delay 1h --dedupe-key k"), "2\n");
+        assert_eq!(db.told("task enqueue versioned 7 --payload-version 1"), "3\n");
+        assert_eq!(db.told("task enqueue newer {} --unchecked --payload-version 4"), "4\n");
+        assert_eq!(db.told("task enqueue once 7 --unchecked"), "5\n");
+        let input = db.lab_with("task enqueue echo -", "{\"text\": \"it's \\\\ ünïcode\"}\n");
+        assert_eq!(parts(input), (0, "6\n".to_owned(), String::new()));
+        assert_eq!(
+            db.rows("SELECT kind, payload_version, queue, lane, timeout_ms, max_attempts, dedupe_key, TIMESTAMPDIFF(MINUTE, created_at, due_at), payload FROM ai_server_tasks ORDER BY id"),
+            [
+                "echo|1|default|1|0|0|NULL|0|[1, \"zwei\"]",
+                "echo|1|other|0|90000|3|k|60|-5",
+                "versioned|1|default|1|0|0|NULL|0|7",
+                "newer|4|default|1|0|0|NULL|0|{}",
+                "once|1|default|1|0|0|NULL|0|7",
+                "echo|1|default|1|0|0|NULL|0|{\"text\": \"it's \\\\ ünïcode\"}",
+            ]
+            .map(|row| if db.kind == crate::support::Kind::MariaDb { row.replace("[1, ", "[1,") } else { row.to_owned() })
+        );
+        let again = db.lab("task enqueue echo 8 --dedupe-key k");
+        let note = "airun: note: task 2 is alive and has this dedupe key; nothing was enqueued\n";
+        assert_eq!(parts(again), (0, "2\n".to_owned(), note.to_owned()));
+        assert_eq!(db.json("task enqueue echo 8 --dedupe-key k"), serde_json::json!({"format": 1, "id": 2, "is_new": false}));
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
+    }
+
+    fn lines_are_enqueued_all_or_none(db) {
+        db.prepare();
+        let lines: String = (0..2500).map(|key| format!("{{\"key\": {key}}}\n")).collect();
+        let enqueued = db.lab_with("task enqueue once --lines --delay 1h", &lines);
+        assert_eq!(parts(enqueued), (0, "enqueued 2500 tasks\n".to_owned(), String::new()));
+        let keys = "SELECT COUNT(*), COUNT(DISTINCT JSON_VALUE(payload, '$.key')) FROM ai_server_tasks";
+        assert_eq!(db.rows(keys), ["2500|2500"]);
+        let json = db.lab_with("task enqueue once --lines --json", "\n {\"key\": 1} \n\n{\"key\": 2}");
+        assert_eq!(parts(json), (0, "{\"format\":1,\"enqueued\":2}\n".to_owned(), String::new()));
+        let wrong = db.lab_with("task enqueue once --lines", &format!("{lines}{{\"kay\": 1}}\n"));
+        assert_eq!(
+            parts(wrong),
+            (2, String::new(), "airun: error: line 2501; nothing was enqueued: `once` version 1 can't take this payload: missing field `key` at line 1 column 10; `--unchecked` enqueues it all the same\n".to_owned())
+        );
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["2502"]);
+    }
+
+    fn the_list_has_the_newest_first(db) {
+        db.prepare();
+        assert_eq!(db.told("task list"), format!("no such task in `{}`\n", db.name));
+        for n in 1..=5 {
+            put(db, if n % 2 == 0 { "echo" } else { "noop" }, &n.to_string());
+        }
+        db.told("task enqueue echo 6 --queue other --delay 1h");
+        assert_eq!(ids(db, ""), [6, 5, 4, 3, 2, 1]);
+        assert_eq!(ids(db, "--limit 2"), [6, 5]);
+        assert_eq!(ids(db, "--kind echo"), [6, 4, 2]);
+        assert_eq!(ids(db, "--queue default --kind echo --state pending,dead"), [4, 2]);
+        assert_eq!(ids(db, "--state dead"), [0; 0]);
+        // What has ended is newer the later it ended.
+        for id in [3, 1, 5] {
+            db.told(&format!("task cancel {id}"));
+        }
+        assert_eq!(ids(db, "--state cancelled"), [5, 1, 3]);
+        assert_eq!(ids(db, "--state cancelled --limit 1"), [5]);
+        db.execute(&[
+            "UPDATE ai_server_tasks SET failures = 2, last_error = 'the lamp is broken\nERROR forged', due_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY WHERE id = 4",
+            "UPDATE ai_server_tasks SET state = 'dead', finished_at = created_at WHERE id = 1",
+        ]);
+        let table = db.told("task list");
+        let lines: Vec<&str> = table.lines().collect();
+        let columns: Vec<&str> = lines[0].split_whitespace().collect();
+        assert_eq!(columns, ["id", "state", "kind", "queue", "lane", "failed", "when", "error"], "{table}");
+        assert!(lines[3].starts_with("4   pending    echo  default  normal  2/10    due in 23h "), "{table}");
+        assert!(lines[3].ends_with("s  the lamp is broken…"), "{table}");
+        assert!(lines[6].starts_with("1   dead       noop  default  normal  0/10    ") && lines[6].ends_with(" ago"), "{table}");
+        let list = db.json("task list --limit 1 --state pending --kind echo --queue default");
+        assert_eq!(list["database"], db.name.as_str());
+        for (field, value) in [("id", 2.into()), ("state", "pending".into()), ("lane", 1.into()), ("failures", 0.into()),
+            ("started_at", serde_json::Value::Null), ("cancel_requested", false.into()), ("owner", 0.into())] {
+            // Enqueued last of those two, since 4 has failed but not since.
+            let task = &db.json("task list --state pending --kind echo --queue default")["tasks"][1];
+            assert_eq!(task[field], value, "{field}");
+        }
+    }
+
+    fn show_has_everything_of_a_task(db) {
+        db.prepare();
+        db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)"]);
+        let worker = db.worker();
+        let running = put(db, "act", "{\"progress\":42}");
+        db.until(&format!("SELECT progress FROM ai_server_tasks WHERE id = {running}"), &["42"]);
+        let shown = db.json(&format!("task show {running}"));
+        assert_eq!((&shown["state"], &shown["progress"]), (&"running".into(), &42.into()), "{shown}");
+        assert_eq!(shown["process_id"], worker.id());
+        assert_eq!(shown["host"].as_str().unwrap(), std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim());
+        let table = db.told(&format!("task show {running}"));
+        assert!(table.contains(&format!(", process {} on ", worker.id())), "{table}");
+        let failed = put(db, "fails", "\"fatal\"");
+        db.until_state(failed, "dead");
+        let table = db.told(&format!("task show {failed}"));
+        assert!(table.contains("\nstate         dead, ") && table.contains("\nlast error    no such lamp\n"), "{table}");
+        assert!(table.contains("\npayload       \"fatal\"\n") && table.contains("\nfailed        1/3\n"), "{table}");
+        let echo = put(db, "echo", "{\"a\":1}");
+        db.until_state(echo, "succeeded");
+        let shown = db.json(&format!("task show {echo}"));
+        assert_eq!((&shown["result"], &shown["payload"]), (&serde_json::json!({"a": 1}), &serde_json::json!({"a": 1})));
+        assert!(shown["finished_at"].as_str() >= shown["started_at"].as_str(), "{shown}");
+        db.told(&format!("task cancel {running} --wait"));
+        refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished ones are purged after a while", db.name));
+        stop(worker);
+    }
+
+    fn a_payload_with_line_breaks_is_shown_on_one_line(db) {
+        db.prepare();
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '{\n  \"a\":\r\n 1}')"]);
+        assert_eq!(db.json("task show 1")["payload"], serde_json::json!({"a": 1}));
+        assert!(db.told("task show 1").lines().last().unwrap().starts_with("payload"));
+    }
+
+    fn dead_and_cancelled_tasks_are_retried(db) {
+        db.prepare();
+        let worker = db.worker();
+        let dead: Vec<u64> = (0..3).map(|_| put(db, "fails", "\"fatal\"")).collect();
+        let other = put(db, "once", "{\"key\":1}");
+        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'dead' AND kind = 'fails'", &["3"]);
+        // There is no table for its effect yet, so it fails and fails.
+        db.until(&format!("SELECT failures > 0 FROM ai_server_tasks WHERE id = {other}"), &["1"]);
+        stop(worker);
+        db.execute(&[
+            "UPDATE ai_server_tasks SET state = 'dead', finished_at = UTC_TIMESTAMP(6), failures = 10 WHERE kind = 'once'",
+            "UPDATE ai_server_tasks SET payload = '{\"times\": 0}' WHERE kind = 'fails'",
+            "CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)",
+        ]);
+        let one = dead[0];
+        let finished = db.lab(&format!("task retry {one} {one} 99"));
+        assert_eq!(
+            parts(finished),
+            (1, format!("task {one} is pending again\n"), format!("airun: error: task {one} is pending, not dead or cancelled\nairun: error: there is no task 99 in `{}`\n", db.name))
+        );
+        assert_eq!(db.rows(&format!("SELECT state, failures, crashes, cancel_requested, finished_at, due_at <= UTC_TIMESTAMP(6), last_error FROM ai_server_tasks WHERE id = {one}")),
+            ["pending|0|0|0|1970-01-01 00:00:00.000000|1|no such lamp"]);
+        assert_eq!(db.told("task retry --dead --kind fails"), "2 tasks are pending again\n");
+        assert_eq!(db.told("task retry --dead"), "1 task is pending again\n");
+        let cancelled = put(db, "echo", "1");
+        db.told(&format!("task cancel {cancelled}"));
+        assert_eq!(db.told(&format!("task retry {cancelled}")), format!("task {cancelled} is pending again\n"));
+        let worker = db.worker();
+        db.until_done();
+        assert_eq!(db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state"), ["succeeded|5"]);
+        assert_eq!(db.told("task verify"), "checked 5 tasks: nothing wrong\n");
+        stop(worker);
+    }
+
+    fn thousands_of_dead_tasks_are_retried_but_for_those_whose_key_is_taken(db) {
+        db.prepare();
+        let rows: Vec<String> = (0..1200).map(|n| format!("('echo', 'null', 'dead', IF({n} % 100 = 0, 'key{n}', NULL), UTC_TIMESTAMP(6))")).collect();
+        db.execute(&[
+            &format!("INSERT INTO ai_server_tasks (kind, payload, state, dedupe_key, finished_at) VALUES {}", rows.join(", ")),
+            // All due in the same moment, so that batches have to go on by id.
+            "UPDATE ai_server_tasks SET due_at = '2030-01-01'",
+            "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('echo', 'null', 'key100'), ('echo', 'null', 'key700')",
+        ]);
+        let finished = db.lab("task retry --dead");
+        assert_eq!(
+            parts(finished),
+            (0, "1198 tasks are pending again\n".to_owned(), "airun: note: 2 tasks left dead, since living ones have the same dedupe keys\n".to_owned())
+        );
+        assert_eq!(db.rows("SELECT dedupe_key FROM ai_server_tasks WHERE state = 'dead' ORDER BY id"), ["key100", "key700"]);
+        let dead = db.rows("SELECT MIN(id) FROM ai_server_tasks WHERE state = 'dead'").concat();
+        refused(db, &format!("task retry {dead}"), 1, &format!("task {dead} has the dedupe key of a task that is alive, so it can't be pending; cancel that one first"));
+    }
+
+    fn pending_tasks_are_cancelled_at_once_and_running_ones_asked(db) {
+        db.prepare();
+        let waiting: u64 = db.told("task enqueue echo 1 --delay 1h").trim().parse().unwrap();
+        assert_eq!(db.told(&format!("task cancel {waiting}")), format!("task {waiting} is cancelled\n"));
+        assert_eq!(
+            db.rows(&format!("SELECT state, owner, finished_at > created_at, TIMESTAMPDIFF(HOUR, finished_at, due_at) FROM ai_server_tasks WHERE id = {waiting}")),
+            ["cancelled|0|1|168"]
+        );
+        let worker = db.worker();
+        let running = put(db, "act", "{\"wait_ms\":600000}");
+        let apart = put(db, "act_apart", "\"hang\"");
+        for id in [running, apart] {
+            db.until_state(id, "running");
+        }
+        let asked = format!("task {running} is running; its worker was asked to cancel it\ntask {apart} is running; its worker was asked to cancel it\n");
+        assert_eq!(db.told(&format!("task cancel {running} {apart} --wait=60s")), format!("{asked}task {running} is cancelled\ntask {apart} is cancelled\n"));
+        refused(db, &format!("task cancel {running}"), 1, &format!("task {running} is cancelled, not pending or running"));
+        stop(worker);
+    }
+
+    fn a_wait_for_a_task_that_does_not_end_ends(db) {
+        db.prepare();
+        let worker = db.worker();
+        let hung = put(db, "act", "\"hang\"");
+        db.until_state(hung, "running");
+        let finished = db.lab(&format!("task cancel {hung} --wait=0"));
+        assert_eq!(finished.code, 1, "{finished:?}");
+        assert!(finished.stderr.contains(&format!("task {hung} is running still; it ends when its handler looks at `is_cancelled`")), "{finished:?}");
+        worker.signal("KILL");
+        worker.finish();
+    }
+
+    fn stats_count_and_say_where_counting_ended(db) {
+        db.prepare();
+        assert_eq!(db.told("task stats"), format!("no task in `{}`\nworkers: 0 alive\n", db.name));
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload, lane, queue, due_at) VALUES ('echo', '1', 0, 'default', UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), ('echo', '1', 1, 'default', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR), ('noop', '1', 1, 'other', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR)"]);
+        db.told("task enqueue echo 1 --delay 1h");
+        db.told("task cancel 4");
+        db.told("task pause --kind noop");
+        let table = db.told("task stats");
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "kind  queue    pending  due  oldest  running  succeeded  dead  cancelled", "{table}");
+        assert!(lines[1].starts_with("echo  default  2        1    2h") && lines[1].ends_with("0        0          0     1"), "{table}");
+        assert!(lines[2].starts_with("noop  other    1        1    1h"), "{table}");
+        assert!(lines[3].starts_with("the kind `noop` is paused since 20") && lines[3].ends_with(" UTC"), "{table}");
+        assert_eq!(lines[4..], ["workers: 0 alive"]);
+        let json = db.json("task stats");
+        assert_eq!(json["tasks"][0]["states"], serde_json::json!({"pending": {"count": 2, "at_least": false}, "cancelled": {"count": 1, "at_least": false}}));
+        assert_eq!((&json["tasks"][0]["due"]["count"], &json["paused"][0]["name"]), (&1.into(), &"noop".into()));
+        let oldest = json["oldest_due_ms"].as_i64().unwrap();
+        assert!((7_200_000..7_300_000).contains(&oldest), "{json}");
+        // More than it counts of a sort.
+        let rows = vec!["('bulk', '1', 'succeeded', '2020-01-01')"; 10_001].join(", ");
+        for _ in 0..10 {
+            db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
+        }
+        let table = db.told("task stats");
+        assert!(table.contains(" 100000+ ") && table.contains("counting ends at 100000 of a sort, which is marked by `+`; `--exact` counts all\n"), "{table}");
+        let exact = db.told("task stats --exact");
+        assert!(exact.contains(" 100010 ") && !exact.contains('+'), "{exact}");
+    }
+
+    fn a_paused_kind_or_queue_is_not_claimed(db) {
+        db.prepare();
+        let worker = db.worker();
+        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` is paused: no more of it is claimed; what runs goes on\n");
+        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` was paused already\n");
+        let slip = db.lab("task pause --kind nop");
+        assert_eq!((slip.code, slip.stderr.as_str()), (0, "airun: note: this binary has no kind `nop`; did you mean `noop`?\n"));
+        // The worker has looked since, or it could still be about to claim by what it saw before.
+        let marker = put(db, "noop", "1");
+        db.until_state(marker, "succeeded");
+        let paused = put(db, "echo", "1");
+        for _ in 0..3 {
+            let passed = put(db, "noop", "1");
+            db.until_state(passed, "succeeded");
+        }
+        assert_eq!(db.rows(&format!("SELECT state, claims FROM ai_server_tasks WHERE id = {paused}")), ["pending|0"]);
+        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` goes on\n");
+        db.until_state(paused, "succeeded");
+        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` was not paused\n");
+        db.told("task pause --queue default");
+        // Nothing else tells that it has looked again; whatever it claims by its old look ends.
+        db.until("SELECT COUNT(*) FROM ai_server_gates WHERE scope = 'queue' AND paused", &["1"]);
+        stop(worker);
+        let worker = db.worker();
+        let held = put(db, "echo", "2");
+        stop(worker);
+        assert_eq!(db.rows(&format!("SELECT state, claims FROM ai_server_tasks WHERE id = {held}")), ["pending|0"]);
+        let worker = db.worker();
+        assert_eq!(db.told("task resume --queue default"), "the queue `default` goes on\n");
+        db.until_state(held, "succeeded");
+        stop(worker);
+    }
+
+    fn purge_deletes_what_has_ended_and_nothing_else(db) {
+        db.prepare();
+        let ended = |state: &str, hours: u32, keep: u32| {
+            format!("('echo', '1', '{state}', UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR, UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL {keep} HOUR)")
+        };
+        let mut rows = vec![ended("succeeded", 10, 5), ended("succeeded", 10, 20), ended("dead", 30, 100), ended("cancelled", 1, 2)];
+        rows.extend(std::iter::repeat_with(|| ended("succeeded", 50, 500)).take(2500));
+        db.execute(&[
+            &format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at, due_at) VALUES {}", rows.join(", ")),
+            "INSERT INTO ai_server_tasks (kind, payload, due_at) VALUES ('echo', '1', '2020-01-01')",
+        ]);
+        let left = || db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state");
+        assert_eq!(db.told("task purge"), "purged 1 task whose time was up\n");
+        assert_eq!(left(), ["pending|1", "succeeded|2501", "dead|1", "cancelled|1"]);
+        assert_eq!(db.told("task purge --older-than 20h --state dead,cancelled"), "purged 1 task that had ended more than 20h before\n");
+        assert_eq!(left(), ["pending|1", "succeeded|2501", "cancelled|1"]);
+        assert_eq!(db.told("task purge --older-than 1d"), "purged 2500 tasks that had ended more than 1d before\n");
+        assert_eq!(left(), ["pending|1", "succeeded|1", "cancelled|1"]);
+        assert_eq!(db.told("task purge --older-than 0s"), "purged 2 tasks that had ended more than 0s before\n");
+        assert_eq!(left(), ["pending|1"]);
+    }
+
+    fn check_names_what_this_binary_can_not_decode(db) {
+        db.prepare();
+        assert_eq!(db.told("task check"), "decoded 0 tasks pending: nothing wrong\n");
+        // More than a page, all due in the same moment.
+        let rows = vec!["('once', '{\"key\": 1}', '2020-01-01')"; 250].join(", ");
+        db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, due_at) VALUES {rows}")]);
+        assert_eq!(db.told("task check"), "decoded 250 tasks pending: nothing wrong\n");
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload_version, payload) VALUES ('versioned', 1, '7'), ('versioned', 2, '7'), ('versioned', 3, '7'), ('newer', 1, '{')".replace("'{'", "'{}'").as_str()]);
+        let ids = db.rows("SELECT id FROM ai_server_tasks WHERE payload_version = 2").concat();
+        let finished = db.lab("task check");
+        assert_eq!(
+            parts(finished),
+            (
+                1,
+                format!("task {ids} of kind `versioned` version 2: invalid type: integer `7`, expected struct Second at line 1 column 1\n\
+                         1 of 252 tasks pending can't be decoded and would be dead at once; decode their version, or raise it\n"),
+                "airun: note: this binary doesn't know kind `newer` version 1, which is left for one that does\n\
+                 airun: note: this binary doesn't know kind `versioned` version 3, which is left for one that does\n".to_owned(),
+            )
+        );
+        db.execute(&["UPDATE ai_server_tasks SET payload = '{\"kay\": 1}' WHERE kind = 'once' AND id % 2 = 0"]);
+        let json = db.json("task check");
+        assert_eq!(json["undecodable_count"].as_u64(), db.rows("SELECT COUNT(*) + 1 FROM ai_server_tasks WHERE payload LIKE '%kay%'").concat().parse().ok());
+        assert_eq!(json["undecodable"].as_array().unwrap().len(), 11);
+        assert_eq!(json["unknown"], serde_json::json!([{"kind": "newer", "version": 1}, {"kind": "versioned", "version": 3}]));
+    }
+
+    fn workers_are_listed_and_the_dead_told_from_the_living(db) {
+        db.prepare();
+        assert_eq!(db.told("task workers"), format!("no worker takes database tasks from `{}`; `airun worker` starts one\n", db.name));
+        let worker = db.worker();
+        let id = put(db, "act", "{\"wait_ms\":600000}");
+        db.until_state(id, "running");
+        let json = db.json("task workers");
+        let listed = &json["workers"][0];
+        assert_eq!((&listed["process_id"], &listed["running"]), (&worker.id().into(), &1.into()), "{json}");
+        assert_ne!(listed["standing"], "gone", "{json}");
+        let table = db.told("task workers");
+        assert!(table.starts_with("worker  state  host") && table.contains(&format!("  {}  ", worker.id())), "{table}");
+        assert!(db.told("task stats").ends_with("workers: 1 alive\n"));
+        worker.signal("KILL");
+        worker.finish();
+        // Its lock is free when the server has seen its connection end.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while db.json("task workers")["workers"][0]["standing"] != "gone" {
+            assert!(std::time::Instant::now() < deadline);
+        }
+        assert!(db.told("task stats").ends_with("workers: 0 alive, 1 gone\n"));
+    }
+}
