@@ -208,7 +208,6 @@ impl<const APART: bool> DatabaseTask for Act<APART> {
                 let _: Vec<u8> = context.conn()?.query(format!("SELECT SLEEP({seconds}) FROM {rows}"))?;
             }
             Deed::Abort => std::process::abort(),
-            #[expect(clippy::exit, reason = "that is what it is to do")]
             Deed::Exit(code) => std::process::exit(code),
             Deed::Return(bytes) => return Ok("x".repeat(bytes)),
             Deed::RetryAfterS(seconds) => {

@@ -57,7 +57,7 @@ impl<'a> TaskContext<'a> {
     }
 
     /// Whether somebody cancelled the task. It is up to the run to end; what it returns then no longer counts, unless
-    /// it is a success.
+    /// it is a success. A run in a process of its own hears of it as a stop, since it is told by a signal.
     pub fn is_cancelled(&self) -> bool {
         self.interrupt.why() == Some(Interrupted::Cancelled)
     }

@@ -22,8 +22,8 @@ on_both! {
                 task(db, *id, after).parse().unwrap()
             })
             .collect();
-        // How late one is depends on what else the machine does, so the most punctual one counts.
-        assert!(late.iter().all(|late| *late >= 0) && late.iter().any(|late| *late < 100_000), "{late:?}");
+        // How late depends on what else the machine does; nobody waits for the thread's grace.
+        assert!(late.iter().all(|late| (0..5_000_000).contains(late)), "{late:?}");
     }
 
     fn what_left_the_process_group_is_killed_too(db) {
