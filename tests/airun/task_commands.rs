@@ -106,7 +106,7 @@ on_both! {
         for line in [
             "act_apart  1        default  normal  1m       2         any      a process",
             "single     1        default  normal  1m       10        1        a thread",
-            "sh         1        default  normal  30s      2         any      the program `sh`",
+            "script     1        default  normal  1m       2         any      the program `sh`",
         ] {
             assert!(lines.contains(&line), "{kinds}");
         }

@@ -35,7 +35,7 @@ on_both! {
         db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)", "CREATE TABLE spans (began DATETIME(6), ended DATETIME(6))"]);
         let worker = db.worker();
         for (kind, payload) in [("echo", "1"), ("once", "{\"key\":1}"), ("fails", "\"error\""), ("fails", "{\"times\":2}"),
-            ("fails", "\"panic\""), ("act_apart", "\"abort\""), ("single", "1"), ("sh", "\"exit\""), ("act", "{\"wait_ms\":100}")] {
+            ("fails", "\"panic\""), ("act_apart", "\"abort\""), ("single", "1"), ("script", "\"false\""), ("act", "{\"wait_ms\":100}")] {
             db.told(&format!("task enqueue {kind} {payload} --unchecked"));
         }
         db.told("task enqueue echo 1 --dedupe-key k --delay 1h");
