@@ -64,35 +64,24 @@ pub struct Found {
     pub paused: Vec<(String, String)>,
 }
 
-/// Looks at the first task of each source that has pending ones, and at the first of any that had none, without a lock.
-/// Tasks that are due before a floor aren't seen.
+/// Looks at the first task of each busy source, and at the first of any quiet one, without a lock. With `floored`, a
+/// busy source's tasks before its floor aren't seen.
 pub fn look(conn: &mut Conn, sources: &[Source], outlook: &Outlook, floored: bool) -> Result<Found, Error> {
     const HEAD: &str = "kind, payload_version, queue, lane, CAST(due_at AS CHAR), id, \
         TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) FROM ai_server_tasks FORCE INDEX (due) \
         WHERE state = 'pending'";
-    let above = |floor: Option<&Place>| match floor {
-        Some(floor) if floored => format!(" AND {}", floor.condition()),
-        _ => String::new(),
-    };
     let mut sql = String::from(
         "SELECT 0, '', 0, '', 0, CAST(UTC_TIMESTAMP(6) AS CHAR), 0, 0 \
          UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_gates WHERE paused",
     );
-    for (number, floor) in outlook.pending() {
+    for (number, floor) in outlook.busy() {
         let condition = sources[number].condition();
-        sql.push_str(&format!(
-            " UNION ALL (SELECT 2, {HEAD} AND {condition}{} ORDER BY due_at, id LIMIT 1)",
-            above(floor)
-        ));
+        let above = if floored { format!(" AND {}", floor.condition()) } else { String::new() };
+        sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {condition}{above} ORDER BY due_at, id LIMIT 1)"));
     }
     let quiet: Vec<&Source> = outlook.quiet().map(|number| &sources[number]).collect();
     if !quiet.is_empty() {
-        let condition = any_of(&quiet);
-        let floor = match outlook.quiet_floor() {
-            Some(floor) if floored => format!(" AND due_at >= '{}'", floor.due_at),
-            _ => String::new(),
-        };
-        sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {condition}{floor} LIMIT 1)"));
+        sql.push_str(&format!(" UNION ALL (SELECT 2, {HEAD} AND {} LIMIT 1)", any_of(&quiet)));
     }
     let mut found = Found::default();
     type Row = (u8, String, u16, String, u8, String, u64, i64);
