@@ -10,6 +10,9 @@
 //!   behind it in its packet: so a server that has come to its end has recorded that, though airun is gone, and where it
 //!   hasn't, the statement was cut in its middle.
 //! - In a transaction of the script's own, records are part of it, so "done" moves only at its commit.
+//!
+//! Tables of engines without transactions (MyISAM, Aria, MEMORY) keep what a rollback takes from the journal, so a crash
+//! between a change of their rows and its record has that change made twice.
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,8 @@
 //!
 //! `scripts/crash` runs these as often as it is told to; by themselves they are few.
 
+#![allow(clippy::print_stdout, reason = "the seed and the counts are what a long run is for")]
+
 use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -135,11 +137,11 @@ on_both! {
             }
             db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
             // Now and then the going on is killed too.
-            while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next() % 3 == 0 {}
+            while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next().is_multiple_of(3) {}
             straight(db, "migrate up");
             assert_eq!(effects(db), applied, "{ups:?}");
             assert_eq!(db.airun("migrate status --check").code, 0);
-            while killed(db, rollback, &mut random, longest_down, &mut downs) && random.next() % 3 == 0 {}
+            while killed(db, rollback, &mut random, longest_down, &mut downs) && random.next().is_multiple_of(3) {}
             straight(db, rollback);
             assert_eq!(effects(db), rolled_back, "{downs:?}");
             assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);

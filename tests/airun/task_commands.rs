@@ -233,6 +233,8 @@ on_both! {
         let shown = db.json(&format!("task show {echo}"));
         assert_eq!((&shown["result"], &shown["payload"]), (&serde_json::json!({"a": 1}), &serde_json::json!({"a": 1})));
         assert!(shown["finished_at"].as_str() >= shown["started_at"].as_str(), "{shown}");
+        let at = db.rows(&format!("SELECT created_at FROM ai_server_tasks WHERE id = {echo}")).concat();
+        assert_eq!(shown["created_at"], format!("{}Z", at.replace(' ', "T")));
         db.told(&format!("task cancel {running} --wait"));
         refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished ones are purged after a while", db.name));
         stop(worker);
@@ -464,4 +466,23 @@ on_both! {
         }
         assert!(db.told("task stats").ends_with("workers: 0 alive, 1 gone\n"));
     }
+}
+
+/// Only MySQL counts this for each statement by itself.
+#[test]
+fn the_list_reads_no_more_than_it_shows() {
+    let db = Database::new(crate::support::Kind::MySql);
+    db.prepare();
+    let rows = vec!["('echo', '1', 'succeeded', '2020-01-01')"; 5000].join(", ");
+    db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
+    for args in ["", "--state succeeded", "--kind echo", "--queue default"] {
+        assert_eq!(ids(&db, args).len(), 20, "{args}");
+    }
+    let read = format!(
+        "SELECT COUNT(*), MAX(SUM_ROWS_EXAMINED / COUNT_STAR) < 200, SUM(SUM_SORT_ROWS) \
+         FROM performance_schema.events_statements_summary_by_digest \
+         WHERE SCHEMA_NAME = '{}' AND DIGEST_TEXT LIKE 'SELECT `t` . `id`%LIMIT ?'",
+        db.name
+    );
+    assert_eq!(db.rows(&read), ["2|1|0"]);
 }

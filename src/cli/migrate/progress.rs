@@ -92,6 +92,12 @@ impl Progress {
         (shared.k, shared.total, shared.bytes) = (k, total, bytes);
     }
 
+    /// `migration` has come to its end; the next one may have begun before.
+    pub fn ends(&mut self, migration: &str) {
+        let mut shared = lock(&self.shared);
+        shared.script.take_if(|script| script.migration == migration);
+    }
+
     /// Does something that prints, with the line out of its way.
     pub fn aside(&mut self, print: impl FnOnce()) {
         let mut shared = lock(&self.shared);

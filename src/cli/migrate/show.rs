@@ -29,17 +29,21 @@ impl<'o> Teller<'o> {
             }
             Event::Statement { k, total, bytes } => self.progress.statement(k, total, bytes),
             Event::Applied { version, name, statements, took } => {
-                let line = format!("applied {version}_{name}: {}", finished(statements, took));
-                self.progress.aside(|| output.line(&line));
+                self.ended("applied", &format!("{version}_{name}"), statements, took);
             }
             Event::RolledBack { version, name, statements, took } => {
-                let line = format!("rolled back {version}_{name}: {}", finished(statements, took));
-                self.progress.aside(|| output.line(&line));
+                self.ended("rolled back", &format!("{version}_{name}"), statements, took);
             }
             Event::WouldRun { place, text } => output.raw(&format!("-- {place}\n{text};\n\n")),
             Event::Warning(text) => self.progress.aside(|| complain("warning", &text)),
             Event::Note(text) => self.progress.aside(|| complain("note", &text)),
         }
+    }
+
+    fn ended(&mut self, what: &str, migration: &str, statements: u64, took: Duration) {
+        let output = &mut *self.output;
+        self.progress.ends(migration);
+        self.progress.aside(|| output.line(&format!("{what} {migration}: {}", finished(statements, took))));
     }
 
     /// The work is done.

@@ -50,6 +50,7 @@ struct Line {
 struct Gate {
     scope: String,
     name: String,
+    #[serde(serialize_with = "inspect::rfc3339_if_any")]
     paused_at: Option<String>,
 }
 

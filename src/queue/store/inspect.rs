@@ -3,7 +3,7 @@
 
 use mysql::prelude::FromValue;
 use mysql::{Conn, Error, Row};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::fleet::LOCK;
 use super::group::{Filter, Group, groups};
@@ -12,7 +12,7 @@ use super::{interval, rows};
 use crate::queue::LEASE;
 use crate::queue::state::State;
 
-/// A task, without what can be large. Times are UTC, as the server writes them.
+/// A task, without what can be large. Times are UTC, as the server writes them; in JSON as RFC 3339 has it.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub id: u64,
@@ -22,12 +22,16 @@ pub struct Summary {
     pub queue: String,
     pub lane: u8,
     /// Pending: not before; running: end of the lease; final: purged after.
+    #[serde(serialize_with = "rfc3339")]
     pub due_at: String,
     /// From now until then.
     #[serde(skip)]
     pub due_in_micros: i64,
+    #[serde(serialize_with = "rfc3339")]
     pub created_at: String,
+    #[serde(serialize_with = "rfc3339_if_any")]
     pub started_at: Option<String>,
+    #[serde(serialize_with = "rfc3339_if_any")]
     pub finished_at: Option<String>,
     /// From the last of these until now.
     #[serde(skip)]
@@ -44,6 +48,19 @@ pub struct Summary {
     pub cancel_requested: bool,
     pub dedupe_key: Option<String>,
     pub last_error: Option<String>,
+}
+
+/// `2026-01-01 00:00:00.000000` becomes `2026-01-01T00:00:00.000000Z`.
+fn rfc3339<S: Serializer>(at: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}Z", at.replacen(' ', "T", 1)))
+}
+
+/// As [`rfc3339`].
+pub fn rfc3339_if_any<S: Serializer>(at: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => rfc3339(at, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// All of a task.
@@ -119,8 +136,9 @@ pub fn newest(conn: &mut Conn, filter: &Filter, limit: usize) -> Result<Vec<Summ
         return Ok(found);
     }
     for group in groups(conn, filter)? {
+        // By the columns: `due_at` alone would be the text of that name, which no index has in order.
         let sql = format!(
-            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY due_at DESC, id DESC LIMIT {limit}",
+            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY t.due_at DESC, t.id DESC LIMIT {limit}",
             group.condition()
         );
         add(conn, &sql)?;
@@ -209,7 +227,9 @@ pub struct Worker {
     pub id: u64,
     pub host: String,
     pub process_id: u32,
+    #[serde(serialize_with = "rfc3339")]
     pub started_at: String,
+    #[serde(serialize_with = "rfc3339")]
     pub seen_at: String,
     /// From its last sign of life until now.
     #[serde(skip)]

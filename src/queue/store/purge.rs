@@ -69,10 +69,11 @@ pub fn purge_older(
     Ok((deleted, last))
 }
 
-/// The condition for rows behind `place`, in the index's order.
+/// The condition for rows behind `place`, in the index's order. Many rows may have one `due_at`; in just these words both
+/// servers begin at the row itself, whereas with one more bound on `due_at` they pass all that have it.
 pub fn behind(place: Option<&Place>) -> String {
     place.map_or_else(String::new, |(due_at, id)| {
-        format!(" AND due_at >= '{due_at}' AND (due_at > '{due_at}' OR id > {id})")
+        format!(" AND (due_at > '{due_at}' OR (due_at = '{due_at}' AND id > {id}))")
     })
 }
 
