@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -208,6 +209,9 @@ impl Engine {
             let hung: Vec<Fence> = stuck.iter().filter(|job| job.tell()).map(|job| job.fence).collect();
             give_back(&self.database, &hung, &self.keep);
         }
+        // The dispatcher counts no more.
+        self.ledger.queued.store(0, Ordering::Relaxed);
+        self.ledger.running.store(left.len() as u64, Ordering::Relaxed);
         drop(self.runs_end);
         let last = deadline.max(Instant::now() + LAST_WORDS);
         drop(self.timekeeper.join(last));

@@ -94,7 +94,8 @@ on_both! {
     fn a_crash_at_any_step_of_a_rescue_is_made_good(db) {
         each(db.kind, &RESCUE.map(str::to_owned), |db, fault| {
             fill(db);
-            crash(db, "run-ended:7");
+            // It leaves tasks behind for certain.
+            crash(db, "claim-committed");
             crash(db, fault);
             let worker = worker(db, "");
             all_is_well(db, fault);
