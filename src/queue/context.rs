@@ -26,6 +26,8 @@ pub struct TaskContext<'a> {
     pub(super) database: &'a Database,
     /// Opened when it is asked for; the runs of a thread share it, one after the other.
     pub(super) conn: &'a RefCell<Option<Conn>>,
+    /// Whether the run has asked for it before.
+    pub(super) conn_is_tried: Cell<bool>,
     pub(super) completed: Cell<bool>,
 }
 
@@ -81,6 +83,10 @@ impl<'a> TaskContext<'a> {
             return Err(why.into());
         }
         let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is in use already")?;
+        // The server, or something on the way, may have closed it while it lay idle.
+        if !self.conn_is_tried.replace(true) && conn.as_mut().is_some_and(|conn| conn.ping().is_err()) {
+            *conn = None;
+        }
         if conn.is_none() {
             *conn = Some(self.database.connect()?);
         }

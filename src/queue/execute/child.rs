@@ -155,6 +155,7 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
         interrupt: &Interrupt::default(),
         database: &errand.database,
         conn: &RefCell::new(None),
+        conn_is_tried: Cell::new(false),
         completed: Cell::new(false),
     };
     let outcome = handle(run, errand.version, &errand.payload, &context);

@@ -31,6 +31,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
         interrupt: &job.interrupt,
         database: &executor.database,
         conn,
+        conn_is_tried: Cell::new(false),
         completed: Cell::new(false),
     };
     match handle(run, job.version, &job.payload, &context) {

@@ -74,6 +74,25 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM effects"), ["200"]);
     }
 
+    fn a_connection_that_was_closed_while_it_lay_idle_costs_no_attempt(db) {
+        prepare(db);
+        db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
+        let worker = worker(db, "--threads 1");
+        let first = put(db, "once", r#"{"key": 1}"#);
+        until_state(db, first, "succeeded");
+        // The thread's own is among them.
+        let mut conn = db.conn();
+        let connections =
+            format!("SELECT id FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()", db.name);
+        for id in conn.query::<u64, _>(&connections).unwrap() {
+            drop(conn.query_drop(format!("KILL {id}")));
+        }
+        let second = put(db, "once", r#"{"key": 2}"#);
+        until_state(db, second, "succeeded");
+        assert_eq!(task(db, second, "failures"), "0");
+        stop(worker);
+    }
+
     fn what_no_waiting_mends_ends_the_worker_at_once(db) {
         db.create();
         let missing = worker(db, "").finish();
