@@ -61,6 +61,12 @@ pub enum TlsMode {
 }
 
 const PROBE_MILLISECONDS: u32 = 30_000;
+#[cfg(target_os = "linux")]
+const PROBE_INTERVAL_SECONDS: u32 = 10;
+#[cfg(target_os = "linux")]
+const PROBES: u32 = 3;
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MILLISECONDS: u32 = 60_000;
 
 impl Database {
     /// Opens a connection to the database.
@@ -188,7 +194,7 @@ impl Database {
     }
 
     fn options(&self, name: Option<&str>) -> OptsBuilder {
-        OptsBuilder::new()
+        let options = OptsBuilder::new()
             .user(self.user.clone())
             .pass(self.password.as_ref().map(|secret| secret.0.clone()))
             .db_name(name)
@@ -199,7 +205,14 @@ impl Database {
             .write_timeout(self.answer_timeout)
             .tcp_keepalive_time_ms(Some(PROBE_MILLISECONDS))
             // An UPDATE to the same value counts as one.
-            .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
+            .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS);
+        // A server whose host has gone says nothing any more: after a minute of that a connection is lost.
+        #[cfg(target_os = "linux")]
+        let options = options
+            .tcp_keepalive_probe_interval_secs(Some(PROBE_INTERVAL_SECONDS))
+            .tcp_keepalive_probe_count(Some(PROBES))
+            .tcp_user_timeout_ms(Some(UNACKNOWLEDGED_MILLISECONDS));
+        options
     }
 
     /// One line that says what to do next.

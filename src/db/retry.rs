@@ -19,9 +19,16 @@ pub fn is_connection_lost(error: &Error) -> bool {
     match error {
         // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_CLIENT_INTERACTION_TIMEOUT, and the client's own codes.
         Error::MySqlError(error) => matches!(error.code, 1053 | 1927 | 4031 | 2006 | 2013),
+        // Its answer was whole, though not what was expected.
+        Error::FromRowError(_) | Error::FromValueError(_) => false,
+        // Nothing was sent. The type inside isn't public.
+        Error::CodecError(error) => !error.to_string().contains(TOO_LARGE),
         _ => true,
     }
 }
+
+/// What the driver says where a packet is larger than the server's `max_allowed_packet`.
+const TOO_LARGE: &str = "Packet is larger than max_allowed_packet";
 
 /// The server can't do it now, or was told to stop doing it; the connection stays.
 pub fn passes_by_itself(error: &Error) -> bool {

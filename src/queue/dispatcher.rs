@@ -56,6 +56,15 @@ impl Default for Signals {
     }
 }
 
+/// What came of a try to claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Some,
+    /// Something is due that there is no thread for.
+    NoRoom,
+    Nothing,
+}
+
 pub struct Dispatcher {
     pub link: Link,
     pub owner: u64,
@@ -114,9 +123,16 @@ impl Dispatcher {
                 // It may be of a lane that goes before those that were seen.
                 continue;
             }
-            let claimed = self.claim_first(&found, &mut outlook)?;
-            self.signals.idle.store(claimed == 0, Ordering::Relaxed);
-            echo = if claimed > 0 { None } else { self.wait_for_work(&found, echo) };
+            let taken = self.claim_first(&found, &mut outlook)?;
+            self.signals.idle.store(taken == Taken::Nothing, Ordering::Relaxed);
+            echo = match taken {
+                Taken::Some => None,
+                Taken::NoRoom => {
+                    self.wait_for_room();
+                    None
+                }
+                Taken::Nothing => self.wait_for_work(&found, echo),
+            };
         }
         Ok(())
     }
@@ -152,7 +168,7 @@ impl Dispatcher {
     }
 
     /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
-    fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<usize, Unfinished> {
+    fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<Taken, Unfinished> {
         let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let mut due: Vec<&Head> = found
             .heads
@@ -165,22 +181,23 @@ impl Dispatcher {
             })
             .collect();
         due.sort_by_key(|head| (self.sources[head.source].lane, head.wait_micros));
+        let mut taken = Taken::Nothing;
         for head in due {
             let limit = wanted(&self.load(), self.kinds[head.source].pace());
             if limit == 0 {
+                taken = Taken::NoRoom;
                 continue;
             }
-            let (claimed, end) = self.claim(head, limit)?;
-            if let Some(end) = end {
+            if let Some(end) = self.claim(head, limit)? {
                 outlook.claimed(head.source, end);
-                return Ok(claimed);
+                return Ok(Taken::Some);
             }
         }
-        Ok(0)
+        Ok(taken)
     }
 
-    /// How many, and where the next one may be.
-    fn claim(&mut self, head: &Head, limit: usize) -> Result<(usize, Option<Place>), Unfinished> {
+    /// Where the next one may be, if there was one to claim.
+    fn claim(&mut self, head: &Head, limit: usize) -> Result<Option<Place>, Unfinished> {
         let Self { link, sources, kinds, owner, .. } = self;
         let (source, kind) = (&sources[head.source], &kinds[head.source]);
         let began = Instant::now();
@@ -188,8 +205,7 @@ impl Dispatcher {
         let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id + 1 });
         let jobs: Vec<Arc<Job>> =
             rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
-        let count = jobs.len();
-        if count > 0 {
+        if end.is_some() {
             self.ledger.add_claim(began.elapsed());
         }
         // Held before anybody can finish them.
@@ -197,7 +213,7 @@ impl Dispatcher {
         for job in jobs {
             self.backlog.put(job);
         }
-        Ok((count, end))
+        Ok(end)
     }
 
     /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.

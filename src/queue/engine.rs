@@ -14,6 +14,7 @@ use super::dispatcher::{self, Dispatcher, HELD_MAX, Signals};
 use super::execute::Executor;
 use super::heart::Heart;
 use super::held::Held;
+use super::intake::CLAIM_MAX;
 use super::job::Done;
 use super::kind::Kind;
 use super::ledger::Ledger;
@@ -27,6 +28,7 @@ use crate::db::retry::is_refusal;
 use crate::db::{Database, Link, Unfinished, locks_are_local};
 use crate::error::{Error, Exit, Result};
 use crate::fault;
+use crate::panics;
 use crate::shutdown::{self, Shutdown, Trigger};
 use crate::threads::{Thread, spawn};
 
@@ -92,7 +94,7 @@ impl Engine {
         let host = host_name();
         let Joined { owner, identity, locks_tell } = join(&mut link(waiting), database, &kinds, &host)?;
         let (backlog, intake) = backlog::channel();
-        let (done, outcomes) = bounded(HELD_MAX);
+        let (done, outcomes) = bounded(HELD_MAX + CLAIM_MAX);
         let (freed, when_freed) = bounded(1);
         let (ring, when_due) = bounded(1);
         let (rung, when_rung) = bounded(1);
@@ -161,10 +163,16 @@ impl Engine {
         let purger = Purger { link: link(stop), kinds, signals, until: stop.clone() };
         log::info!("worker {owner} of `{}` takes database tasks, {} at once", database.name, settings.threads);
         Ok(Self {
-            heart: spawn("heart", move || heart.run())?,
-            completer: spawn_fallible("completer", fail.clone(), move || completer.run())?,
-            timekeeper: spawn("timekeeper", move || timekeeper.run())?,
-            dispatcher: spawn_fallible("dispatcher", fail, move || dispatcher.run())?,
+            heart: spawn_watched("heart", fail.clone(), move || {
+                heart.run();
+                Ok(())
+            })?,
+            completer: spawn_watched("completer", fail.clone(), move || completer.run())?,
+            timekeeper: spawn_watched("timekeeper", fail.clone(), move || {
+                timekeeper.run();
+                Ok(())
+            })?,
+            dispatcher: spawn_watched("dispatcher", fail, move || dispatcher.run())?,
             purger: spawn("purger", move || purger.run())?,
             ledger,
             held,
@@ -294,14 +302,17 @@ fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }
 
-/// A thread whose error means that the worker can't go on.
-fn spawn_fallible(
+/// A thread whose error, or panic, means that the worker can't go on.
+fn spawn_watched(
     name: &str,
     fail: Sender<Error>,
     body: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<Thread> {
+    let thread = name.to_owned();
     spawn(name, move || {
-        if let Err(error) = body() {
+        let ended = panics::catch(body);
+        let bug = |panic| Err(Error::failure(format!("the thread `{thread}` {panic}: airun has a bug")));
+        if let Err(error) = ended.unwrap_or_else(bug) {
             fail.try_send(error).unwrap_or_default();
         }
     })

@@ -61,6 +61,7 @@ struct Agenda {
     ping: Instant,
     beat: Instant,
     look: Instant,
+    own: Instant,
     sweep: Instant,
     ask: Instant,
 }
@@ -80,7 +81,14 @@ impl Heart {
     /// The thread's body: until everything else has ended.
     pub fn run(mut self) {
         let now = Instant::now();
-        let mut agenda = Agenda { ping: now + PING, beat: now, look: now + LOOK, sweep: now + SWEEP, ask: now + ASK };
+        let mut agenda = Agenda {
+            ping: now + PING,
+            beat: now,
+            look: now + LOOK,
+            own: now + SWEEP,
+            sweep: now + SWEEP,
+            ask: now + ASK,
+        };
         let mut memory = Memory::default();
         loop {
             if let Err(error) = self.tick(&mut agenda, &mut memory) {
@@ -130,9 +138,13 @@ impl Heart {
             agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + random());
             self.look(&mut agenda.look)?;
         }
+        if now >= agenda.own {
+            agenda.own = now + SWEEP;
+            self.find_strays(memory)?;
+        }
         if now >= agenda.sweep {
             agenda.sweep = now + SWEEP.saturating_mul(workers).mul_f64(0.5 + random());
-            self.sweep(memory)?;
+            self.sweep()?;
         }
         Ok(())
     }
@@ -237,15 +249,10 @@ impl Heart {
         Ok(())
     }
 
-    /// Takes back what runs for nobody: its lease has run out, or its claim was committed after its worker had gone, or
-    /// without this worker knowing.
-    fn sweep(&mut self, memory: &mut Memory) -> mysql::Result<()> {
+    /// Gives back what is this worker's without its knowing: a claim that was committed though its answer was lost.
+    fn find_strays(&mut self, memory: &mut Memory) -> mysql::Result<()> {
         let (owner, keep) = (self.owner, self.keep);
-        let Some((own, others)) =
-            self.link.try_run(|conn| Ok((lease::owned(conn, owner)?, lease::ownerless(conn)?)))?
-        else {
-            return Ok(());
-        };
+        let Some(own) = self.link.try_run(|conn| lease::owned(conn, owner))? else { return Ok(()) };
         let strays: HashSet<Fence> = own.into_iter().filter(|fence| !self.held.has(fence)).collect();
         // One that was claimed or finished just now is seen once.
         let lost: Vec<Fence> = strays.intersection(&memory.strays).copied().collect();
@@ -256,6 +263,13 @@ impl Heart {
             log::warn!("{count} tasks were claimed without this worker learning of it: they are pending again");
             self.signals.look_back.store(true, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    /// Takes back what runs for nobody: its lease has run out, or its worker is none of the fleet any more.
+    fn sweep(&mut self) -> mysql::Result<()> {
+        let keep = self.keep;
+        let Some(others) = self.link.try_run(lease::ownerless)? else { return Ok(()) };
         let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
         if !others.is_empty()
             && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?

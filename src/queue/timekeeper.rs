@@ -38,7 +38,7 @@ impl Executors {
     /// The system gives no more threads.
     pub fn start(executor: &Executor) -> Result<Self> {
         let started: Result<Vec<_>> =
-            (0..executor.slots.count()).map(|slot| executor.clone().spawn(slot, 0).map(Some)).collect();
+            (0..executor.slots.count()).map(|slot| executor.clone().spawn(slot).map(Some)).collect();
         Ok(Self(Arc::new(Mutex::new(started?))))
     }
 
@@ -110,8 +110,8 @@ pub struct Timekeeper {
     pub until: Shutdown,
 }
 
-/// By slot: the run that was told that its time is up, and how often.
-type Told = HashMap<usize, (Arc<Job>, u32)>;
+/// By slot: the run that was told that its time is up, and when it was told last.
+type Told = HashMap<usize, (Arc<Job>, Instant)>;
 
 /// What a slot's run is due for.
 #[derive(Debug, PartialEq)]
@@ -145,6 +145,7 @@ impl Timekeeper {
     fn look(&self, told: &mut Told) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
+        let (mut late, mut lost) = (Vec::new(), Vec::new());
         let running = self.executor.slots.running();
         told.retain(|slot, (job, _)| {
             running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job))
@@ -154,22 +155,30 @@ impl Timekeeper {
                 continue;
             }
             let Some(began) = job.began() else { continue };
-            let times = told.get(&slot).map_or(0, |(_, times)| *times);
-            let (due, mut at) = next_step(began + job.timeout, times);
+            let deadline = began + job.timeout;
+            let (due, mut at) = next_step(deadline, told.get(&slot).map(|(_, at)| *at));
             if at <= now {
                 match due {
                     Due::Interrupt => {
-                        interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
-                        (_, at) = next_step(began + job.timeout, times + 1);
-                        told.insert(slot, (job, times + 1));
+                        // All are told before the first is waited for.
+                        job.interrupt.raise(Interrupted::DeadlinePassed, |_| {});
+                        (_, at) = next_step(deadline, Some(now));
+                        told.insert(slot, (Arc::clone(&job), now));
+                        late.push(job);
                     }
                     Due::GiveUp => {
-                        self.give_up(slot, &job);
+                        lost.push((slot, job));
                         continue;
                     }
                 }
             }
             next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        for (slot, job) in lost {
+            self.give_up(slot, &job);
+        }
+        for job in late {
+            interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
         }
         next
     }
@@ -182,20 +191,20 @@ impl Timekeeper {
         let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
         let lost = self.ledger.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
+        self.executor.slots.end(slot);
+        let error = format!("{}, and its thread does not return", timed_out(job.timeout));
+        let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
+        self.executor.done.send(Done { job: Arc::clone(job), outcome }).unwrap_or_default();
+        match self.executor.clone().spawn(slot) {
+            Ok(thread) => self.executors.replace(slot, thread),
+            Err(error) => self.failed.try_send(error).unwrap_or_default(),
+        }
         // It may have a transaction open, whose locks the row or others wait for.
         job.interrupt.part(|connection| {
             if let Err(error) = db::kill_connection(&self.executor.database, connection) {
                 log::warn!("failed to end its connection: {error}");
             }
         });
-        let thread = self.executor.slots.replace(slot);
-        let error = format!("{}, and its thread does not return", timed_out(job.timeout));
-        let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
-        self.executor.done.send(Done { job: Arc::clone(job), outcome }).unwrap_or_default();
-        match self.executor.clone().spawn(slot, thread) {
-            Ok(thread) => self.executors.replace(slot, thread),
-            Err(error) => self.failed.try_send(error).unwrap_or_default(),
-        }
         if lost == LOST_MAX {
             let why = format!(
                 "{lost} threads were lost to tasks that do not return, `{}` the last; start the worker again, and give \
@@ -207,10 +216,11 @@ impl Timekeeper {
     }
 }
 
-/// What a run is due for next that was told so often that its time is up, and when.
-fn next_step(deadline: Instant, times_told: u32) -> (Due, Instant) {
-    let since = KILL_EVERY * times_told;
-    if since < GRACE { (Due::Interrupt, deadline + since) } else { (Due::GiveUp, deadline + GRACE) }
+/// What a run is due for next that was last told then that its time is up, and when.
+fn next_step(deadline: Instant, told: Option<Instant>) -> (Due, Instant) {
+    let again = told.map_or(deadline, |told| told + KILL_EVERY);
+    let end = deadline + GRACE;
+    if again < end { (Due::Interrupt, again) } else { (Due::GiveUp, end) }
 }
 
 /// Tells a run, and ends the statement that it waits for.

@@ -56,21 +56,23 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
         let database = settings.database.as_ref().ok_or_else(|| no_database(&registry))?;
         Some(Engine::start(registry.kinds, &settings.queue, database, shutdown, &stop)?)
     };
-    let tasks = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), &stop)?;
-    let watched = Health {
-        ledgers: tasks.ledgers.clone(),
-        queue: engine.as_ref().map(|engine| Arc::clone(&engine.ledger)),
-        started,
-    };
-    let watch = Watch { watched: watched.clone(), settings };
-    let server = match settings.metrics_addr {
-        Some(address) => {
-            let server = Server::start(address, watched, stop.clone())?;
-            log::info!("metrics and health at http://{}/", server.address());
-            Some(server)
+    let queue = engine.as_ref().map(|engine| Arc::clone(&engine.ledger));
+    let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), &stop).and_then(|tasks| {
+        let watched = Health { ledgers: tasks.ledgers.clone(), queue, started };
+        Ok((serve(settings, watched.clone(), &stop)?, tasks, watched))
+    });
+    let (server, tasks, watched) = match others {
+        Ok(others) => others,
+        Err(error) => {
+            // Tasks may run already.
+            drop(stop_all);
+            if let Some(engine) = engine {
+                engine.drain(Instant::now() + settings.stop_timeout);
+            }
+            return Err(error);
         }
-        None => None,
     };
+    let watch = Watch { watched, settings };
     systemd::ready();
     let failed = watch.until_stop(shutdown, engine.as_ref().map(Engine::failed));
     log::info!("stopping: what runs may take {} to end", interval::format(settings.stop_timeout));
@@ -101,6 +103,13 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
             left.join(", ")
         ),
     ))
+}
+
+fn serve(settings: &Settings, watched: Health, stop: &Shutdown) -> Result<Option<Server>> {
+    let Some(address) = settings.metrics_addr else { return Ok(None) };
+    let server = Server::start(address, watched, stop.clone())?;
+    log::info!("metrics and health at http://{}/", server.address());
+    Ok(Some(server))
 }
 
 fn no_database(registry: &Registry) -> Error {

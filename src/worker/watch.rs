@@ -70,13 +70,12 @@ impl Watch<'_> {
                 log::warn!("stuck: running for {} task={}", interval::short(running), ledger.name);
             }
         }
-        match self.watched.illness_at(now) {
-            Some(culprit) => systemd::status(&culprit),
-            None => {
-                systemd::alive();
-                systemd::status(&self.next_run(now));
-            }
+        // A worker that has lost threads ends itself in time; the watchdog would not let the others finish.
+        let stuck = self.watched.stuck_at(now);
+        if stuck.is_none() {
+            systemd::alive();
         }
+        systemd::status(&stuck.or_else(|| self.watched.lost()).unwrap_or_else(|| self.next_run(now)));
     }
 
     fn next_run(&self, now: Instant) -> String {
@@ -155,18 +154,21 @@ fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
 }
 
 impl Health {
-    /// What a look from outside finds wrong: a run that takes longer than it may.
-    fn illness_at(&self, now: Instant) -> Option<String> {
-        let stuck = self.ledgers.iter().find_map(|ledger| {
+    /// A periodic task's run that takes longer than it may.
+    fn stuck_at(&self, now: Instant) -> Option<String> {
+        self.ledgers.iter().find_map(|ledger| {
             ledger
                 .stuck(now)
                 .map(|running| format!("stuck: {} is running for {}", ledger.name, interval::short(running)))
-        });
-        let lost = || match self.queue.as_ref()?.lost_threads.load(Ordering::Relaxed) {
+        })
+    }
+
+    /// Threads that database tasks did not return.
+    fn lost(&self) -> Option<String> {
+        match self.queue.as_ref()?.lost_threads.load(Ordering::Relaxed) {
             0 => None,
             lost => Some(format!("lost threads: {lost}, to database tasks that do not return")),
-        };
-        stuck.or_else(lost)
+        }
     }
 }
 
@@ -177,6 +179,6 @@ impl Answers for Health {
     }
 
     fn illness(&self) -> Option<String> {
-        self.illness_at(Instant::now())
+        self.stuck_at(Instant::now()).or_else(|| self.lost())
     }
 }

@@ -45,15 +45,15 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Starts a thread for a slot; `thread` is its number among those that have had the slot.
+    /// Starts a thread for a slot.
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn spawn(self, slot: usize, thread: u64) -> Result<Thread> {
-        threads::spawn(&format!("executor-{slot}"), move || self.run(slot, thread))
+    pub fn spawn(self, slot: usize) -> Result<Thread> {
+        threads::spawn(&format!("executor-{slot}"), move || self.run(slot))
     }
 
-    fn run(self, slot: usize, thread: u64) {
+    fn run(self, slot: usize) {
         let conn = RefCell::new(None);
         while let Some(job) = self.intake.take() {
             if self.stop.is_stopping() {
@@ -75,17 +75,14 @@ impl Executor {
                 job.kind.took(began.elapsed());
             }
             fault::point("run-ended");
-            let own = self.slots.end(slot, thread);
-            if job.tell() {
-                self.tell(job, outcome);
-            } else {
+            if !job.tell() {
+                // Another thread has the slot by now.
                 let _scope = scope(&job);
                 log::warn!("returned after it was given up for lost: what it returned doesn't count");
-            }
-            if !own {
-                // Another thread has the slot by now.
                 return;
             }
+            self.slots.end(slot);
+            self.tell(job, outcome);
             self.freed.try_send(()).unwrap_or_default();
             let used = conn.take();
             if used.is_some() {

@@ -34,6 +34,7 @@ const REPORT_BYTES_MAX: usize = 16 << 20;
 const LINE_BYTES_MAX: usize = 8 << 10;
 /// The end of its standard error is the reason of a failure; lines.
 const REASON_LINES_MAX: usize = 20;
+const SIGTERM: i32 = 15;
 /// `EX_DATAERR` of `sysexits.h`.
 const EXIT_DATA_ERROR: i32 = 65;
 /// What was printed before a kill is read after it.
@@ -76,7 +77,10 @@ impl Heard {
 
 /// Why a run came to its end.
 enum End {
-    Itself,
+    /// Perhaps since the worker's stop came before it could hear of it as such.
+    Itself {
+        asked: bool,
+    },
     Deadline,
     Cancelled,
     Abandoned,
@@ -126,7 +130,7 @@ impl<'a> Run<'a> {
 
     fn finish(mut self, executor: &Executor, deadline: Instant) -> Outcome {
         let end = self.wait(executor, deadline);
-        if matches!(end, End::Itself) {
+        if matches!(end, End::Itself { .. }) {
             // Whatever it left behind would keep its output open. What has left the group as well is meant to stay.
             tree::kill_group(pid(&self.child));
         } else {
@@ -140,14 +144,17 @@ impl<'a> Run<'a> {
         }
         let (output, reason) = (self.output.text(), self.reason.text());
         match (end, status) {
-            (End::Itself, Ok(status)) => match outcome(self.job, status, output, reason) {
+            (End::Itself { asked: true }, Ok(status)) if status.signal() == Some(SIGTERM) => {
+                Outcome::Interrupted(Interrupted::Stopping)
+            }
+            (End::Itself { .. }, Ok(status)) => match outcome(self.job, status, output, reason) {
                 // It has seen its deadline a moment before we did.
                 Outcome::Interrupted(Interrupted::DeadlinePassed) => {
                     Outcome::Failed { error: timed_out(self.job.timeout), retry: Retry::AsUsual }
                 }
                 outcome => outcome,
             },
-            (End::Itself, Err(error)) => {
+            (End::Itself { .. }, Err(error)) => {
                 Outcome::Failed { error: format!("failed to wait for its process: {error}"), retry: Retry::AsUsual }
             }
             (End::Deadline, _) => Outcome::Failed {
@@ -162,10 +169,10 @@ impl<'a> Run<'a> {
     fn wait(&self, executor: &Executor, deadline: Instant) -> End {
         let time_up = after(deadline.saturating_duration_since(Instant::now()));
         let (mut stop, mut cancel) = (executor.stop.receiver().clone(), self.job.interrupt.raised().clone());
-        let mut grace = never();
+        let (mut grace, mut asked) = (never(), false);
         loop {
             select! {
-                recv(self.when_ended) -> _ => return End::Itself,
+                recv(self.when_ended) -> _ => return End::Itself { asked },
                 recv(time_up) -> _ => return End::Deadline,
                 recv(executor.abandoned.receiver()) -> _ => return End::Abandoned,
                 recv(grace) -> _ => return End::Cancelled,
@@ -178,7 +185,8 @@ impl<'a> Run<'a> {
                 recv(stop) -> _ => {
                     // Its context says that the worker stops. A program wouldn't know that it may finish.
                     if matches!(self.job.kind.work, Work::Handler { .. }) {
-                        tree::ask(pid(&self.child));
+                        tree::ask_leader(pid(&self.child));
+                        asked = true;
                     }
                     stop = never();
                 }
@@ -187,9 +195,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A child's id is above 0.
 fn pid(child: &Child) -> Pid {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).unwrap_or(Pid::INIT)
+    Pid::from_child(child)
 }
 
 fn feed(stdin: Option<ChildStdin>, input: &str) {

@@ -17,6 +17,11 @@ pub fn cookie(fence: &Fence) -> String {
     format!("{}-{}-{}-{}", std::process::id(), fence.owner, fence.id, fence.claims)
 }
 
+/// Asks the process itself to end, not what it has started for its work.
+pub fn ask_leader(leader: Pid) {
+    kill_process(leader, Signal::TERM).unwrap_or_default();
+}
+
 /// Asks the group to end.
 pub fn ask(leader: Pid) {
     // It may have ended.

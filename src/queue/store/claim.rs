@@ -68,7 +68,7 @@ pub struct Found {
 /// busy source's tasks before its floor aren't seen.
 pub fn look(conn: &mut Conn, sources: &[Source], outlook: &Outlook, floored: bool) -> Result<Found, Error> {
     const HEAD: &str = "kind, payload_version, queue, lane, CAST(due_at AS CHAR), id, \
-        TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) FROM ai_server_tasks FORCE INDEX (due) \
+        COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at), 0) FROM ai_server_tasks FORCE INDEX (due) \
         WHERE state = 'pending'";
     let mut sql = String::from(
         "SELECT 0, '', 0, '', 0, CAST(UTC_TIMESTAMP(6) AS CHAR), 0, 0 \
@@ -184,7 +184,7 @@ fn claim_open(
         // The index gives the order: with a sort InnoDB would lock every row that it looks at.
         let select = format!(
             "SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
-             TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
+             COALESCE(TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)), 0) FROM ai_server_tasks FORCE INDEX (due) \
              WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
              ORDER BY due_at, id LIMIT {limit} FOR UPDATE SKIP LOCKED",
             source.condition(),
@@ -202,7 +202,7 @@ fn claim_open(
         conn,
         &format!(
             "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET state = 'running', owner = {owner}, claims = claims + 1, \
-             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {} WHERE {}; COMMIT",
+             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {} WHERE {} AND state = 'pending'; COMMIT",
             interval(LEASE),
             among(found.iter().map(|row| row.0).collect())
         ),

@@ -90,10 +90,7 @@ fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
     let mut rows = Vec::new();
     while let Some(set) = result.iter() {
         for row in set {
-            let row = from_row_opt(row?).map_err(|error| {
-                mysql::Error::IoError(std::io::Error::other(format!("the server's answer is not as expected: {error}")))
-            })?;
-            rows.push(row);
+            rows.push(from_row_opt(row?).map_err(|error| mysql::Error::FromRowError(error.0))?);
         }
     }
     Ok(rows)

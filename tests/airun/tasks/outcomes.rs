@@ -4,6 +4,18 @@ use super::{prepare, put, put_with, stop, task, until, until_done, until_state, 
 use crate::on_both;
 
 on_both! {
+    fn a_row_without_a_proper_time_is_in_nobodys_way(db) {
+        use mysql::prelude::Queryable as _;
+        prepare(db);
+        let mut conn = db.conn();
+        conn.query_drop("SET sql_mode = ''").unwrap();
+        conn.query_drop("INSERT INTO ai_server_tasks (kind, payload, due_at) VALUES ('echo', '1', '0000-00-00')").unwrap();
+        let worker = worker(db, "");
+        until_done(db);
+        assert_eq!(db.rows("SELECT state, claims FROM ai_server_tasks"), ["succeeded|1"]);
+        stop(worker);
+    }
+
     fn a_task_that_succeeds_keeps_its_result(db) {
         prepare(db);
         let noop = put(db, "noop", "{}");
