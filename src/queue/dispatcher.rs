@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, select};
 
 use super::backlog::Backlog;
 use super::held::Held;
-use super::intake::{Load, wanted};
+use super::intake::{CLAIM_MAX, Load, wanted};
 use super::job::Job;
 use super::kind::Kind;
 use super::ledger::Ledger;
@@ -28,6 +28,8 @@ pub const HELD_MAX: usize = 5000;
 const POLL: Duration = Duration::from_millis(30);
 /// One worker's wait, at most.
 const POLL_MAX: Duration = Duration::from_secs(5);
+/// While whole batches are claimed from one source, the others are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Who rings inside a transaction rings before its commit, so after a ring in vain it is looked again, this much later
 /// and then twice as late each time.
 const ECHO_FIRST: Duration = Duration::from_millis(2);
@@ -57,9 +59,10 @@ impl Default for Signals {
 }
 
 /// What came of a try to claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Taken {
-    Some,
+    /// The next one may be there.
+    Some(Head),
     /// Something is due that there is no thread for.
     NoRoom,
     Nothing,
@@ -110,7 +113,7 @@ impl Dispatcher {
 
     fn dispatch(&mut self) -> Result<(), Unfinished> {
         let mut outlook = Outlook::new(self.sources.len());
-        let mut echo = None;
+        let (mut echo, mut again, mut looked) = (None, None::<Head>, Instant::now());
         while !self.stop.is_stopping() {
             let load = self.load();
             if self.held.len() >= HELD_MAX || wanted(&load, None) == 0 && self.most_wanted(&load) == 0 {
@@ -118,15 +121,30 @@ impl Dispatcher {
                 self.wait_for_room();
                 continue;
             }
+            if let Some(head) = again.take()
+                && looked.elapsed() < LOOK_EVERY
+                && self.rung.is_empty()
+                && wanted(&self.load(), self.kinds[head.source].pace()) == CLAIM_MAX
+            {
+                again = self.claim(&head, CLAIM_MAX)?.map(|end| {
+                    outlook.claimed(head.source, end.clone());
+                    Head { place: end, ..head }
+                });
+                continue;
+            }
+            looked = Instant::now();
             let (found, may_be_more) = self.look(&mut outlook)?;
             if may_be_more {
                 // It may be of a lane that goes before those that were seen.
                 continue;
             }
             let taken = self.claim_first(&found, &mut outlook)?;
-            self.signals.idle.store(taken == Taken::Nothing, Ordering::Relaxed);
+            self.signals.idle.store(matches!(taken, Taken::Nothing), Ordering::Relaxed);
             echo = match taken {
-                Taken::Some => None,
+                Taken::Some(head) => {
+                    again = Some(head);
+                    None
+                }
                 Taken::NoRoom => {
                     self.wait_for_room();
                     None
@@ -189,8 +207,8 @@ impl Dispatcher {
                 continue;
             }
             if let Some(end) = self.claim(head, limit)? {
-                outlook.claimed(head.source, end);
-                return Ok(Taken::Some);
+                outlook.claimed(head.source, end.clone());
+                return Ok(Taken::Some(Head { place: end, ..*head }));
             }
         }
         Ok(taken)

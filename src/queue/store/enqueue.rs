@@ -40,8 +40,8 @@ pub fn insert<P: AsRef<str>>(
     let mut sql = insert.clone();
     let (mut rows, mut all) = (0, 0);
     for payload in payloads {
-        let payload = literal(payload.as_ref());
-        if rows > 0 && (rows == PACKET_ROWS_MAX || sql.len() + front.len() + payload.len() > PACKET_BYTES_MAX) {
+        let payload = payload.as_ref();
+        if rows > 0 && (rows == PACKET_ROWS_MAX || sql.len() + front.len() + literal_max(payload) > PACKET_BYTES_MAX) {
             conn.query_drop(&sql)?;
             sql.truncate(insert.len());
             rows = 0;
@@ -50,7 +50,7 @@ pub fn insert<P: AsRef<str>>(
             sql.push(',');
         }
         sql.push_str(&front);
-        sql.push_str(&payload);
+        push_literal(&mut sql, payload);
         sql.push(')');
         rows += 1;
         all += 1;
@@ -91,12 +91,19 @@ fn statement(new: &New) -> (String, String) {
 }
 
 /// JSON as a literal: short where it can be. Quotes and backslashes mean different things under different `sql_mode`s.
-fn literal(json: &str) -> String {
+fn push_literal(sql: &mut String, json: &str) {
     if json.bytes().any(|byte| matches!(byte, b'\'' | b'\\') || !byte.is_ascii()) {
-        quote_text(json)
+        sql.push_str(&quote_text(json));
     } else {
-        format!("'{json}'")
+        sql.push('\'');
+        sql.push_str(json);
+        sql.push('\'');
     }
+}
+
+/// Bytes of a literal, at most.
+fn literal_max(json: &str) -> usize {
+    2 * json.len() + 16
 }
 
 /// Of the row that this session has inserted last.
