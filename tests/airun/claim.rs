@@ -13,6 +13,8 @@ fn statement(db: &Database) -> String {
     let mut worker = Running::start(command);
     let line = worker.wait_for("FOR UPDATE SKIP LOCKED");
     worker.finish();
+    // Waits until the server has seen that the worker is gone, and has freed what it had locked.
+    db.execute(&["START TRANSACTION", "SELECT id FROM ai_server_tasks FOR UPDATE", "ROLLBACK"]);
     line[line.find("SELECT ").unwrap()..].to_owned()
 }
 
