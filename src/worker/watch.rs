@@ -89,6 +89,12 @@ impl Watch<'_> {
     /// Says in the log how each task is.
     pub fn heartbeat(&self) {
         let now = Instant::now();
+        // Before the page is turned, which they tell of.
+        if let Some(path) = &self.settings.metrics_file
+            && let Err(error) = metrics::write_file(path, &self.watched.metrics())
+        {
+            log::warn!("failed to write the metrics to `{}`: {error}", path.display());
+        }
         for ledger in &self.watched.ledgers {
             let snapshot = ledger.turn_page();
             let (sums, late) = (snapshot.sums, &snapshot.lateness);
@@ -115,11 +121,6 @@ impl Watch<'_> {
         }
         if let Some(queue) = &self.watched.queue {
             heartbeat_of_queue(&queue.snapshot(true));
-        }
-        if let Some(path) = &self.settings.metrics_file
-            && let Err(error) = metrics::write_file(path, &self.watched.metrics())
-        {
-            log::warn!("failed to write the metrics to `{}`: {error}", path.display());
         }
     }
 }
