@@ -84,6 +84,20 @@ impl Bed {
         Ok(())
     }
 
+    /// Waits until a task has succeeded.
+    pub fn wait_for(&self, id: u64) -> Result {
+        let started = Instant::now();
+        let mut conn = self.conn()?;
+        let query = format!("SELECT 1 FROM ai_server_tasks WHERE id = {id} AND state = 'succeeded'");
+        while conn.query_first::<u8, _>(&query)?.is_none() {
+            if started.elapsed() > LIMIT {
+                return Err("a task hasn't succeeded".into());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Waits until no task of `kind` is in `state`.
     pub fn wait_for_none(&self, kind: &str, state: &str) -> Result {
         let started = Instant::now();
@@ -113,10 +127,4 @@ impl Drop for Worker {
         drop(Command::new("kill").arg(self.0.id().to_string()).status());
         drop(self.0.wait());
     }
-}
-
-/// The median, and the value that a share of `share` doesn't exceed.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len()) - 1;
-    sorted[index]
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use airun::queue::{DatabaseTask, TaskContext, TaskError, enqueue};
 use mysql::prelude::Queryable as _;
 
-use crate::Result;
-use crate::bed::{Bed, quantile};
+use super::bed::Bed;
+use crate::{Result, quantile};
 
 const TASKS: usize = 200;
 
@@ -31,18 +31,23 @@ pub fn show(bed: &Bed) -> Result {
         bed.execute("TRUNCATE ai_server_tasks")?;
         let worker = bed.worker(&[])?;
         thread::sleep(Duration::from_secs(2));
-        let mut millis = Vec::new();
-        for n in 0..TASKS {
-            millis.push(one(bed, rung)?);
-            // Not in step with the worker's polling.
-            thread::sleep(Duration::from_micros(20_000 + (n as u64 * 7919) % 40_000));
-        }
+        let millis = singles(bed, rung)?;
         drop(worker);
-        millis.sort_by(f64::total_cmp);
         let [median, p90, p99] = [0.5, 0.9, 0.99].map(|share| quantile(&millis, share));
         println!("  {how:<40} median {median:>6.1}   p90 {p90:>6.1}   p99 {p99:>6.1}");
     }
     Ok(())
+}
+
+/// What `TASKS` tasks wait, each enqueued when the one before is done; milliseconds.
+pub fn singles(bed: &Bed, rung: bool) -> Result<Vec<f64>> {
+    let mut millis = Vec::new();
+    for n in 0..TASKS {
+        millis.push(one(bed, rung)?);
+        // Not in step with the worker's polling.
+        thread::sleep(Duration::from_micros(20_000 + (n as u64 * 7919) % 40_000));
+    }
+    Ok(millis)
 }
 
 fn one(bed: &Bed, rung: bool) -> Result<f64> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mysql::prelude::Queryable as _;
 
+use super::bed::Bed;
 use crate::Result;
-use crate::bed::Bed;
 
 const SECONDS: u64 = 20;
 

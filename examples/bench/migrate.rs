@@ -1,13 +1,12 @@
-//! Times migrators side by side, in one run on one server; `scripts/bench migrate` starts it.
+//! Migrators side by side.
 //!
 //! The works are those that migrators differ in: many small definitions, many single-row statements, one large load, and
-//! having nothing to do. Each contestant gets the same statements in its own kind of file, a database of its own, and its
-//! turn in every round; the best of the rounds counts, since whatever else the machine does only adds.
+//! having nothing to do. Each contestant gets the same statements in its own kind of file, and a database of its own.
 
 use std::env;
 use std::fmt;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,9 +14,12 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Opts, OptsBuilder};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use crate::{Result, quantile};
 
-const ROUNDS: usize = 3;
+/// Of a work that begins with an empty database.
+const ROUNDS: usize = 7;
+/// Of one that changes nothing.
+const ROUNDS_READING: usize = 21;
 
 /// A migrator to time.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,11 +42,11 @@ struct Setup {
 struct Work {
     name: &'static str,
     files: Vec<String>,
-    /// Whether everything is applied before the clock starts, and what is timed then.
+    /// What is timed once everything is applied; without it, that is timed.
     then: Option<&'static str>,
 }
 
-fn main() -> Result<()> {
+pub fn show() -> Result {
     let setup = Setup {
         url: env::var("BENCH_URL")?.trim_end_matches('/').to_owned(),
         airun: env::var("BENCH_AIRUN")?.into(),
@@ -57,61 +59,95 @@ fn main() -> Result<()> {
     done
 }
 
-fn run(setup: &Setup) -> Result<()> {
-    let mut conn = connect(setup)?;
+fn run(setup: &Setup) -> Result {
+    let mut conn = Conn::new(OptsBuilder::from_opts(Opts::from_url(&setup.url)?).prefer_socket(false))?;
     let version: Option<String> = conn.query_first("SELECT VERSION()")?;
-    say(&format!("{}, best of {ROUNDS}: seconds (peak MB of the client)\n", version.unwrap_or_default()))?;
-    say(&format!("{:34} {:>16} {:>16} {:>16} {:>14}\n", "", "airun", "dbmate", "mysql client", "airun/dbmate"))?;
+    println!("{}; medians of {ROUNDS} rounds, {ROUNDS_READING} of the last two", version.unwrap_or_default());
+    println!(
+        "{:34} {:>16} {:>16} {:>16} {:>14}",
+        "seconds (peak MB of the client)", "airun", "dbmate", "mysql client", "airun/dbmate"
+    );
     for work in works() {
-        let mut outcomes = [Outcome::None; 3];
-        for _ in 0..ROUNDS {
-            for (who, outcome) in [Who::Airun, Who::Dbmate, Who::Client].into_iter().zip(&mut outcomes) {
-                outcome.take_in(time(setup, &mut conn, who, &work)?);
-            }
-        }
-        let [airun, dbmate, client] = outcomes;
-        let ratio = match (airun, dbmate) {
-            (Outcome::Took(airun, _), Outcome::Took(dbmate, _)) => {
-                format!("{:.2}", airun.as_secs_f64() / dbmate.as_secs_f64())
-            }
-            _ => "-".to_owned(),
-        };
+        let [airun, dbmate, client] = in_turn(setup, &mut conn, &work)?;
+        let ratios: Vec<f64> =
+            airun.seconds.iter().zip(&dbmate.seconds).map(|(airun, dbmate)| airun / dbmate).collect();
+        let ratio = if ratios.is_empty() { "-".to_owned() } else { format!("{:.2}", quantile(&ratios, 0.5)) };
         let [airun, dbmate, client] = [airun, dbmate, client].map(|outcome| outcome.to_string());
-        say(&format!("{:34} {airun:>16} {dbmate:>16} {client:>16} {ratio:>14}\n", work.name))?;
+        println!("{:34} {airun:>16} {dbmate:>16} {client:>16} {ratio:>14}", work.name);
     }
     Ok(())
 }
 
+/// Each contestant has its turn in every round, so that what else the machine does falls on all.
+fn in_turn(setup: &Setup, conn: &mut Conn, work: &Work) -> Result<[Outcome; 3]> {
+    let mut outcomes = [Outcome::default(), Outcome::default(), Outcome::default()];
+    let rounds = if work.then.is_some() { ROUNDS_READING } else { ROUNDS };
+    for round in 0..rounds {
+        for (number, (who, outcome)) in
+            [Who::Airun, Who::Dbmate, Who::Client].into_iter().zip(&mut outcomes).enumerate()
+        {
+            let takes_part = match who {
+                Who::Airun => true,
+                Who::Dbmate => setup.dbmate.is_some(),
+                // It is there to compare with, and slow.
+                Who::Client => work.then.is_none() && round == 0,
+            };
+            if !takes_part || outcome.failed {
+                continue;
+            }
+            let database = format!("airun_bench_{}_{number}", std::process::id());
+            let folder = setup.folder.join(&database);
+            if round == 0 || work.then.is_none() {
+                conn.query_drop(format!("DROP DATABASE IF EXISTS {database}"))?;
+                conn.query_drop(format!("CREATE DATABASE {database}"))?;
+                fs::remove_dir_all(&folder).ok();
+                fs::create_dir_all(&folder)?;
+                write_files(&folder, who, work)?;
+                if work.then.is_some() {
+                    measure(command(setup, who, &database, &folder, "up"))?;
+                }
+            }
+            match measure(command(setup, who, &database, &folder, work.then.unwrap_or("up"))) {
+                Ok((time, memory)) => outcome.take_in(time, memory),
+                // That a peer can't do it is a result too; the reason goes to standard error.
+                Err(error) if who != Who::Airun => {
+                    eprintln!("{error}");
+                    outcome.failed = true;
+                }
+                Err(error) => return Err(error),
+            }
+            if round + 1 == rounds || work.then.is_none() {
+                conn.query_drop(format!("DROP DATABASE {database}"))?;
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
 /// What came of a contestant's work.
-#[derive(Clone, Copy)]
-enum Outcome {
-    /// It isn't there, or the work isn't one for it.
-    None,
-    /// And the peak of its memory in kB.
-    Took(Duration, u64),
-    Failed,
+#[derive(Default)]
+struct Outcome {
+    /// Of each round that it took part in.
+    seconds: Vec<f64>,
+    peak_kilobytes: u64,
+    failed: bool,
 }
 
 impl Outcome {
-    /// The best of the rounds counts, and the most memory.
-    fn take_in(&mut self, other: Outcome) {
-        *self = match (*self, other) {
-            (Outcome::Took(time, memory), Outcome::Took(again, more)) => {
-                Outcome::Took(time.min(again), memory.max(more))
-            }
-            (_, other) => other,
-        }
+    fn take_in(&mut self, time: Duration, peak_kilobytes: u64) {
+        self.seconds.push(time.as_secs_f64());
+        self.peak_kilobytes = self.peak_kilobytes.max(peak_kilobytes);
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::None => write!(f, "-"),
-            Outcome::Took(time, kilobytes) => {
-                write!(f, "{:.3} ({:.0})", time.as_secs_f64(), *kilobytes as f64 / 1024.0)
+            Outcome { failed: true, .. } => write!(f, "fails"),
+            Outcome { seconds, .. } if seconds.is_empty() => write!(f, "-"),
+            Outcome { seconds, peak_kilobytes, .. } => {
+                write!(f, "{:.3} ({:.0})", quantile(seconds, 0.5), *peak_kilobytes as f64 / 1024.0)
             }
-            Outcome::Failed => write!(f, "fails"),
         }
     }
 }
@@ -151,33 +187,6 @@ fn works() -> Vec<Work> {
         Work { name: "up, 1,000 applied, none pending", files: with_table(small()), then: Some("up") },
         Work { name: "status, 1,000 applied", files: with_table(small()), then: Some("status") },
     ]
-}
-
-fn time(setup: &Setup, conn: &mut Conn, who: Who, work: &Work) -> Result<Outcome> {
-    if who == Who::Dbmate && setup.dbmate.is_none() || who == Who::Client && work.then.is_some() {
-        return Ok(Outcome::None);
-    }
-    let database = format!("airun_bench_{}", std::process::id());
-    conn.query_drop(format!("DROP DATABASE IF EXISTS {database}"))?;
-    conn.query_drop(format!("CREATE DATABASE {database}"))?;
-    let folder = setup.folder.join("migrations");
-    fs::remove_dir_all(&setup.folder).ok();
-    fs::create_dir_all(&folder)?;
-    write_files(&folder, who, work)?;
-    let command = |verb: &str| command(setup, who, &database, &folder, verb);
-    if work.then.is_some() {
-        measure(command("up"))?;
-    }
-    let outcome = measure(command(work.then.unwrap_or("up")));
-    conn.query_drop(format!("DROP DATABASE {database}"))?;
-    match outcome {
-        // That a peer can't do it is a result too; the reason goes to standard error.
-        Err(error) if who != Who::Airun => {
-            std::io::stderr().write_all(format!("{error}\n").as_bytes())?;
-            Ok(Outcome::Failed)
-        }
-        outcome => outcome.map(|(time, memory)| Outcome::Took(time, memory)),
-    }
 }
 
 fn write_files(folder: &Path, who: Who, work: &Work) -> Result<()> {
@@ -244,7 +253,7 @@ fn measure(mut command: Command) -> Result<(Duration, u64)> {
     }
     let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        std::io::Read::read_to_string(&mut stderr, &mut said)?;
+        stderr.read_to_string(&mut said)?;
     }
     // Its environment has the password.
     Err(format!("{} failed: {said}", command.get_program().to_string_lossy()).into())
@@ -261,13 +270,4 @@ fn resident_kilobytes(child: &Child) -> u64 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let below = children.split_whitespace().filter_map(|child| peak(child.parse().ok()?)).max();
     peak(pid).max(below).unwrap_or(0)
-}
-
-fn connect(setup: &Setup) -> Result<Conn> {
-    Ok(Conn::new(OptsBuilder::from_opts(Opts::from_url(&setup.url)?).prefer_socket(false))?)
-}
-
-fn say(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use airun::queue::{DatabaseTask, Enqueue, TaskContext, TaskError};
 use mysql::prelude::Queryable as _;
 
+use super::bed::Bed;
 use crate::Result;
-use crate::bed::Bed;
 
 const TASKS: u64 = 100_000;
 const BATCH: u64 = 500;
