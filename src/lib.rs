@@ -38,8 +38,8 @@
 //!   happened.
 //! - [`periodic`] decides when tasks run (pure) and obeys; `worker` starts them, watches, and brings them to an end.
 //! - [`queue`] runs what rows in `ai_server_tasks` make due: its own page has a picture of its threads. `settle`,
-//!   `intake`, `outlook` and `backoff` decide (pure), `store` holds the SQL: `claim`, `complete` and `lease` are the
-//!   workers', `admin`, `inspect` and `verify` the operators'.
+//!   `intake`, `outlook` and `backoff` decide (pure), `store` holds the SQL: `look`, `claim`, `complete` and `lease`
+//!   are the workers', `admin`, `inspect` and `verify` the operators'.
 //! - `doctor` tries whether a server is fit.
 //! - `observe` is what the outside sees: logs, metrics, systemd.
 //! - [`shutdown`] makes signals a closed channel.
@@ -52,8 +52,8 @@
 //! - Every wait of a thread can be ended by the stop, every channel is bounded, every thread has a name and an owner
 //!   that waits for its end, but for those that hang, which are named and left behind.
 //! - Every change of `ai_migrations` is one statement that names the state it expects and proves that the lock is held.
-//! - Every change of a task's state is one statement that names the state it expects; while it runs, also the owner and
-//!   the number of the claim. Times are the server's.
+//! - Every change of a task's state is one statement that names the state it expects, or one under the row's lock; while
+//!   the task runs, also the owner and the number of the claim. Times are the server's.
 //! - `db`, the journal, the queue's store and `doctor` hold all the SQL.
 //! - A statement and the record of it are committed together, or the record of what was about to happen comes first,
 //!   with what tells afterwards whether it did.

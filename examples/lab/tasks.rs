@@ -170,6 +170,12 @@ enum Deed {
     Progress(u64),
     /// Prints what it likes.
     Print,
+    /// Returns as if the worker wanted to stop.
+    SayStopping,
+    /// Returns as if it had lost the task.
+    SayLost,
+    /// Waits for a row that somebody has locked.
+    WaitForRow,
 }
 
 impl<const APART: bool> DatabaseTask for Act<APART> {
@@ -222,6 +228,13 @@ impl<const APART: bool> DatabaseTask for Act<APART> {
                 context.progress(&n)?;
                 context.wait(Duration::MAX)?;
             }
+            Deed::SayLost => return Err(Interrupted::LeaseLost.into()),
+            Deed::WaitForRow => {
+                let mut conn = context.conn()?;
+                conn.query_drop("SET innodb_lock_wait_timeout = 1000")?;
+                conn.query_drop("UPDATE blocked SET id = 2")?;
+            }
+            Deed::SayStopping => return Err(Interrupted::Stopping.into()),
             #[expect(clippy::print_stdout, reason = "that is what it is to do")]
             Deed::Print => print!("printed\nin two lines"),
         }

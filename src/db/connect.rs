@@ -116,12 +116,17 @@ impl Database {
         self.open_in(None).map_err(|error| self.explain(&error))
     }
 
+    /// Whether one of its hosts may be writable while another isn't.
+    pub(super) fn has_several_hosts(&self) -> bool {
+        self.socket.is_none() && self.hosts.len() > 1
+    }
+
     fn open_in(&self, name: Option<&str>) -> Result<Conn, mysql::Error> {
         if let Some(socket) = &self.socket {
             let options = self.options(name).socket(Some(socket.to_string_lossy()));
             return self.open_in_time(options);
         }
-        let several = self.hosts.len() > 1;
+        let several = self.has_several_hosts();
         let mut last = None;
         for (host, port) in &self.hosts {
             for options in self.addresses(name, host, *port) {
@@ -250,8 +255,11 @@ fn is_bad_certificate(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::TlsError(_)) || describe(error).contains("certificate")
 }
 
+/// In SQL. From MariaDB 12 on the variable has words for values.
+pub const IS_READ_ONLY: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
+
 fn is_read_only(conn: &mut Conn) -> Result<bool, mysql::Error> {
-    Ok(conn.query_first::<u8, _>("SELECT @@global.read_only")? == Some(1))
+    Ok(conn.query_first::<u8, _>(format!("SELECT {IS_READ_ONLY}"))? == Some(1))
 }
 
 impl From<String> for Secret {

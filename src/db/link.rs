@@ -66,6 +66,8 @@ pub struct Link {
     troubles: Arc<Troubles>,
     /// How many connections there were.
     generation: u64,
+    /// When it was told last that the server is read-only.
+    told_read_only: Option<Instant>,
 }
 
 impl Link {
@@ -76,6 +78,7 @@ impl Link {
             until: until.clone(),
             troubles: Arc::clone(troubles),
             generation: 0,
+            told_read_only: None,
         }
     }
 
@@ -103,8 +106,14 @@ impl Link {
                         return Err(Unfinished::GivenUp);
                     }
                 }
-                // A server that has become read-only is the wrong one of several.
-                Err(error) if is_connection_lost(&error) || is_read_only(&error) => self.lost(&error),
+                Err(error) if is_connection_lost(&error) => self.lost(&error),
+                // It is the wrong one of several, or will be writable again.
+                Err(error) if is_read_only(&error) => {
+                    self.lost(&error);
+                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
+                        return Err(Unfinished::GivenUp);
+                    }
+                }
                 Err(error) => return Err(Unfinished::Refused(error)),
             }
         }
@@ -143,10 +152,27 @@ impl Link {
         self.generation
     }
 
+    /// Leaves a server that was found to be read-only, where there are others: the next connection is to one that can
+    /// be written to. Whether there are.
+    pub fn leave_read_only(&mut self) -> bool {
+        let leaves = self.database.has_several_hosts();
+        if leaves && self.conn.take().is_some() {
+            log::warn!("the database has become read-only: looking for the host that can be written to");
+        }
+        leaves
+    }
+
     fn lost(&mut self, error: &mysql::Error) {
         self.troubles.lost.fetch_add(1, Ordering::Relaxed);
-        log::warn!("lost the connection to the database: {}", describe(error));
         self.conn = None;
+        if is_read_only(error) {
+            // It stays so for a while.
+            if self.told_read_only.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+                return;
+            }
+            self.told_read_only = Some(Instant::now());
+        }
+        log::warn!("lost the connection to the database: {}", describe(error));
     }
 
     fn connected(&mut self) -> Result<&mut Conn, Unfinished> {

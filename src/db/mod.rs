@@ -8,7 +8,7 @@ pub mod retry;
 mod topology;
 mod wait;
 
-pub use connect::{Database, Tls, TlsMode};
+pub use connect::{Database, IS_READ_ONLY, Tls, TlsMode};
 pub use kill::{kill_connection, kill_query};
 pub use link::{Link, Troubles, Unfinished, open_session, random};
 pub use names::{quote_name, quote_text};

@@ -8,13 +8,16 @@ use mysql::prelude::Queryable;
 
 use super::{Finding, Patient};
 use crate::interval;
+use crate::queue::Lane;
+use crate::queue::store::claim::{self, Pick};
+use crate::queue::store::look::{Place, Source};
 
 /// Each table with the columns that this binary needs, and one that an UPDATE may name.
 const SHAPE: [(&str, &str); 3] = [
     (
         "ai_server_tasks",
-        "id queue lane kind payload_version payload state due_at claims failures crashes max_attempts timeout_ms owner \
-         cancel_requested dedupe_key created_at started_at finished_at result progress last_error alive_dedupe_key",
+        "id queue lane kind payload_version payload state due_at claims failures crashes trials max_attempts timeout_ms \
+         owner cancel_requested dedupe_key created_at started_at finished_at result progress last_error alive_dedupe_key",
     ),
     ("ai_server_workers", "id host process_id started_at seen_at idle missing_at"),
     ("ai_server_gates", "scope name paused paused_at"),
@@ -117,10 +120,11 @@ pub fn privileges(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
 /// The index must give the order: with a sort InnoDB locks every row that it looks at.
 pub fn claim_plan(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "claim-plan";
-    const EXPLAIN: &str = "EXPLAIN FORMAT=TRADITIONAL SELECT id, payload FROM ai_server_tasks FORCE INDEX (due) \
-        WHERE state = 'pending' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = 'default' AND lane = 1 \
-        AND due_at >= '2000-01-01' AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at, id LIMIT 100 FOR UPDATE SKIP LOCKED";
-    let row: Option<Row> = patient.conn.query_first(EXPLAIN)?;
+    let (kind, queue) = ("airun.doctor".to_owned(), "default".to_owned());
+    let source = Source { kind, version: 1, queue, lane: Lane::Normal };
+    let pick = Pick::From(Place { due_at: "2000-01-01".to_owned(), id: 0 });
+    let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&source, &pick, 100));
+    let row: Option<Row> = patient.conn.query_first(explain)?;
     let text = |column: &str| -> String {
         row.as_ref()
             .and_then(|row| row.get_opt::<Option<String>, _>(column))

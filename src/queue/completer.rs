@@ -131,11 +131,10 @@ impl Completer {
 
     /// Fewer rows than outcomes: the first attempt was committed though its answer was lost, or others have the tasks.
     fn find_refused(&mut self, verdicts: &[(Fence, Verdict)]) -> Result<(), Unfinished> {
-        let fences: Vec<Fence> = verdicts.iter().map(|(fence, _)| *fence).collect();
-        let refused = self.link.run(|conn| complete::refused(conn, &fences))?;
+        let refused = self.link.run(|conn| complete::refused(conn, verdicts))?;
         self.ledger.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         for id in refused {
-            log::warn!("the outcome of task {id} came too late: it was given to another run id={id}");
+            log::warn!("the outcome of task {id} came too late: it was taken back, for another run id={id}");
         }
         Ok(())
     }

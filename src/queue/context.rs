@@ -8,7 +8,7 @@ use mysql::{Conn, Transaction};
 use serde::Serialize;
 
 use super::interrupt::{Interrupt, Interrupted};
-use super::store::{Fence, complete};
+use super::store::{Fence, complete, run};
 use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
@@ -28,6 +28,8 @@ pub struct TaskContext<'a> {
     pub(super) conn: &'a RefCell<Option<Conn>>,
     /// Whether the run has asked for it before.
     pub(super) conn_is_tried: Cell<bool>,
+    /// Whether its worker has to be able to find it on the server, since it knows nothing of it otherwise.
+    pub(super) conn_is_marked: bool,
     pub(super) completed: Cell<bool>,
 }
 
@@ -67,8 +69,8 @@ impl<'a> TaskContext<'a> {
     /// Waits for `limit`. Use it instead of `thread::sleep`.
     ///
     /// # Errors
-    /// At once when the worker wants to stop, when the task is cancelled, and at the deadline; with `?` the task ends
-    /// as it should then.
+    /// At once when the worker wants to stop, when the task is cancelled, at the deadline, and when the task is another
+    /// run's by now; with `?` the task ends as it should then.
     pub fn wait(&self, limit: Duration) -> Result<(), Interrupted> {
         self.interrupt.wait(limit, self.deadline, self.stop)
     }
@@ -88,7 +90,11 @@ impl<'a> TaskContext<'a> {
             *conn = None;
         }
         if conn.is_none() {
-            *conn = Some(self.database.connect()?);
+            let mut opened = self.database.connect()?;
+            if self.conn_is_marked {
+                run::mark(&mut opened, &self.fence)?;
+            }
+            *conn = Some(opened);
         }
         RefMut::filter_map(conn, Option::as_mut)
             .inspect(|conn| self.interrupt.on_connection(Some(conn.connection_id())))

@@ -13,12 +13,14 @@ use super::intake::{CLAIM_MAX, Load, wanted};
 use super::job::Job;
 use super::kind::Kind;
 use super::ledger::Ledger;
-use super::outlook::Outlook;
+use super::outlook::{Outlook, Want};
 use super::slots::Slots;
-use super::store::claim::{self, Found, Head, Place, Source};
+use super::store::claim::{self, Pick};
+use super::store::look::{self, Found, Head, Place, Source};
 use super::task::Lane;
 use crate::db::{Link, Unfinished, random};
 use crate::error::Error;
+use crate::fault;
 use crate::shutdown::Shutdown;
 
 /// Tasks that a worker holds, at most: while their completions can't be written, no more are claimed.
@@ -61,8 +63,10 @@ impl Default for Signals {
 /// What came of a try to claim.
 #[derive(Debug)]
 enum Taken {
-    /// The next one may be there.
-    Some(Head),
+    /// A whole batch of this source; the next one is likely there.
+    Batch(usize, Place),
+    /// Less.
+    Some,
     /// Something is due that there is no thread for.
     NoRoom,
     Nothing,
@@ -113,7 +117,7 @@ impl Dispatcher {
 
     fn dispatch(&mut self) -> Result<(), Unfinished> {
         let mut outlook = Outlook::new(self.sources.len());
-        let (mut echo, mut again, mut looked) = (None, None::<Head>, Instant::now());
+        let (mut echo, mut again, mut looked) = (None, None::<(usize, Place)>, Instant::now());
         while !self.stop.is_stopping() {
             let load = self.load();
             if self.held.len() >= HELD_MAX || wanted(&load, None) == 0 && self.most_wanted(&load) == 0 {
@@ -121,15 +125,22 @@ impl Dispatcher {
                 self.wait_for_room();
                 continue;
             }
-            if let Some(head) = again.take()
+            if let Some((source, place)) = again.take()
                 && looked.elapsed() < LOOK_EVERY
                 && self.rung.is_empty()
-                && wanted(&self.load(), self.kinds[head.source].pace()) == CLAIM_MAX
+                && wanted(&self.load(), self.kinds[source].pace()) == CLAIM_MAX
             {
-                again = self.claim(&head, CLAIM_MAX)?.map(|end| {
-                    outlook.claimed(head.source, end.clone());
-                    Head { place: end, ..head }
-                });
+                let (count, end) = self.claim(source, &Pick::From(place.clone()), CLAIM_MAX)?;
+                match end {
+                    Some(end) if count == CLAIM_MAX => {
+                        outlook.claimed_whole(source, end.clone());
+                        again = Some((source, end));
+                    }
+                    end => {
+                        let limited = self.kinds[source].concurrency.is_some();
+                        outlook.claimed_less(source, end.or(Some(place)).filter(|_| limited));
+                    }
+                }
                 continue;
             }
             looked = Instant::now();
@@ -141,15 +152,16 @@ impl Dispatcher {
             let taken = self.claim_first(&found, &mut outlook)?;
             self.signals.idle.store(matches!(taken, Taken::Nothing), Ordering::Relaxed);
             echo = match taken {
-                Taken::Some(head) => {
-                    again = Some(head);
+                Taken::Batch(source, end) => {
+                    again = Some((source, end));
                     None
                 }
+                Taken::Some => None,
                 Taken::NoRoom => {
                     self.wait_for_room();
                     None
                 }
-                Taken::Nothing => self.wait_for_work(&found, echo),
+                Taken::Nothing => self.wait_for_work(&found, outlook.whole_at(), echo),
             };
         }
         Ok(())
@@ -177,50 +189,82 @@ impl Dispatcher {
 
     fn look(&mut self, outlook: &mut Outlook) -> Result<(Found, bool), Unfinished> {
         let back = self.signals.look_back.swap(false, Ordering::Relaxed);
-        let floored = outlook.begin(Instant::now(), back);
+        let load = self.load();
+        let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
+        // Each begins at another batch, so that they aren't in each other's way: to pass what others have locked or
+        // claimed costs as much as to claim it.
+        let batch = (random() * f64::from(workers)) as usize;
+        let view = outlook.view(Instant::now(), back, |source| {
+            let count = wanted(&load, self.kinds[source].pace());
+            Want { count, skip: if count == CLAIM_MAX { batch * CLAIM_MAX } else { 0 } }
+        });
         let Self { link, sources, .. } = self;
         let began = Instant::now();
-        let found = link.run(|conn| claim::look(conn, sources, outlook, floored))?;
-        let may_be_more = outlook.end(&found, began.elapsed(), floored, Instant::now());
-        Ok((found, may_be_more))
+        let found = link.run(|conn| look::look(conn, sources, &view))?;
+        if found.read_only && link.leave_read_only() {
+            return Ok((found, true));
+        }
+        let mut took = began.elapsed();
+        for (name, seconds) in [("dear-looks", 0.1), ("very-dear-looks", 10.0)] {
+            if fault::is_forced(name) {
+                took = Duration::from_secs_f64(seconds);
+            }
+        }
+        let again = outlook.end(&view, &found, took, Instant::now(), workers);
+        Ok((found, again))
     }
 
     /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
     fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<Taken, Unfinished> {
         let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let mut due: Vec<&Head> = found
-            .heads
-            .iter()
-            .filter(|head| {
-                let source = &self.sources[head.source];
-                head.wait_micros <= 0
-                    && !paused.contains(&("kind", source.kind.as_str()))
-                    && !paused.contains(&("queue", source.queue.as_str()))
-            })
-            .collect();
-        due.sort_by_key(|head| (self.sources[head.source].lane, head.wait_micros));
+        let (shut, mut heads): (Vec<&Head>, Vec<&Head>) = found.heads.iter().partition(|head| {
+            let source = &self.sources[head.source];
+            paused.contains(&("kind", source.kind.as_str())) || paused.contains(&("queue", source.queue.as_str()))
+        });
+        for head in shut {
+            outlook.paused(head.source);
+        }
+        heads.retain(|head| !head.due.is_empty());
+        heads.sort_by_key(|head| (self.sources[head.source].lane, -head.waited_micros));
         let mut taken = Taken::Nothing;
-        for head in due {
-            let limit = wanted(&self.load(), self.kinds[head.source].pace());
-            if limit == 0 {
+        for Head { source, due, .. } in heads {
+            let limit = wanted(&self.load(), self.kinds[*source].pace());
+            let Some(first) = due.first().filter(|_| limit > 0) else {
                 taken = Taken::NoRoom;
                 continue;
+            };
+            // Where there are more than are wanted, others may have the first of them meanwhile.
+            let many = due.len() > limit || outlook.is_deep(*source);
+            let pick = if many {
+                Pick::From(first.clone())
+            } else {
+                Pick::These(due.iter().map(|place| place.id).take(limit).collect())
+            };
+            let (count, end) = self.claim(*source, &pick, limit)?;
+            // Of a kind with a limit less may be claimed than is there.
+            let limited = self.kinds[*source].concurrency.is_some();
+            match &end {
+                _ if !many => outlook.claimed(*source, due, if limited { count } else { limit }),
+                Some(end) if count == limit => outlook.claimed_whole(*source, end.clone()),
+                _ => outlook.claimed_less(*source, end.clone().or(Some(first.clone())).filter(|_| limited)),
             }
-            if let Some(end) = self.claim(head, limit)? {
-                outlook.claimed(head.source, end.clone());
-                return Ok(Taken::Some(Head { place: end, ..*head }));
+            match end {
+                Some(end) if many && count == CLAIM_MAX => return Ok(Taken::Batch(*source, end)),
+                Some(_) => return Ok(Taken::Some),
+                None => {}
             }
         }
         Ok(taken)
     }
 
-    /// Where the next one may be, if there was one to claim.
-    fn claim(&mut self, head: &Head, limit: usize) -> Result<Option<Place>, Unfinished> {
+    /// How many were claimed, and where the next one may be.
+    fn claim(&mut self, source: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Place>), Unfinished> {
         let Self { link, sources, kinds, owner, .. } = self;
-        let (source, kind) = (&sources[head.source], &kinds[head.source]);
+        let (source, kind) = (&sources[source], &kinds[source]);
         let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, source, &head.place, limit, kind.concurrency, *owner))?;
-        let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id + 1 });
+        let rows = link.run(|conn| claim::claim(conn, source, pick, limit, kind.concurrency, *owner))?;
+        let count = rows.len();
+        let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id }.next());
         let jobs: Vec<Arc<Job>> =
             rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
         if end.is_some() {
@@ -231,7 +275,7 @@ impl Dispatcher {
         for job in jobs {
             self.backlog.put(job);
         }
-        Ok(end)
+        Ok((count, end))
     }
 
     /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.
@@ -246,12 +290,15 @@ impl Dispatcher {
 
     /// Until somebody rings, the next task is due, or it is this worker's turn to ask. Returns how long to wait after a
     /// ring in vain.
-    fn wait_for_work(&self, found: &Found, echo: Option<Duration>) -> Option<Duration> {
+    fn wait_for_work(&self, found: &Found, whole_at: Option<Instant>, echo: Option<Duration>) -> Option<Duration> {
         let workers = self.signals.idle_workers.load(Ordering::Relaxed).max(1);
         let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + random());
-        let ahead = found.heads.iter().filter(|head| head.wait_micros > 0).map(|head| head.wait_micros).min();
+        let ahead = found.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
         if let Some(micros) = ahead.and_then(|micros| u64::try_from(micros).ok()) {
             wait = wait.min(Duration::from_micros(micros));
+        }
+        if let Some(whole_at) = whole_at {
+            wait = wait.min(whole_at.saturating_duration_since(Instant::now()));
         }
         if let Some(echo) = echo {
             wait = wait.min(echo);

@@ -251,6 +251,7 @@ fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -
         for kind in kinds.iter().filter(|kind| kind.concurrency.is_some()) {
             claim::ensure_gate(conn, &kind.name)?;
         }
+        fleet::has_columns(conn)?;
         let owner = fleet::join(conn, host, std::process::id())?;
         fault::point("joined");
         Ok(Joined { owner, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::dispatcher::Signals;
+use super::execute::tree;
 use super::held::Held;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
 use super::ledger::Ledger;
-use super::settle::Outcome;
+use super::settle::{Outcome, TRIALS_MAX};
 use super::store::complete::Keep;
-use super::store::{Fence, fleet, lease};
+use super::store::lease::{self, Rescued};
+use super::store::{Fence, fleet};
 use super::timekeeper::interrupt;
 use super::{LEASE, MISSING_FOR};
 use crate::db::{Database, Link, describe, random};
 use crate::fault;
+use crate::observe::scope;
 use crate::shutdown::{Shutdown, Woken};
 
 /// The shortest of the times below.
@@ -30,8 +33,10 @@ const PING: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(5);
 /// Between two looks for workers that have gone, times the number of workers.
 const LOOK: Duration = Duration::from_millis(500);
-/// Between two looks for running tasks that nobody runs, times the number of workers.
+/// Between two looks for running tasks that nobody runs, times the number of workers; and this many times as long as one
+/// takes, since it passes the dead index entries of all that ran.
 const SWEEP: Duration = Duration::from_secs(5);
+const DEAR: u32 = 20;
 /// Between two looks whether somebody wants a running task cancelled.
 const ASK: Duration = Duration::from_secs(1);
 /// A lease is extended when so much of it is over.
@@ -72,7 +77,7 @@ struct Memory {
     /// The connection that has the lock.
     locked: u64,
     /// When each lease was extended last.
-    extended: HashMap<u64, Instant>,
+    extended: HashMap<Fence, Instant>,
     /// Rows that are this worker's and that it doesn't know, as the last sweep saw them.
     strays: HashSet<Fence>,
 }
@@ -139,12 +144,17 @@ impl Heart {
             self.look(&mut agenda.look)?;
         }
         if now >= agenda.own {
-            agenda.own = now + SWEEP;
-            self.find_strays(memory)?;
+            let began = Instant::now();
+            let done = self.find_strays(memory);
+            agenda.own = Instant::now() + SWEEP.max(began.elapsed() * DEAR);
+            done?;
         }
         if now >= agenda.sweep {
-            agenda.sweep = now + SWEEP.saturating_mul(workers).mul_f64(0.5 + random());
-            self.sweep()?;
+            let began = Instant::now();
+            let done = self.sweep();
+            let wait = SWEEP.max(began.elapsed() * DEAR).saturating_mul(workers);
+            agenda.sweep = Instant::now() + wait.mul_f64(0.5 + random());
+            done?;
         }
         Ok(())
     }
@@ -169,11 +179,11 @@ impl Heart {
 
     fn extend(&mut self, now: Instant, memory: &mut Memory) -> mysql::Result<()> {
         let held = self.held.all();
-        memory.extended.retain(|id, _| held.iter().any(|job| job.fence.id == *id));
+        memory.extended.retain(|fence, _| self.held.has(fence));
         let due: Vec<u64> = held
             .iter()
             .filter(|job| {
-                let since = memory.extended.get(&job.fence.id).copied().unwrap_or(job.claimed).max(job.claimed);
+                let since = memory.extended.get(&job.fence).copied().unwrap_or(job.claimed).max(job.claimed);
                 now.saturating_duration_since(since) >= EXTEND_AFTER
             })
             .map(|job| job.fence.id)
@@ -183,36 +193,38 @@ impl Heart {
         }
         let owner = self.owner;
         if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
-            memory.extended.extend(extended.iter().map(|(id, _)| (*id, now)));
-            let cancelled: Vec<u64> =
-                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(id, _)| id).collect();
-            self.cancel(&cancelled);
+            memory.extended.extend(extended.iter().map(|(fence, _)| (*fence, now)));
+            let cancelled: Vec<Fence> =
+                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(fence, _)| fence).collect();
+            self.tell(&cancelled, Interrupted::Cancelled);
         }
         fault::point("lease-extended");
         Ok(())
     }
 
-    /// Whether somebody wants one cancelled of those that run for longer.
+    /// What others have done to those that run for longer.
     fn ask(&mut self, now: Instant) -> mysql::Result<()> {
         let running = |job: &Arc<Job>| job.began().is_some_and(|began| now.saturating_duration_since(began) >= ASK / 2);
-        let ids: Vec<u64> = self.held.all().iter().filter(|job| running(job)).map(|job| job.fence.id).collect();
-        if ids.is_empty() {
+        let fences: Vec<Fence> = self.held.all().iter().filter(|job| running(job)).map(|job| job.fence).collect();
+        if fences.is_empty() {
             return Ok(());
         }
-        let owner = self.owner;
-        if let Some(cancelled) = self.link.try_run(|conn| lease::cancel_requested(conn, owner, &ids))? {
-            self.cancel(&cancelled);
+        if let Some(news) = self.link.try_run(|conn| lease::news(conn, &fences))? {
+            self.tell(&news.cancelled, Interrupted::Cancelled);
+            self.tell(&news.lost, Interrupted::LeaseLost);
         }
         Ok(())
     }
 
-    fn cancel(&self, ids: &[u64]) {
-        for job in ids.iter().filter_map(|id| self.held.get(*id)) {
+    fn tell(&self, fences: &[Fence], why: Interrupted) {
+        // Whatever the row says of one whose outcome is told may be that outcome.
+        for job in fences.iter().filter_map(|fence| self.held.get(fence)).filter(|job| job.runs()) {
             if job.interrupt.why().is_none() {
-                log::info!("cancelling task {} on request task={} id={}", job.fence.id, job.kind.name, job.fence.id);
+                let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
+                log::warn!("its run is told to end: {why}");
             }
             // Each time again: a kill that comes between two statements is lost.
-            interrupt(&job, Interrupted::Cancelled, &self.database);
+            interrupt(&job, why, &self.database);
         }
     }
 
@@ -232,18 +244,23 @@ impl Heart {
         if absent.newly_missing {
             *next = Instant::now() + MISSING_FOR;
         }
-        for worker in absent.gone.into_iter().filter(|worker| *worker != self.owner) {
+        for gone in absent.gone.into_iter().filter(|worker| worker.id != self.owner) {
+            let (worker, was_here) = (gone.id, gone.host == self.host);
             let rescued = self.link.try_run(|conn| {
                 let fences = lease::owned(conn, worker)?;
                 fault::point("rescue-found");
+                if was_here && !fences.is_empty() {
+                    // Its runs' processes ended with it, but not what those had started.
+                    tree::kill_left_behind(gone.process_id, &fences);
+                }
                 let rescued = lease::rescue(conn, &fences, &keep)?;
                 fault::point("rescue-done");
                 fleet::leave(conn, worker)?;
                 Ok(rescued)
             })?;
             if let Some(rescued) = rescued {
-                log::warn!("worker {worker} has gone: {rescued} of its tasks are pending again");
-                self.rescued(rescued);
+                log::warn!("worker {worker} has gone: {} of its tasks are pending again", rescued.alive);
+                self.rescued(&rescued);
             }
         }
         Ok(())
@@ -272,16 +289,22 @@ impl Heart {
         let Some(others) = self.link.try_run(lease::ownerless)? else { return Ok(()) };
         let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
         if !others.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?
+            && let Some(rescued) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?
         {
-            log::warn!("{count} tasks ran for nobody: they are pending again");
-            self.rescued(count);
+            log::warn!("{} tasks ran for nobody: they are pending again", rescued.alive);
+            self.rescued(&rescued);
         }
         Ok(())
     }
 
-    fn rescued(&self, count: u64) {
-        self.ledger.rescued.fetch_add(count, Ordering::Relaxed);
+    fn rescued(&self, rescued: &Rescued) {
+        if rescued.dead > 0 {
+            log::error!(
+                "{} tasks are dead: {TRIALS_MAX} workers have gone while they ran them; `airun task list --state dead`",
+                rescued.dead
+            );
+        }
+        self.ledger.rescued.fetch_add(rescued.alive, Ordering::Relaxed);
         self.signals.look_back.store(true, Ordering::Relaxed);
     }
 }

@@ -7,20 +7,18 @@ use super::job::Job;
 use super::store::Fence;
 
 #[derive(Default)]
-pub struct Held(Mutex<HashMap<u64, Arc<Job>>>);
+pub struct Held(Mutex<HashMap<Fence, Arc<Job>>>);
 
 impl Held {
     pub fn add(&self, jobs: &[Arc<Job>]) {
-        self.jobs().extend(jobs.iter().map(|job| (job.fence.id, Arc::clone(job))));
+        self.jobs().extend(jobs.iter().map(|job| (job.fence, Arc::clone(job))));
     }
 
-    /// Their fate is written. A later claim of the same task stays.
+    /// Their fate is written.
     pub fn remove<'a>(&self, fences: impl Iterator<Item = &'a Fence>) {
         let mut jobs = self.jobs();
         for fence in fences {
-            if jobs.get(&fence.id).is_some_and(|job| job.fence == *fence) {
-                jobs.remove(&fence.id);
-            }
+            jobs.remove(fence);
         }
     }
 
@@ -32,16 +30,16 @@ impl Held {
         self.jobs().values().cloned().collect()
     }
 
-    pub fn get(&self, id: u64) -> Option<Arc<Job>> {
-        self.jobs().get(&id).cloned()
+    pub fn get(&self, fence: &Fence) -> Option<Arc<Job>> {
+        self.jobs().get(fence).cloned()
     }
 
     pub fn has(&self, fence: &Fence) -> bool {
-        self.jobs().get(&fence.id).is_some_and(|job| job.fence == *fence)
+        self.jobs().contains_key(fence)
     }
 
     /// Nothing panics while it is locked.
-    fn jobs(&self) -> MutexGuard<'_, HashMap<u64, Arc<Job>>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<Fence, Arc<Job>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What keeps a run from going on: the worker's stop, its deadline, somebody who cancels it.
+//! What keeps a run from going on: the worker's stop, its deadline, somebody who cancels it, another run of its task.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,6 +19,8 @@ pub enum Interrupted {
     Cancelled,
     /// Its time is up.
     DeadlinePassed,
+    /// The task is no longer this run's: its lease ran out, and it runs again elsewhere or soon will.
+    LeaseLost,
 }
 
 impl fmt::Display for Interrupted {
@@ -27,6 +29,7 @@ impl fmt::Display for Interrupted {
             Self::Stopping => "the worker stops",
             Self::Cancelled => "cancelled",
             Self::DeadlinePassed => "its time is up",
+            Self::LeaseLost => "its lease ran out, and another run has the task",
         })
     }
 }
@@ -34,13 +37,11 @@ impl fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 /// One run's: raised from outside, heard by the run.
-#[derive(Debug)]
 pub struct Interrupt {
     state: Mutex<State>,
     raised: Shutdown,
 }
 
-#[derive(Debug)]
 struct State {
     why: Option<Interrupted>,
     trigger: Option<Trigger>,

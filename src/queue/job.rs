@@ -107,6 +107,11 @@ impl Job {
         self.began.get().copied()
     }
 
+    /// Whether it has begun, and nobody has told its outcome yet.
+    pub fn runs(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == BEGUN
+    }
+
     /// Takes it back before it begins; whether that was in time.
     pub fn take_back(&self) -> bool {
         self.phase.compare_exchange(CLAIMED, TOLD, Ordering::AcqRel, Ordering::Acquire).is_ok()

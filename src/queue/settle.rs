@@ -10,6 +10,8 @@ use super::task::Retry;
 
 /// A task that took its worker with it so often is dead.
 pub const CRASHES_MAX: u32 = 3;
+/// So is one that so many workers ran when they ended, for whatever reason: far more than bad luck brings.
+pub const TRIALS_MAX: u32 = 25;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +78,8 @@ pub fn settle(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -
         Outcome::Succeeded(result) => Verdict::Succeeded { result },
         Outcome::CompletedInside => Verdict::Settled,
         _ if cancelled => Verdict::Cancelled,
-        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping) => Verdict::GivenBack,
+        // Of one that is another run's, the fence keeps whatever is said.
+        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost) => Verdict::GivenBack,
         Outcome::Undecodable(error) => {
             Verdict::Dead { error: format!("undecodable payload: {error}"), spent: Spent::Failure }
         }

@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
 use crate::manners::{sleeper, wait_until};
-use crate::support::{Database, Kind, end_server};
+use crate::support::{Database, Kind, Running, end_server};
 
 /// Runs until it is dropped.
 struct Cluster(TempDir);
@@ -91,15 +91,21 @@ fn two_nodes_do_not_migrate_at_once() {
     assert!(one.tables().is_empty());
 }
 
+/// An `up` that has the lock, and is in the middle of its work.
+fn holder(one: &Database) -> Running {
+    slow(one);
+    one.create();
+    let up = one.start("migrate up");
+    let mut conn = one.conn();
+    wait_until(|| !sleeper(&mut conn, one).is_empty());
+    up
+}
+
 #[test]
 fn another_node_goes_on_after_a_holder_that_was_killed() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
-    slow(&one);
-    one.create();
-    let up = one.start("migrate up");
-    let mut conn = one.conn();
-    wait_until(|| !sleeper(&mut conn, &one).is_empty());
+    let up = holder(&one);
     up.signal("KILL");
     assert_eq!(up.finish().code, 137);
     let on = two.airun("migrate up");
@@ -112,11 +118,7 @@ fn another_node_goes_on_after_a_holder_that_was_killed() {
 fn a_holder_that_slept_through_its_lease_changes_nothing_more() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
-    slow(&one);
-    one.create();
-    let up = one.start("migrate up");
-    let mut conn = one.conn();
-    wait_until(|| !sleeper(&mut conn, &one).is_empty());
+    let up = holder(&one);
     up.signal("STOP");
     let on = two.airun("migrate up");
     assert_eq!(on.code, 0, "{on:?}");

@@ -84,6 +84,13 @@ impl Bed {
         Ok(())
     }
 
+    /// Has the server write what filling the table has left in its memory, which would be done meanwhile otherwise.
+    pub fn settle(&self) -> Result {
+        let mut conn = self.conn()?;
+        conn.query_drop("FLUSH TABLES ai_server_tasks FOR EXPORT")?;
+        Ok(conn.query_drop("UNLOCK TABLES")?)
+    }
+
     /// Waits until a task has succeeded.
     pub fn wait_for(&self, id: u64) -> Result {
         let started = Instant::now();

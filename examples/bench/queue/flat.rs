@@ -53,6 +53,7 @@ struct Claims {
 
 /// Has a worker with all that `meanwhile` waits for; returns what its claims took.
 fn claims(bed: &Bed, meanwhile: impl FnOnce() -> Result) -> Result<Claims> {
+    bed.settle()?;
     let file = std::env::temp_dir().join(format!("airun-bench-{}.prom", std::process::id()));
     // The metrics are those since the last heartbeat.
     let worker = bed.worker(&["--metrics-file", &file.display().to_string(), "--heartbeat", "1h"])?;

@@ -2,6 +2,7 @@
 //! completion, by the rows' columns.
 
 mod bed;
+mod deadline;
 mod flat;
 mod idle;
 mod latency;
@@ -13,8 +14,13 @@ use bed::Bed;
 type Part = fn(&Bed) -> Result;
 
 /// `flat` makes millions of rows, and so takes minutes: it runs where it is named.
-const PARTS: [(&str, Part); 4] =
-    [("throughput", throughput::show), ("latency", latency::show), ("idle", idle::show), ("flat", flat::show)];
+const PARTS: [(&str, Part); 5] = [
+    ("throughput", throughput::show),
+    ("latency", latency::show),
+    ("idle", idle::show),
+    ("deadline", deadline::show),
+    ("flat", flat::show),
+];
 
 /// Runs the parts that are named, or all but `flat`.
 pub fn show(wanted: &[String]) -> Result {

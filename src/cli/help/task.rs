@@ -67,8 +67,8 @@ last. It reads no more than it shows, however many there are.
   --limit N        so many at most (default 20)
   --json           for programs: {\"format\": 1, \"database\", \"tasks\": [{\"id\", \"state\", \"kind\", \"payload_version\", \"queue\",
                    \"lane\", \"due_at\", \"created_at\", \"started_at\", \"finished_at\", \"claims\", \"failures\", \"crashes\",
-                   \"max_attempts\", \"timeout_ms\", \"owner\", \"cancel_requested\", \"dedupe_key\", \"last_error\"}]}; times are
-                   RFC 3339, 0 attempts or timeout are as the kind has them, lanes are 0 (urgent), 1, 2 (bulk)
+                   \"trials\", \"max_attempts\", \"timeout_ms\", \"owner\", \"cancel_requested\", \"dedupe_key\",
+                   \"last_error\"}]}; times are RFC 3339, 0 attempts or timeout are as the kind has them, lanes are 0 (urgent), 1, 2 (bulk)
 ",
     ),
     (

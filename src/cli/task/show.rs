@@ -76,6 +76,9 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     if task.crashes > 0 {
         row("crashed", task.crashes.to_string());
     }
+    if task.trials > 0 {
+        row("on trial", format!("{}, their ends unknown", task.trials));
+    }
     row("claimed", task.claims.to_string());
     row("timeout", timeout(task, kinds));
     if let Some(key) = &task.dedupe_key {

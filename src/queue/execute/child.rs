@@ -156,6 +156,7 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
         database: &errand.database,
         conn: &RefCell::new(None),
         conn_is_tried: Cell::new(false),
+        conn_is_marked: true,
         completed: Cell::new(false),
     };
     let outcome = handle(run, errand.version, &errand.payload, &context);

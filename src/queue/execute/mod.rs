@@ -3,7 +3,7 @@
 pub mod child;
 mod process;
 mod thread;
-mod tree;
+pub mod tree;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use mysql::Conn;
 
 use super::backlog::Intake;
 use super::context;
+use super::interrupt::Interrupted;
 use super::job::{Done, Job};
 use super::settle::Outcome;
 use super::slots::Slots;
+use super::task::Retry;
 use super::timekeeper::Alarm;
 use crate::db::Database;
 use crate::error::Result;
@@ -93,15 +95,30 @@ impl Executor {
 
     fn work(&self, job: &Arc<Job>, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
         let _scope = scope(job);
-        if job.isolated() {
-            return process::run(self, job, deadline);
+        let outcome = if job.isolated() {
+            process::run(self, job, deadline)
+        } else {
+            let outcome = thread::run(self, job, deadline, conn);
+            if !matches!(outcome, Outcome::Succeeded(_) | Outcome::CompletedInside) {
+                // Whatever state its connection is in, the next run is to have a better one.
+                conn.take();
+            }
+            outcome
+        };
+        match (outcome, job.interrupt.why()) {
+            (Outcome::Interrupted(Interrupted::Stopping), _) if self.stop.is_stopping() => {
+                Outcome::Interrupted(Interrupted::Stopping)
+            }
+            // One in a process of its own hears whatever it is told as a stop.
+            (Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost), Some(why)) => {
+                Outcome::Interrupted(why)
+            }
+            // It would be given back, and run again at once, without end.
+            (Outcome::Interrupted(why @ (Interrupted::Stopping | Interrupted::LeaseLost)), None) => {
+                Outcome::Failed { error: format!("it says that {why}, which isn't so"), retry: Retry::AsUsual }
+            }
+            (outcome, _) => outcome,
         }
-        let outcome = thread::run(self, job, deadline, conn);
-        if !matches!(outcome, Outcome::Succeeded(_) | Outcome::CompletedInside) {
-            // Whatever state its connection is in, the next run is to have a better one.
-            conn.take();
-        }
-        outcome
     }
 
     fn tell(&self, job: Arc<Job>, outcome: Outcome) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
+use mysql::Conn;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::child::{self, Errand};
@@ -21,11 +22,12 @@ use crate::queue::job::Job;
 use crate::queue::kind::Work;
 use crate::queue::settle::Outcome;
 use crate::queue::store::complete::fits;
+use crate::queue::store::{lease, run};
 use crate::queue::task::Retry;
 use crate::threads::{self, Thread};
 
-/// From asking a cancelled run to end until it is killed.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// From asking a run that was told to end until it is killed.
+const GRACE: Duration = Duration::from_secs(5);
 /// What is kept of a program's standard output, its result; bytes.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// What a handler reports: a result twice in quotes, with its quotes escaped; bytes.
@@ -41,10 +43,21 @@ const EXIT_DATA_ERROR: i32 = 65;
 const READ_LIMIT: Duration = Duration::from_secs(1);
 
 pub fn run(executor: &Executor, job: &Arc<Job>, deadline: Instant) -> Outcome {
+    if job.record.crashes > 0
+        && let Err(error) = on_the_side(executor, |conn| lease::begin_trial(conn, &job.fence))
+    {
+        log::warn!("failed to write down that it is on trial: {error}");
+    }
     match Run::start(executor, job, deadline) {
         Ok(run) => run.finish(executor, deadline),
         Err(error) => Outcome::Failed { error: error.to_string(), retry: Retry::AsUsual },
     }
+}
+
+/// Does `work` on a connection for it alone.
+fn on_the_side<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T> {
+    const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+    Ok(work(&mut executor.database.connect_for(ANSWER_TIMEOUT)?)?)
 }
 
 struct Run<'a> {
@@ -82,7 +95,7 @@ enum End {
         asked: bool,
     },
     Deadline,
-    Cancelled,
+    Told(Interrupted),
     Abandoned,
 }
 
@@ -142,6 +155,12 @@ impl<'a> Run<'a> {
         for thread in self.readers.into_iter().chain([self.writer]) {
             drop(thread.join(limit));
         }
+        if matches!(self.job.kind.work, Work::Handler { .. }) && !status.as_ref().is_ok_and(ExitStatus::success) {
+            let ended = on_the_side(executor, |conn| run::end(conn, &self.job.fence));
+            if let Err(error) = ended {
+                log::warn!("failed to end the connection of its process: {error}");
+            }
+        }
         let (output, reason) = (self.output.text(), self.reason.text());
         match (end, status) {
             (End::Itself { asked: true }, Ok(status)) if status.signal() == Some(SIGTERM) => {
@@ -161,7 +180,7 @@ impl<'a> Run<'a> {
                 error: format!("{}, and was killed", timed_out(self.job.timeout)),
                 retry: Retry::AsUsual,
             },
-            (End::Cancelled, _) => Outcome::Interrupted(Interrupted::Cancelled),
+            (End::Told(why), _) => Outcome::Interrupted(why),
             (End::Abandoned, _) => Outcome::Interrupted(Interrupted::Stopping),
         }
     }
@@ -175,11 +194,11 @@ impl<'a> Run<'a> {
                 recv(self.when_ended) -> _ => return End::Itself { asked },
                 recv(time_up) -> _ => return End::Deadline,
                 recv(executor.abandoned.receiver()) -> _ => return End::Abandoned,
-                recv(grace) -> _ => return End::Cancelled,
+                recv(grace) -> _ => return End::Told(self.job.interrupt.why().unwrap_or(Interrupted::Cancelled)),
                 recv(cancel) -> _ => {
-                    log::info!("asking its process to end; it is killed in {}", interval::short(CANCEL_GRACE));
+                    log::info!("asking its process to end; it is killed in {}", interval::short(GRACE));
                     tree::ask(pid(&self.child));
-                    grace = after(CANCEL_GRACE);
+                    grace = after(GRACE);
                     cancel = never();
                 }
                 recv(stop) -> _ => {

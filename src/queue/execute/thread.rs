@@ -32,6 +32,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
         database: &executor.database,
         conn,
         conn_is_tried: Cell::new(false),
+        conn_is_marked: false,
         completed: Cell::new(false),
     };
     match handle(run, job.version, &job.payload, &context) {

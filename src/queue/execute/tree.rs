@@ -1,5 +1,6 @@
 //! A run's processes: those of its group, and those that left the group and still carry its cookie.
 
+use std::collections::HashSet;
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -14,7 +15,12 @@ const ROUNDS_MAX: usize = 10;
 
 /// Of a run; no two are alike.
 pub fn cookie(fence: &Fence) -> String {
-    format!("{}-{}-{}-{}", std::process::id(), fence.owner, fence.id, fence.claims)
+    cookie_of(std::process::id(), fence)
+}
+
+/// Of a run of the worker with this process id.
+fn cookie_of(worker: u32, fence: &Fence) -> String {
+    format!("{worker}-{}-{}-{}", fence.owner, fence.id, fence.claims)
 }
 
 /// Asks the process itself to end, not what it has started for its work.
@@ -36,8 +42,19 @@ pub fn kill_group(leader: Pid) {
 /// Kills the group, and whatever left it.
 pub fn kill(leader: Pid, cookie: &str) {
     kill_group(leader);
+    // The leader isn't reaped yet.
+    kill_strays(|pid, found| pid != leader && found == cookie);
+}
+
+/// Kills what the runs of a worker have left behind that had this process id on this host and has gone.
+pub fn kill_left_behind(worker: u32, fences: &[Fence]) {
+    let cookies: HashSet<String> = fences.iter().map(|fence| cookie_of(worker, fence)).collect();
+    kill_strays(|_, found| cookies.contains(found));
+}
+
+fn kill_strays(is_one: impl Fn(Pid, &str) -> bool) {
     for _ in 0..ROUNDS_MAX {
-        let strays = strays(leader, cookie);
+        let strays = with_cookie(&is_one);
         if strays.is_empty() {
             return;
         }
@@ -47,16 +64,16 @@ pub fn kill(leader: Pid, cookie: &str) {
     }
 }
 
-/// Living processes with the cookie, but for the leader, which is not reaped yet (proc_pid_environ(5)).
-fn strays(leader: Pid, cookie: &str) -> Vec<Pid> {
-    let wanted = format!("{COOKIE}={cookie}");
+/// Living processes whose cookie is such (proc_pid_environ(5)).
+fn with_cookie(is_one: impl Fn(Pid, &str) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
-    pids.filter(|pid| *pid != leader)
-        .filter(|pid| {
-            // One that has ended has an empty environment.
-            fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
-                .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()))
-        })
-        .collect()
+    pids.filter(|pid| {
+        // One that has ended has an empty environment.
+        let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+        let variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
+        let mut cookies = variables.filter_map(|variable| variable.strip_prefix(COOKIE)?.strip_prefix('='));
+        cookies.any(|cookie| is_one(*pid, cookie))
+    })
+    .collect()
 }

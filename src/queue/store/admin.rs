@@ -10,8 +10,8 @@ use super::purge::{Place, behind};
 use super::{among, execute, interval, rows};
 use crate::queue::state::State;
 
-const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, cancel_requested = FALSE, \
-    finished_at = '1970-01-01', progress = NULL";
+const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, trials = 0, \
+    cancel_requested = FALSE, finished_at = '1970-01-01', progress = NULL";
 
 /// What became of a wish to run a task again.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What became of tasks, written down. Every statement is fenced: a row that was claimed anew is left as it is.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
@@ -27,17 +28,28 @@ pub struct Keep {
     pub dead: Duration,
 }
 
-/// Writes the verdicts on tasks of one owner in one statement for all that are alike; a repetition changes nothing
-/// more. How many rows were changed.
+/// Writes the verdicts on tasks of one owner: the plain successes in one statement for all of one claim's number, the
+/// others in one transaction. A repetition changes nothing more. How many rows were changed.
 pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Result<u64, Error> {
     let mut plain: Vec<&Fence> = Vec::new();
-    let mut packet: Vec<String> = Vec::new();
+    let mut singles: Vec<String> = Vec::new();
     for (fence, verdict) in verdicts {
         match verdict {
             // What most handlers return is not worth a value in the row.
             Verdict::Succeeded { result } if result == "null" => plain.push(fence),
+            Verdict::Succeeded { result } => singles.push(single(fence, &succeeded(Some(result), keep.finished))),
+            Verdict::Retry { after, error, spent } => {
+                let change = pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), keep);
+                singles.push(single(fence, &format!("{change}, {}", failed(*spent, error))));
+            }
+            Verdict::Dead { error, spent } => {
+                let change = finished("dead", keep.dead);
+                singles.push(single(fence, &format!("{change}, {}", failed(*spent, error))));
+            }
+            Verdict::Cancelled => singles.push(single(fence, &finished("cancelled", keep.finished))),
+            Verdict::GivenBack => singles.push(single(fence, &given_back(keep))),
+            // In the run's own transaction.
             Verdict::Settled => {}
-            other => packet.push(single(fence, other, keep)),
         }
     }
     let mut changed = 0;
@@ -57,10 +69,10 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
             ),
         )?;
     }
-    if !packet.is_empty() {
+    if !singles.is_empty() {
         fault::point("complete-halfway");
         changed += in_transaction(conn, |conn| {
-            let changed = packet.iter().map(|statement| execute(conn, statement)).sum::<Result<u64, Error>>()?;
+            let changed = singles.iter().map(|statement| execute(conn, statement)).sum::<Result<u64, Error>>()?;
             fault::point("complete-locked");
             Ok(changed)
         })?;
@@ -68,41 +80,29 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
     Ok(changed)
 }
 
+fn single(fence: &Fence, change: &str) -> String {
+    format!("UPDATE ai_server_tasks SET {change} WHERE {}", fence.condition())
+}
+
 fn succeeded(result: Option<&str>, keep: Duration) -> String {
     let result = result.map(|json| format!(", result = {}", quote_text(json))).unwrap_or_default();
+    format!("{}{result}", finished("succeeded", keep))
+}
+
+/// In a final state.
+pub fn finished(state: &str, keep: Duration) -> String {
     format!(
-        "state = 'succeeded', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}{result}",
+        "state = '{state}', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}",
         interval(keep)
     )
 }
 
-fn single(fence: &Fence, verdict: &Verdict, keep: &Keep) -> String {
-    let finished = |state: &str, keep: Duration| {
-        format!(
-            "state = '{state}', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}",
-            interval(keep)
-        )
-    };
-    let spent = |spent: &Spent| match spent {
+fn failed(spent: Spent, error: &str) -> String {
+    let spent = match spent {
         Spent::Failure => "failures = failures + 1",
         Spent::Crash => "crashes = crashes + 1",
     };
-    let change = match verdict {
-        Verdict::Succeeded { result } => succeeded(Some(result), keep.finished),
-        Verdict::Retry { after, error, spent: what } => format!(
-            "{}, {}, last_error = {}",
-            pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), keep),
-            spent(what),
-            error_text(error)
-        ),
-        Verdict::Dead { error, spent: what } => {
-            format!("{}, {}, last_error = {}", finished("dead", keep.dead), spent(what), error_text(error))
-        }
-        Verdict::Cancelled => finished("cancelled", keep.finished),
-        Verdict::GivenBack => given_back(keep),
-        Verdict::Settled => "id = id".to_owned(),
-    };
-    format!("UPDATE ai_server_tasks SET {change} WHERE {}", fence.condition())
+    format!("{spent}, trials = 0, last_error = {}", error_text(error))
 }
 
 /// It was due already, so it goes before what has become due since.
@@ -141,18 +141,26 @@ pub fn fits(result: &str) -> Result<(), TaskError> {
     Err(format!("{why}; store it elsewhere, and return where").into())
 }
 
-/// Those of `fences` that can't have been written by their owner: the row was claimed by somebody else since, or is
-/// gone.
-pub fn refused(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<u64>, Error> {
-    let found = rows::<(u64, u32)>(
+/// Those of the verdicts that can't have been written: the row was taken back since, is another run's, or is gone.
+pub fn refused(conn: &mut Conn, verdicts: &[(Fence, Verdict)]) -> Result<Vec<u64>, Error> {
+    let found = rows::<(u64, u32, String)>(
         conn,
         &format!(
-            "SELECT id, claims FROM ai_server_tasks WHERE {}",
-            among(fences.iter().map(|fence| fence.id).collect())
+            "SELECT id, claims, CONCAT(state) FROM ai_server_tasks WHERE {}",
+            among(verdicts.iter().map(|(fence, _)| fence.id).collect())
         ),
     )?;
-    let ours = |fence: &&Fence| found.contains(&(fence.id, fence.claims));
-    Ok(fences.iter().filter(|fence| !ours(fence)).map(|fence| fence.id).collect())
+    let found: HashMap<(u64, u32), String> =
+        found.into_iter().map(|(id, claims, state)| ((id, claims), state)).collect();
+    let stands = |fence: &Fence, verdict: &Verdict| {
+        found.get(&(fence.id, fence.claims)).is_some_and(|state| match verdict {
+            Verdict::Succeeded { .. } => state == "succeeded",
+            Verdict::Dead { .. } => state == "dead",
+            Verdict::Settled => true,
+            Verdict::Cancelled | Verdict::Retry { .. } | Verdict::GivenBack => state != "running",
+        })
+    };
+    Ok(verdicts.iter().filter(|(fence, verdict)| !stands(fence, verdict)).map(|(fence, _)| fence.id).collect())
 }
 
 /// Those of `fences` whose tasks still run: the completion inside their handler's transaction was not committed.

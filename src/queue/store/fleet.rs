@@ -9,6 +9,11 @@ use crate::queue::{LEASE, MISSING_FOR};
 /// What the workers' locks are called; locks are the server's, not the database's.
 pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
 
+/// Whether the tables have the newest column, which is needed when a worker has gone only.
+pub fn has_columns(conn: &mut Conn) -> Result<(), Error> {
+    execute(conn, "SELECT trials FROM ai_server_tasks LIMIT 0").map(drop)
+}
+
 /// Adds a worker; its id is the owner of what it claims.
 pub fn join(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {
     let host = crate::db::quote_text(host);
@@ -68,11 +73,19 @@ pub fn size(conn: &mut Conn) -> Result<Size, Error> {
     Ok(counted.first().map_or(Size { alive: 1, idle: 1 }, |&(alive, idle)| Size { alive, idle }))
 }
 
+/// A worker, and where it ran.
+#[derive(Debug)]
+pub struct Worker {
+    pub id: u64,
+    pub host: String,
+    pub process_id: u32,
+}
+
 /// Workers that give no sign of life.
 #[derive(Debug, Default)]
 pub struct Absent {
     /// For long enough.
-    pub gone: Vec<u64>,
+    pub gone: Vec<Worker>,
     /// Since this look.
     pub newly_missing: bool,
 }
@@ -81,16 +94,16 @@ pub struct Absent {
 /// were missing at an earlier look already have gone. A worker that has only lost its connection comes back meanwhile.
 pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
     let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}id)) = 1 OR ") } else { String::new() };
-    let missing = rows::<(u64, i64)>(
+    let missing = rows::<(u64, String, u32, i64)>(
         conn,
         &format!(
-            "SELECT id, COALESCE(TIMESTAMPDIFF(MICROSECOND, missing_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
+            "SELECT id, host, process_id, COALESCE(TIMESTAMPDIFF(MICROSECOND, missing_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
              WHERE {free}seen_at < UTC_TIMESTAMP(6) - {}",
             interval(LEASE)
         ),
     )?;
     let mut absent = Absent::default();
-    for (id, micros) in missing {
+    for (id, host, process_id, micros) in missing {
         if micros < 0 {
             absent.newly_missing = true;
             execute(
@@ -101,7 +114,7 @@ pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
             )?;
             fault::point("missing-marked");
         } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
-            absent.gone.push(id);
+            absent.gone.push(Worker { id, host, process_id });
         }
     }
     Ok(absent)

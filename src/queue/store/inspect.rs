@@ -39,6 +39,7 @@ pub struct Summary {
     pub claims: u32,
     pub failures: u32,
     pub crashes: u32,
+    pub trials: u32,
     /// 0: as its kind has it.
     pub max_attempts: u32,
     /// 0: as its kind has it.
@@ -79,7 +80,7 @@ const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.lane
     IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
     IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
     TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \
-    t.claims, t.failures, t.crashes, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
+    t.claims, t.failures, t.crashes, t.trials, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
     t.last_error";
 
 impl Summary {
@@ -101,6 +102,7 @@ impl Summary {
             claims: take(row, "claims")?,
             failures: take(row, "failures")?,
             crashes: take(row, "crashes")?,
+            trials: take(row, "trials")?,
             max_attempts: take(row, "max_attempts")?,
             timeout_ms: take(row, "timeout_ms")?,
             owner: take(row, "owner")?,

@@ -2,24 +2,25 @@
 
 use mysql::{Conn, Error};
 
-use super::complete::{Keep, given_back};
+use super::complete::{Keep, finished, given_back};
 use super::{Fence, among, execute, in_transaction, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
+use crate::queue::settle::TRIALS_MAX;
 
 /// Rows of one statement, at most.
 const BATCH_MAX: usize = 500;
 
 /// Extends the leases of an owner's tasks, but for those that a handler's transaction has locked, which nobody can take
 /// meanwhile. Which were extended, and for which of them cancelling was asked for.
-pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(u64, bool)>, Error> {
+pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(Fence, bool)>, Error> {
     let mut extended = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
         extended.extend(in_transaction(conn, |conn| {
-            let found = rows::<(u64, bool)>(
+            let found = rows::<(u64, u32, bool)>(
                 conn,
                 &format!(
-                    "SELECT id, cancel_requested FROM ai_server_tasks FORCE INDEX (PRIMARY) \
+                    "SELECT id, claims, cancel_requested FROM ai_server_tasks FORCE INDEX (PRIMARY) \
                      WHERE {} AND state = 'running' AND owner = {owner} FOR UPDATE SKIP LOCKED",
                     among(ids.to_vec())
                 ),
@@ -31,27 +32,44 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(u64, bool
                         "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET due_at = UTC_TIMESTAMP(6) + {} \
                          WHERE {}",
                         interval(LEASE),
-                        among(found.iter().map(|(id, _)| *id).collect())
+                        among(found.iter().map(|(id, ..)| *id).collect())
                     ),
                 )?;
             }
             fault::point("lease-locked");
-            Ok(found)
+            Ok(found.into_iter().map(|(id, claims, cancelled)| (Fence { id, owner, claims }, cancelled)))
         })?);
     }
     Ok(extended)
 }
 
-/// Those of an owner's tasks whose cancelling was asked for.
-pub fn cancel_requested(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<u64>, Error> {
-    let found = rows::<(u64,)>(
+/// What others have done to tasks that run here.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Somebody wants them cancelled.
+    pub cancelled: Vec<Fence>,
+    /// Their leases ran out, and they were taken back.
+    pub lost: Vec<Fence>,
+}
+
+/// Looks at what was done to tasks since they were claimed.
+pub fn news(conn: &mut Conn, fences: &[Fence]) -> Result<News, Error> {
+    let found = rows::<(u64, u32, bool, bool)>(
         conn,
         &format!(
-            "SELECT id FROM ai_server_tasks WHERE {} AND cancel_requested AND owner = {owner}",
-            among(ids.to_vec())
+            "SELECT id, claims, state = 'pending', cancel_requested FROM ai_server_tasks WHERE {}",
+            among(fences.iter().map(|fence| fence.id).collect())
         ),
     )?;
-    Ok(found.into_iter().map(|(id,)| id).collect())
+    let mut news = News::default();
+    for fence in fences {
+        match found.iter().find(|(id, ..)| *id == fence.id) {
+            Some((_, claims, pending, _)) if *pending || *claims != fence.claims => news.lost.push(*fence),
+            Some((.., true)) => news.cancelled.push(*fence),
+            _ => {}
+        }
+    }
+    Ok(news)
 }
 
 /// Everything that runs for `owner` as the database has it.
@@ -76,26 +94,50 @@ pub fn ownerless(conn: &mut Conn) -> Result<Vec<Fence>, Error> {
     Ok(found.into_iter().map(|(id, owner, claims)| Fence { id, owner, claims }).collect())
 }
 
+/// What became of tasks whose worker has gone.
+#[derive(Debug, Default)]
+pub struct Rescued {
+    /// They are pending again, or cancelled where somebody wanted that.
+    pub alive: u64,
+    /// Too many workers have gone while they ran them.
+    pub dead: u64,
+}
+
 /// Makes tasks pending again whose worker has gone. Each counts as having taken it with it once; from then on it runs
-/// in a process of its own, which tells whether it was to blame. How many.
-pub fn rescue(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<u64, Error> {
-    take_back(conn, fences, &format!("crashes = GREATEST(crashes, 1), {}", given_back(keep)))
+/// in a process of its own, which tells whether it was to blame. One that takes its worker down from there is told by
+/// [`TRIALS_MAX`].
+pub fn rescue(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<Rescued, Error> {
+    let again = format!("crashes = GREATEST(crashes, 1), {}", given_back(keep));
+    let dead = format!(
+        "{}, last_error = 'worker_lost: {TRIALS_MAX} workers have gone while they ran it'",
+        finished("dead", keep.dead)
+    );
+    let too_often = format!("trials >= {TRIALS_MAX} AND NOT cancel_requested");
+    let [dead, alive] = take_back(conn, fences, [(&dead, &too_often), (&again, "TRUE")])?;
+    Ok(Rescued { alive, dead })
+}
+
+/// A run begins that nobody may live to tell the end of.
+pub fn begin_trial(conn: &mut Conn, fence: &Fence) -> Result<(), Error> {
+    execute(conn, &format!("UPDATE ai_server_tasks SET trials = trials + 1 WHERE {}", fence.condition())).map(drop)
 }
 
 /// Makes tasks pending again that have not begun, as if they hadn't been claimed. How many.
 pub fn give_back(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<u64, Error> {
-    take_back(conn, fences, &given_back(keep))
+    take_back(conn, fences, [(&given_back(keep), "TRUE")]).map(|[changed]| changed)
 }
 
-/// One that a handler's transaction has locked is left for the next time: it must not keep the others.
-fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Error> {
-    let mut changed = 0;
+/// Makes the first of the changes to each task whose condition is so; how many had which. One that a handler's
+/// transaction has locked is left for the next time: it must not keep the others.
+fn take_back<const N: usize>(conn: &mut Conn, fences: &[Fence], changes: [(&str, &str); N]) -> Result<[u64; N], Error> {
+    let mut changed = [0; N];
     let mut fences = fences.to_vec();
     fences.sort_unstable_by_key(|fence| (fence.owner, fence.claims, fence.id));
     for alike in fences.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
         for batch in alike.chunks(BATCH_MAX) {
             let Some(first) = batch.first() else { continue };
-            changed += in_transaction(conn, |conn| {
+            let counts = in_transaction(conn, |conn| {
+                let mut counts = [0; N];
                 let found = rows::<(u64,)>(
                     conn,
                     &format!(
@@ -108,16 +150,23 @@ fn take_back(conn: &mut Conn, fences: &[Fence], change: &str) -> Result<u64, Err
                 )?;
                 fault::point("take-back-locked");
                 if found.is_empty() {
-                    return Ok(0);
+                    return Ok(counts);
                 }
-                execute(
-                    conn,
-                    &format!(
-                        "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} WHERE {}",
-                        among(found.iter().map(|(id,)| *id).collect())
-                    ),
-                )
+                let found = among(found.iter().map(|(id,)| *id).collect());
+                for (count, (change, condition)) in counts.iter_mut().zip(changes) {
+                    *count = execute(
+                        conn,
+                        &format!(
+                            "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {change} \
+                             WHERE {found} AND state = 'running' AND {condition}"
+                        ),
+                    )?;
+                }
+                Ok(counts)
             })?;
+            for (sum, count) in changed.iter_mut().zip(counts) {
+                *sum += count;
+            }
         }
     }
     Ok(changed)

@@ -1,4 +1,5 @@
-//! All the SQL on the queue's tables. Every change of a task's state is one statement that names the state it expects.
+//! All the SQL on the queue's tables. Every change of a task's state is one statement that names the
+//! state it expects, or one under the row's lock.
 
 pub mod admin;
 pub mod claim;
@@ -8,7 +9,9 @@ pub mod fleet;
 pub mod group;
 pub mod inspect;
 pub mod lease;
+pub mod look;
 pub mod purge;
+pub mod run;
 pub mod verify;
 
 use std::time::Duration;

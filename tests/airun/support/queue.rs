@@ -88,9 +88,13 @@ impl Database {
     }
 }
 
-/// Has a worker drain.
-pub fn stop(worker: Running) {
+/// Has a worker drain, and sees that it found nothing wrong with itself.
+pub fn stop(worker: Running) -> Finished {
     worker.signal("TERM");
     let ended = worker.finish();
     assert_eq!(ended.code, 0, "{ended:?}");
+    for wrong in ["airun has a bug", "1213 (", "1205 (", "was claimed without"] {
+        assert!(!ended.stderr.contains(wrong), "{}", ended.stderr);
+    }
+    ended
 }

@@ -1,8 +1,8 @@
 //! Cancelling what runs.
 
-use super::{prepare, put, put_with, stop, task, until_done, until_state, worker};
+use super::{put, put_with, task, worker};
 use crate::on_both;
-use crate::support::Database;
+use crate::support::{Database, stop};
 
 fn cancel(db: &Database, id: u64) {
     db.execute(&[&format!("UPDATE ai_server_tasks SET cancel_requested = TRUE WHERE id = {id}")]);
@@ -10,17 +10,17 @@ fn cancel(db: &Database, id: u64) {
 
 on_both! {
     fn a_run_in_a_thread_is_told_and_its_query_killed(db) {
-        prepare(db);
+        db.prepare();
         let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
         let queries = put(db, "act", r#"{"query_s": 1000}"#);
         // It finishes nevertheless, and a success is one.
         let finishes = put(db, "act", r#""finish_at_stop""#);
         let worker = worker(db, "");
         for id in [waits, queries, finishes] {
-            until_state(db, id, "running");
+            db.until_state(id, "running");
             cancel(db, id);
         }
-        until_done(db);
+        db.until_done();
         stop(worker);
         assert_eq!(task(db, waits, "state, failures, owner, finished_at >= started_at"), "cancelled|0|0|1");
         assert_eq!(task(db, queries, "state, failures"), "cancelled|0");
@@ -28,7 +28,7 @@ on_both! {
     }
 
     fn a_process_is_asked_and_then_killed(db) {
-        prepare(db);
+        db.prepare();
         let polite = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
         let deaf = put(db, "act_apart", r#""hang""#);
         let program = put(db, "script", r#""trap 'exit 7' TERM; while :; do sleep 0.1; done""#);
@@ -37,10 +37,10 @@ on_both! {
             worker.wait_for("begun in process ");
         }
         for id in [polite, deaf, program] {
-            until_state(db, id, "running");
+            db.until_state(id, "running");
             cancel(db, id);
         }
-        until_done(db);
+        db.until_done();
         stop(worker);
         for id in [polite, deaf, program] {
             assert_eq!(task(db, id, "state, failures, crashes"), "cancelled|0|0");
@@ -48,22 +48,22 @@ on_both! {
     }
 
     fn what_is_to_be_cancelled_does_not_run_again(db) {
-        prepare(db);
+        db.prepare();
         // It fails before its worker asks whether somebody wants it cancelled.
         let fails = put_with(db, "fails", r#""error""#, ", cancel_requested = TRUE");
         let first = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(first);
         assert_eq!(task(db, fails, "state, failures, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
         // Its worker dies before it has heard.
         let lost = put(db, "act", r#""hang""#);
         let second = worker(db, "");
-        until_state(db, lost, "running");
+        db.until_state(lost, "running");
         second.signal("STOP");
         cancel(db, lost);
         second.signal("KILL");
         let third = worker(db, "");
-        until_state(db, lost, "cancelled");
+        db.until_state(lost, "cancelled");
         stop(third);
         assert_eq!(task(db, lost, "claims"), "1");
     }

@@ -5,8 +5,9 @@ use mysql::prelude::Queryable as _;
 
 use airun::queue::{DatabaseTask, Enqueue, Enqueued, Lane, TaskContext, TaskError, enqueue};
 
-use super::{prepare, put, put_with, stop, task, until, until_done, until_state, worker};
+use super::{put, put_with, task, worker, worker_at};
 use crate::on_both;
+use crate::support::stop;
 
 /// What a program that enqueues has of the laboratory's `echo`.
 struct Echo;
@@ -22,44 +23,93 @@ impl DatabaseTask for Echo {
 }
 
 on_both! {
+    fn where_looking_everywhere_is_dear_everything_is_found_all_the_same(db) {
+        db.prepare();
+        let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "dear-looks")]);
+        db.until("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
+        // More than there are threads for, more than one looks at together, with what comes later among them.
+        let slow: Vec<u64> = (0..10).map(|_| put(db, "act", r#"{"sleep_ms": 100}"#)).collect();
+        let many = vec!["('noop', '1')"; 3000].join(", ");
+        db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
+        let again = put(db, "fails", r#"{"times": 2}"#);
+        let later = put_with(db, "echo", "1", ", due_at = UTC_TIMESTAMP(6) + INTERVAL 1500000 MICROSECOND");
+        db.until_done();
+        stop(worker);
+        for id in slow {
+            assert_eq!(task(db, id, "state, claims, failures"), "succeeded|1|0");
+        }
+        assert_eq!(task(db, again, "state, claims, failures"), "succeeded|3|2");
+        assert_eq!(task(db, later, "state, claims, started_at >= created_at + INTERVAL 1500000 MICROSECOND"), "succeeded|1|1");
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'"), ["3012"]);
+    }
+
+    fn what_is_due_and_what_is_enqueued_needs_no_look_everywhere(db) {
+        db.prepare();
+        db.execute(&["CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))"]);
+        let fill = |kind: &str, count: usize| {
+            let rows = vec![format!("('{kind}', '1')"); count].join(", ");
+            db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {rows}")]);
+        };
+        // Several kinds have something before the first look, one of them with a limit, one more than a batch.
+        fill("cat", 3);
+        fill("echo", 30);
+        fill("noop", 4000);
+        fill("single", 5);
+        // A whole look is minutes away after the first ones.
+        let very_dear = [("AIRUN_FORCE", "very-dear-looks")];
+        let workers = [0, 1].map(|_| worker_at(&db.url(), "--threads 2", &very_dear));
+        db.until_done();
+        for round in 0..5 {
+            fill("versioned", 1);
+            fill("echo", 20 * round + 1);
+            fill("single", 2);
+            fill("noop", 1500 * round + 1);
+            db.until_done();
+        }
+        for worker in workers {
+            stop(worker);
+        }
+        assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state NOT IN ('succeeded', 'dead')"), ["0"]);
+    }
+
     fn an_urgent_task_goes_before_a_normal_one_and_that_before_bulk(db) {
-        prepare(db);
+        db.prepare();
         // Also where the kinds' names have another order.
         for (kind, lane) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
             put_with(db, kind, "1", &format!(", lane = {lane}"));
         }
         let worker = worker(db, "--threads 1");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let order = "SELECT lane FROM ai_server_tasks ORDER BY finished_at, id";
         assert_eq!(db.rows(order), ["0", "0", "1", "1", "2", "2"]);
     }
 
     fn a_worker_takes_only_from_its_queues(db) {
-        prepare(db);
+        db.prepare();
         let other = put(db, "noop", "{}");
         let mine = put_with(db, "noop", "{}", ", queue = 'mine'");
         let yours = put_with(db, "noop", "{}", ", queue = 'yours'");
         let first = worker(db, "--queues mine,yours");
-        until_state(db, mine, "succeeded");
-        until_state(db, yours, "succeeded");
+        db.until_state(mine, "succeeded");
+        db.until_state(yours, "succeeded");
         stop(first);
         assert_eq!(task(db, other, "state, claims"), "pending|0");
         // Without the setting it takes from those that its kinds are put into.
         let second = worker(db, "");
-        until_state(db, other, "succeeded");
+        db.until_state(other, "succeeded");
         stop(second);
     }
 
     fn a_limited_kind_never_runs_more_often_at_once_in_the_whole_fleet(db) {
-        prepare(db);
+        db.prepare();
         db.execute(&["CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))"]);
         let workers = [worker(db, ""), worker(db, "")];
         for _ in 0..12 {
             put(db, "single", "30");
             put(db, "noop", "{}");
         }
-        until_done(db);
+        db.until_done();
         workers.into_iter().for_each(|worker| drop(stop(worker)));
         let overlaps = "SELECT a.id, b.id FROM spans a JOIN spans b ON a.id < b.id AND a.ended > b.began";
         assert!(db.rows(overlaps).is_empty());
@@ -67,7 +117,7 @@ on_both! {
     }
 
     fn what_is_paused_waits_and_nothing_else_does(db) {
-        prepare(db);
+        db.prepare();
         db.execute(&[
             "REPLACE INTO ai_server_gates (scope, name, paused) VALUES ('kind', 'echo', TRUE), ('queue', 'shut', TRUE), ('kind', 'single', TRUE)",
             "CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))",
@@ -76,28 +126,28 @@ on_both! {
         let worker = worker(db, "--queues default,shut");
         for _ in 0..3 {
             let other = put(db, "noop", "{}");
-            until_state(db, other, "succeeded");
+            db.until_state(other, "succeeded");
         }
         for id in paused {
             assert_eq!(task(db, id, "state, claims"), "pending|0");
         }
         db.execute(&["UPDATE ai_server_gates SET paused = FALSE"]);
-        until_done(db);
+        db.until_done();
         stop(worker);
     }
 
     fn a_delayed_task_starts_when_it_is_due(db) {
-        prepare(db);
+        db.prepare();
         let worker = worker(db, "");
         let delay = std::time::Duration::from_millis(1200);
         let delayed = Enqueue::<Echo>::new().delay(delay).one(&mut db.conn(), &7).unwrap().id;
-        until_state(db, delayed, "succeeded");
+        db.until_state(delayed, "succeeded");
         stop(worker);
         assert_eq!(task(db, delayed, "result, started_at >= created_at + INTERVAL 1200000 MICROSECOND"), "7|1");
     }
 
     fn what_is_enqueued_in_a_transaction_shares_its_fate(db) {
-        prepare(db);
+        db.prepare();
         let worker = worker(db, "");
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
@@ -107,22 +157,22 @@ on_both! {
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         let id = enqueue::<Echo>(&mut transaction, &2).unwrap().id;
         let before = put(db, "noop", "{}");
-        until_state(db, before, "succeeded");
+        db.until_state(before, "succeeded");
         // The worker looks and sees nothing of it.
         assert!(task(db, id, "state").is_empty());
         transaction.commit().unwrap();
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         stop(worker);
         assert!(task(db, undone.id, "state").is_empty());
     }
 
     fn many_are_enqueued_at_once_with_what_they_are_told(db) {
-        prepare(db);
+        db.prepare();
         let payloads: Vec<u64> = (0..2500).collect();
         let how = Enqueue::<Echo>::new().queue("bulk").lane(Lane::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
         assert_eq!(how.all(&mut db.conn(), &payloads).unwrap(), 2500);
         let worker = worker(db, "--queues bulk");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let all = "SELECT state, queue, lane, max_attempts, timeout_ms, COUNT(*), COUNT(DISTINCT result), MAX(CAST(CAST(result AS CHAR) AS UNSIGNED)) \
                    FROM ai_server_tasks GROUP BY 1, 2, 3, 4, 5";
@@ -130,7 +180,7 @@ on_both! {
     }
 
     fn of_tasks_with_one_key_only_one_is_alive(db) {
-        prepare(db);
+        db.prepare();
         let how = || Enqueue::<Echo>::new().dedupe_key("once");
         let first = how().one(&mut db.conn(), &1).unwrap();
         assert!(first.is_new);
@@ -141,18 +191,18 @@ on_both! {
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         transaction.query_drop("SELECT * FROM ai_server_tasks").unwrap();
         let worker = worker(db, "");
-        until_state(db, first.id, "succeeded");
+        db.until_state(first.id, "succeeded");
         let second = how().one(&mut db.conn(), &3).unwrap();
         assert!(second.is_new && second.id != first.id);
-        until_state(db, second.id, "succeeded");
+        db.until_state(second.id, "succeeded");
         let third = how().one(&mut db.conn(), &4).unwrap();
-        until_state(db, third.id, "succeeded");
+        db.until_state(third.id, "succeeded");
         drop(transaction);
         stop(worker);
     }
 
     fn of_racing_tasks_with_one_key_one_wins(db) {
-        prepare(db);
+        db.prepare();
         let race = |round: u64| -> Vec<Enqueued> {
             std::thread::scope(|scope| {
                 let racers: Vec<_> = (0..8)
@@ -175,25 +225,25 @@ on_both! {
     }
 
     fn a_task_enqueues_others_together_with_its_completion(db) {
-        prepare(db);
+        db.prepare();
         let parent = put(db, "parent", "5");
         let worker = worker(db, "");
-        until(db, "SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded' AND kind = 'echo'", &["5"]);
+        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded' AND kind = 'echo'", &["5"]);
         stop(worker);
         assert_eq!(task(db, parent, "state, claims, result"), "succeeded|1|NULL");
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
     }
 
     fn final_rows_are_purged_when_their_time_is_up(db) {
-        prepare(db);
+        db.prepare();
         let ids = [put(db, "noop", "{}"), put(db, "noop", "{}"), put(db, "fails", r#""fatal""#), put(db, "noop", "{}")];
         db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'cancelled', due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE id = {}", ids[3])]);
         let first = worker(db, "--keep 0s --keep-dead 1h");
-        until(db, "SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
+        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
         stop(first);
         // Each worker begins with it.
         let second = worker(db, "");
-        until(db, "SELECT id FROM ai_server_tasks ORDER BY id", &[&ids[2].to_string(), &ids[3].to_string()]);
+        db.until("SELECT id FROM ai_server_tasks ORDER BY id", &[&ids[2].to_string(), &ids[3].to_string()]);
         stop(second);
     }
 }

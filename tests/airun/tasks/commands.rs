@@ -1,11 +1,12 @@
 //! Kinds that are programs.
 
-use super::{lives, number_after, prepare, put, put_with, stop, task, until_done, until_ended, until_state, worker};
+use super::{lives, number_after, put, put_with, task, until_ended, worker};
 use crate::on_both;
+use crate::support::stop;
 
 on_both! {
     fn a_program_gets_the_payload_and_prints_the_result(db) {
-        prepare(db);
+        db.prepare();
         let json = put(db, "cat", r#"{"a": [1, 2]}"#);
         let text = put(db, "script", r#""echo 'hello there'""#);
         let silent = put(db, "script", r#""true""#);
@@ -16,7 +17,7 @@ on_both! {
             ", timeout_ms = 54321",
         );
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         assert_eq!(task(db, json, "state, JSON_EXTRACT(result, '$.a[1]')"), "succeeded|2");
         assert_eq!(task(db, text, "state, result"), r#"succeeded|"hello there""#);
@@ -25,7 +26,7 @@ on_both! {
     }
 
     fn a_program_fails_by_its_exit_code_and_says_why_on_standard_error(db) {
-        prepare(db);
+        db.prepare();
         let failed = put(db, "script", r#""echo 'no ink' >&2; echo 'ERROR forged' >&2; exit 3""#);
         let useless = put(db, "script", r#""echo 'not a lamp' >&2; exit 65""#);
         let killed = put(db, "script", r#""kill -9 $$""#);
@@ -33,7 +34,7 @@ on_both! {
         let mut worker = worker(db, "");
         let line = worker.wait_for("] no ink");
         assert!(line.contains("[INFO] no ink task=script") && line.contains(" attempt=1"), "{line}");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fate = "state, failures, crashes, last_error";
         assert_eq!(task(db, failed, fate), "dead|2|0|exit code 3: no ink\nERROR forged");
@@ -47,12 +48,12 @@ on_both! {
     }
 
     fn what_a_program_reads_and_prints_is_bounded(db) {
-        prepare(db);
+        db.prepare();
         let deaf = put(db, "deaf", &format!("\"{}\"", "x".repeat(500_000)));
         let large = put(db, "script", r#""yes | head -c 3000000""#);
         let line = put(db, "script", r#""yes | tr -d '[:space:]' | head -c 100000 >&2; exit 3""#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         let log = stop(worker).stderr;
         assert_eq!(task(db, deaf, "state"), "succeeded");
         // The half of it are line ends, which JSON writes as two characters.
@@ -63,7 +64,7 @@ on_both! {
     }
 
     fn a_program_is_killed_at_its_deadline_with_all_that_it_started(db) {
-        prepare(db);
+        db.prepare();
         let id = put_with(
             db,
             "script",
@@ -72,18 +73,18 @@ on_both! {
         );
         let mut worker = worker(db, "");
         let daemon = number_after(&worker.wait_for("] started "), "] started ");
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         until_ended(daemon);
         stop(worker);
         assert_eq!(task(db, id, "last_error"), "timed out after 3s, and was killed");
     }
 
     fn a_program_may_leave_a_daemon_that_holds_its_output_open(db) {
-        prepare(db);
+        db.prepare();
         let id = put(db, "script", r#""setsid sh -c 'sleep 1000 & echo $!'; true""#);
         let inside = put(db, "script", r#""sleep 1000 & echo $!""#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let daemon: u64 = task(db, id, "result").parse().unwrap();
         let stray: u64 = task(db, inside, "result").parse().unwrap();

@@ -2,9 +2,9 @@
 
 use mysql::prelude::Queryable as _;
 
-use super::{number_after, prepare, put, put_with, stop, task, until, until_done, until_ended, until_state, worker};
+use super::{lives, number_after, put, put_with, task, until_ended, worker};
 use crate::on_both;
-use crate::support::{Database, Running};
+use crate::support::{Database, Running, stop};
 
 /// Starts two workers, and one long task on one of them; that one, the other, the task, its process.
 fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Running, u64) {
@@ -17,13 +17,13 @@ fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Run
 
 on_both! {
     fn what_a_killed_worker_ran_runs_again_within_five_seconds(db) {
-        prepare(db);
+        db.prepare();
         let (first, mut second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 2000}"#);
-        until(db, "SELECT COUNT(*) FROM ai_server_workers", &["2"]);
+        db.until("SELECT COUNT(*) FROM ai_server_workers", &["2"]);
         let killed = db.rows("SELECT UTC_TIMESTAMP(6)").concat();
         first.signal("KILL");
         second.wait_for("worker 1 has gone: 1 of its tasks are pending again");
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         stop(second);
         let after = format!("claims, failures, crashes, started_at BETWEEN '{killed}' AND '{killed}' + INTERVAL 5 SECOND");
         assert_eq!(task(db, id, &after), "2|0|1|1");
@@ -31,7 +31,7 @@ on_both! {
     }
 
     fn a_task_that_kills_its_worker_is_dead_and_takes_no_other_with_it(db) {
-        prepare(db);
+        db.prepare();
         let innocents: Vec<u64> = (0..5).map(|_| put(db, "act", r#"{"wait_ms": 3000}"#)).collect();
         let mut first = worker(db, "");
         for _ in &innocents {
@@ -41,7 +41,7 @@ on_both! {
         assert_eq!(first.finish().code, 128 + 6);
         // Nobody is left to take them over until the supervisor starts the next one.
         let second = worker(db, "");
-        until_done(db);
+        db.until_done();
         let log = stop(second).stderr;
         let fate = "state, claims, failures, crashes, last_error";
         let dead = "dead|3|0|3|worker_lost: its process ended without a result: signal 6 (SIGABRT)";
@@ -52,35 +52,75 @@ on_both! {
     }
 
     fn a_worker_that_stands_still_loses_its_tasks_and_cannot_overwrite(db) {
-        prepare(db);
-        let (first, second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 1500}"#);
+        db.prepare();
+        let mut first = worker(db, "");
+        let long = put(db, "act", r#"{"wait_ms": 300000}"#);
+        first.wait_for(&format!(" id={long} "));
+        let id = put(db, "act", r#"{"sleep_ms": 1500}"#);
+        first.wait_for(&format!(" id={id} "));
+        let second = worker(db, "");
         first.signal("STOP");
-        // Its lock is still held, so the end of the lease decides. That is half a minute off.
-        db.execute(&["UPDATE ai_server_tasks SET due_at = UTC_TIMESTAMP(6)"]);
-        until_state(db, id, "succeeded");
+        // Its lock is still held, so the end of the lease decides: half a minute.
+        db.until_state(id, "succeeded");
         let before = task(db, id, "state, claims, failures, crashes, started_at, finished_at");
         assert!(before.starts_with("succeeded|2|0|1|"), "{before}");
+        db.until(&format!("SELECT state, claims FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
         first.signal("CONT");
-        // What it does then is written before it ends.
+        // One that still runs is told; what the other returns is refused.
+        first.wait_for("its run is told to end: its lease ran out, and another run has the task");
+        first.wait_for(&format!("the outcome of task {long} came too late: it was taken back, for another run"));
         let log = stop(first).stderr;
-        assert!(log.contains(&format!("the outcome of task {id} came too late: it was given to another run")), "{log}");
+        assert!(log.contains(&format!("the outcome of task {id} came too late: ")), "{log}");
         assert_eq!(task(db, id, "state, claims, failures, crashes, started_at, finished_at"), before);
         stop(second);
     }
 
+    fn what_is_taken_back_and_not_yet_claimed_again_cannot_be_overwritten_either(db) {
+        db.prepare();
+        let mut worker = worker(db, "");
+        let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
+        worker.wait_for("begun in process ");
+        db.execute(&["UPDATE ai_server_tasks SET state = 'pending', owner = 0, due_at = due_at + INTERVAL 1 HOUR"]);
+        worker.wait_for(&format!("the outcome of task {id} came too late: "));
+        stop(worker);
+        assert_eq!(task(db, id, "state, claims, finished_at"), "pending|1|1970-01-01 00:00:00.000000");
+    }
+
+    fn a_task_that_many_workers_ran_when_they_ended_is_dead(db) {
+        db.prepare();
+        // On trial, and 24 workers have gone already.
+        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claims = 24, trials = 24");
+        let mut first = worker(db, "");
+        first.wait_for("begun in process ");
+        let mut second = worker(db, "");
+        let other = put(db, "act", r#"{"wait_ms": 500}"#);
+        db.until_state(other, "running");
+        first.signal("KILL");
+        db.until_state(id, "dead");
+        assert_eq!(
+            task(db, id, "claims, trials, last_error"),
+            "25|25|worker_lost: 25 workers have gone while they ran it"
+        );
+        second.wait_for("1 tasks are dead: 25 workers have gone while they ran them");
+        db.until_state(other, "succeeded");
+        stop(second);
+        assert_eq!(db.lab(&format!("task retry {id}")).code, 0);
+        assert_eq!(task(db, id, "state, crashes, trials"), "pending|0|0");
+    }
+
     fn a_worker_that_only_lost_its_connection_keeps_its_tasks(db) {
-        prepare(db);
+        db.prepare();
         let (mut first, second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 8000}"#);
         let lock = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':1')";
         let mut last = String::new();
         for _ in 0..4 {
             let present = format!("SELECT missing_at IS NULL AND IS_USED_LOCK({lock}) > 0 FROM ai_server_workers WHERE id = 1");
-            until(db, &format!("{present} AND IS_USED_LOCK({lock}) <> '{last}'"), &["1"]);
+            db.until(&format!("{present} AND IS_USED_LOCK({lock}) <> '{last}'"), &["1"]);
             last = db.rows(&format!("SELECT IS_USED_LOCK({lock})")).concat();
             db.execute(&[&format!("KILL {last}")]);
             first.wait_for("lost the connection to the database: ");
         }
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         let log = stop(second).stderr;
         assert!(!log.contains("has gone"), "{log}");
         stop(first);
@@ -88,31 +128,45 @@ on_both! {
     }
 
     fn a_row_that_a_transaction_has_locked_keeps_no_other_from_being_rescued(db) {
-        prepare(db);
+        db.prepare();
         let (mut first, second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 500}"#);
         let locked = put(db, "act", r#"{"wait_ms": 60000}"#);
-        until_state(db, locked, "running");
+        db.until_state(locked, "running");
         let mut conn = db.conn();
         conn.query_drop("BEGIN").unwrap();
         conn.query_drop(format!("UPDATE ai_server_tasks SET progress = '1' WHERE id = {locked}")).unwrap();
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         let more: Vec<u64> = (0..5).map(|_| put(db, "act_apart", r#"{"wait_ms": 1500}"#)).collect();
-        until(db, "SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'running'", &["1"]);
+        db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'running'", &["1"]);
         assert!(first.is_running());
         first.signal("KILL");
         second.signal("KILL");
         let third = worker(db, "");
         for id in more {
-            until_state(db, id, "succeeded");
+            db.until_state(id, "succeeded");
         }
         assert_eq!(task(db, locked, "state, claims"), "running|1");
         conn.query_drop("ROLLBACK").unwrap();
-        until(db, &format!("SELECT claims FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
+        db.until(&format!("SELECT claims FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
         stop(third);
     }
 
+    fn what_a_killed_workers_runs_had_started_is_killed_before_they_run_again(db) {
+        db.prepare();
+        let id = put_with(db, "act_apart", r#""daemon""#, ", timeout_ms = 60000, max_attempts = 1");
+        let mut first = worker(db, "");
+        let daemon = number_after(&first.wait_for("started process "), "started process ");
+        first.signal("KILL");
+        assert!(lives(daemon));
+        let mut second = worker(db, "");
+        second.wait_for("started process ");
+        assert!(!lives(daemon));
+        assert_eq!(db.lab(&format!("task cancel {id} --wait")).code, 0);
+        stop(second);
+    }
+
     fn a_killed_workers_processes_do_not_run_beside_their_successors(db) {
-        prepare(db);
+        db.prepare();
         let mut first = worker(db, "");
         let id = put_with(db, "act_apart", r#""hang""#, ", timeout_ms = 5000, max_attempts = 1");
         let process = number_after(&first.wait_for("begun in process "), "begun in process ");
@@ -120,7 +174,7 @@ on_both! {
         let mut second = worker(db, "");
         second.wait_for("begun in process ");
         until_ended(process);
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         stop(second);
         assert_eq!(task(db, id, "claims, failures, crashes"), "2|1|1");
     }

@@ -2,9 +2,9 @@
 
 use std::thread;
 
-use super::{prepare, put, stop, until, until_done, worker, worker_at};
+use super::{put, worker_at};
 use crate::on_both;
-use crate::support::{Database, Kind};
+use crate::support::{Database, Kind, stop};
 
 const STEPS: [&str; 8] = [
     "claim-locked",
@@ -21,7 +21,7 @@ const RESCUE: [&str; 4] = ["missing-marked", "rescue-found", "take-back-locked",
 
 /// Tasks of which each has its effect, or its result, once.
 fn fill(db: &Database) {
-    prepare(db);
+    db.prepare();
     db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
     for key in 0..20 {
         put(db, "once", &format!(r#"{{"key": {key}}}"#));
@@ -31,7 +31,7 @@ fn fill(db: &Database) {
 }
 
 fn all_is_well(db: &Database, fault: &str) {
-    until_done(db);
+    db.until_done();
     let states = "SELECT kind, state, COUNT(*), MAX(crashes) < 2 FROM ai_server_tasks GROUP BY 1, 2 ORDER BY 1, 2";
     assert_eq!(db.rows(states), ["echo|succeeded|20|1", "fails|succeeded|1|1", "once|succeeded|20|1"], "{fault}");
     assert_eq!(db.rows("SELECT COUNT(*) FROM effects"), ["20"], "{fault}");
@@ -61,16 +61,16 @@ on_both! {
             // What a point is passed at a third time comes later.
             let crashed = worker_at(&db.url(), "", &[("AIRUN_FAULT", fault)]);
             if fault.ends_with(":3") {
-                until(db, "SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claims > 0", &["1"]);
+                db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claims > 0", &["1"]);
                 for _ in 0..3 {
                     put(db, "fails", r#"{"times": 2}"#);
                 }
-                until(db, "SELECT COUNT(*) FROM ai_server_workers", &["1"]);
+                db.until("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
             }
             let crashed = crashed.finish();
             assert_eq!(crashed.code, 128 + 6, "{fault}: {crashed:?}");
             db.execute(&["DELETE FROM ai_server_tasks WHERE payload LIKE '%2%' AND kind = 'fails'"]);
-            let worker = worker(db, "");
+            let worker = db.worker();
             all_is_well(db, fault);
             stop(worker);
         });
@@ -83,8 +83,8 @@ on_both! {
             put(db, "act", r#"{"wait_ms": 15000}"#);
             crash(db, fault);
             db.execute(&["UPDATE ai_server_tasks SET payload = '{\"wait_ms\": 1}' WHERE kind = 'act'"]);
-            let worker = worker(db, "");
-            until_done(db);
+            let worker = db.worker();
+            db.until_done();
             db.execute(&["DELETE FROM ai_server_tasks WHERE kind = 'act'"]);
             all_is_well(db, fault);
             stop(worker);
@@ -97,7 +97,7 @@ on_both! {
             // It leaves tasks behind for certain.
             crash(db, "claim-committed");
             crash(db, fault);
-            let worker = worker(db, "");
+            let worker = db.worker();
             all_is_well(db, fault);
             stop(worker);
         });

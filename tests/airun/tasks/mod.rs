@@ -16,16 +16,10 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable as _;
 
-use crate::support::{Database, Finished, Running, lab};
+use crate::support::{Database, Running, lab};
 
 /// Nothing that a test waits for takes so long.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Makes the queue's tables.
-fn prepare(db: &Database) {
-    let up = db.airun(&format!("migrate up --dir {}/migrations", env!("CARGO_MANIFEST_DIR")));
-    assert_eq!(up.code, 0, "{up:?}");
-}
 
 /// Starts a worker of the tasks in `examples/lab/tasks.rs`.
 fn worker(db: &Database, args: &str) -> Running {
@@ -37,17 +31,6 @@ fn worker_at(url: &str, args: &str, environment: &[(&str, &str)]) -> Running {
     command.env("LAB_QUEUE", "1").env("DATABASE_URL", url).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.envs(environment.iter().copied());
     Running::start(command)
-}
-
-/// Has a worker drain, and sees that it found nothing wrong with itself.
-fn stop(worker: Running) -> Finished {
-    worker.signal("TERM");
-    let ended = worker.finish();
-    assert_eq!(ended.code, 0, "{ended:?}");
-    for wrong in ["airun has a bug", "1213 (", "1205 (", "was claimed without"] {
-        assert!(!ended.stderr.contains(wrong), "{}", ended.stderr);
-    }
-    ended
 }
 
 /// Enqueues a task, as any program would; its id.
@@ -83,33 +66,6 @@ fn number_after(line: &str, part: &str) -> u64 {
     let (_, rest) = line.split_once(part).unwrap_or_else(|| panic!("no `{part}` in {line}"));
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_else(|_| panic!("no number behind `{part}` in {line}"))
-}
-
-/// Waits until a query has these rows.
-fn until(db: &Database, query: &str, expected: &[&str]) {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let rows = db.rows(query);
-        if rows == expected {
-            return;
-        }
-        if Instant::now() > deadline {
-            let tasks =
-                db.rows("SELECT id, kind, state, claims, failures, crashes, owner, last_error FROM ai_server_tasks");
-            panic!("{query}\nhas {rows:#?}\ninstead of {expected:#?}; the tasks:\n{}", tasks.join("\n"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Waits until a task is in this state.
-fn until_state(db: &Database, id: u64, state: &str) {
-    until(db, &format!("SELECT state FROM ai_server_tasks WHERE id = {id}"), &[state]);
-}
-
-/// Waits until no task is pending or running.
-fn until_done(db: &Database) {
-    until(db, "SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
 }
 
 /// Columns of one task, joined by `|`.

@@ -2,20 +2,20 @@
 
 use mysql::prelude::Queryable as _;
 
-use super::{prepare, put, stop, task, until_done, until_state, worker, worker_at};
+use super::{put, task, worker, worker_at};
 use crate::on_both;
-use crate::support::{Proxy, User};
+use crate::support::{Database, OwnServer, Proxy, User, stop};
 
 on_both! {
     fn a_worker_waits_for_the_database_however_long_that_takes(db) {
-        prepare(db);
+        db.prepare();
         let way = Proxy::to(&db.url());
         way.cut();
         let id = put(db, "echo", "1");
         let mut first = worker_at(&way.url(&db.url()), "", &[]);
         first.wait_for("waiting for the database: ");
         way.mend();
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         stop(first);
         way.cut();
         // A stop ends the wait.
@@ -28,7 +28,7 @@ on_both! {
     }
 
     fn a_result_is_kept_until_the_database_is_back(db) {
-        prepare(db);
+        db.prepare();
         let way = Proxy::to(&db.url());
         let mut worker = worker_at(&way.url(&db.url()), "", &[]);
         let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
@@ -41,14 +41,14 @@ on_both! {
         assert_eq!(task(db, id, "state"), "running");
         way.mend();
         worker.wait_for("connected to the database again");
-        until_done(db);
+        db.until_done();
         stop(worker);
         assert_eq!(task(db, id, "state, claims, failures, result"), r#"succeeded|1|0|"done""#);
         assert_eq!(task(db, meanwhile, "state, claims"), "succeeded|1");
     }
 
     fn lost_connections_neither_lose_nor_double_anything(db) {
-        prepare(db);
+        db.prepare();
         db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
         let worker = worker(db, "");
         let mut conn = db.conn();
@@ -66,7 +66,7 @@ on_both! {
                 }
             }
         }
-        until_done(db);
+        db.until_done();
         // Some are lost in the middle of a run.
         let log = stop(worker).stderr;
         assert!(log.contains("lost the connection to the database"), "{log}");
@@ -75,11 +75,11 @@ on_both! {
     }
 
     fn a_connection_that_was_closed_while_it_lay_idle_costs_no_attempt(db) {
-        prepare(db);
+        db.prepare();
         db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
         let worker = worker(db, "--threads 1");
         let first = put(db, "once", r#"{"key": 1}"#);
-        until_state(db, first, "succeeded");
+        db.until_state(first, "succeeded");
         // The thread's own is among them.
         let mut conn = db.conn();
         let connections =
@@ -88,9 +88,57 @@ on_both! {
             drop(conn.query_drop(format!("KILL {id}")));
         }
         let second = put(db, "once", r#"{"key": 2}"#);
-        until_state(db, second, "succeeded");
+        db.until_state(second, "succeeded");
         assert_eq!(task(db, second, "failures"), "0");
         stop(worker);
+    }
+
+    fn of_several_hosts_the_one_that_can_be_written_to_is_found_again(shared) {
+        let kind = shared.kind;
+        let servers = [OwnServer::start(kind), OwnServer::start(kind)];
+        let first = &Database::on(kind, Some(servers[0].url_file()));
+        let second = &Database::on(kind, Some(servers[1].url_file())).named_as(first);
+        for db in [first, second] {
+            db.prepare();
+            // Who may do everything may write to a read-only server too.
+            db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+        }
+        let place = |db: &Database| db.url().rsplit_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+        let mut worker =
+            worker_at(&format!("mysql://plain:right@{},{}/{}", place(first), place(second), first.name), "", &[]);
+        first.until_state(put(first, "echo", "1"), "succeeded");
+        // A switch-over: what was written to can't be any more.
+        first.execute(&["SET GLOBAL read_only = ON"]);
+        worker.wait_for("looking for the host that can be written to");
+        second.until_state(put(second, "echo", "2"), "succeeded");
+        // None can be, for a while.
+        second.execute(&["SET GLOBAL read_only = ON"]);
+        let waiting = put(second, "echo", "3");
+        worker.wait_for("none of the hosts can be written to");
+        second.execute(&["SET GLOBAL read_only = OFF"]);
+        second.until_state(waiting, "succeeded");
+        // And one that is gone.
+        first.execute(&["SET GLOBAL read_only = OFF"]);
+        servers[1].kill();
+        first.until_state(put(first, "echo", "4"), "succeeded");
+        stop(worker);
+    }
+
+    fn a_server_that_is_read_only_for_a_while_is_waited_for(shared) {
+        let server = OwnServer::start(shared.kind);
+        let db = &Database::on(shared.kind, Some(server.url_file()));
+        db.prepare();
+        db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+        let (_, place) = db.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let mut worker = worker_at(&format!("mysql://plain:right@{place}"), "", &[]);
+        db.until_state(put(db, "echo", "1"), "succeeded");
+        db.execute(&["SET GLOBAL read_only = ON"]);
+        let id = put(db, "echo", "2");
+        worker.wait_for("lost the connection to the database: 1290 ");
+        db.execute(&["SET GLOBAL read_only = OFF"]);
+        db.until_state(id, "succeeded");
+        stop(worker);
+        assert_eq!(task(db, id, "claims, failures"), "1|0");
     }
 
     fn what_no_waiting_mends_ends_the_worker_at_once(db) {

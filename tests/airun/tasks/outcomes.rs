@@ -1,27 +1,41 @@
 //! How a run ends decides what becomes of its task.
 
-use super::{prepare, put, put_with, stop, task, until, until_done, until_state, worker};
+use super::{put, put_with, task, worker};
 use crate::on_both;
+use crate::support::stop;
 
 on_both! {
+    fn a_handler_that_makes_up_a_stop_has_failed(db) {
+        db.prepare();
+        let ids = ["act", "act_apart"].map(|kind| [r#""say_stopping""#, r#""say_lost""#].map(|deed| put(db, kind, deed)));
+        let worker = worker(db, "");
+        db.until_done();
+        stop(worker);
+        for [stopping, lost] in ids {
+            let fate = |id| task(db, id, "state, failures, last_error");
+            assert_eq!(fate(stopping), "dead|2|it says that the worker stops, which isn't so");
+            assert_eq!(fate(lost), "dead|2|it says that its lease ran out, and another run has the task, which isn't so");
+        }
+    }
+
     fn a_row_without_a_proper_time_is_in_nobodys_way(db) {
         use mysql::prelude::Queryable as _;
-        prepare(db);
+        db.prepare();
         let mut conn = db.conn();
         conn.query_drop("SET sql_mode = ''").unwrap();
         conn.query_drop("INSERT INTO ai_server_tasks (kind, payload, due_at) VALUES ('echo', '1', '0000-00-00')").unwrap();
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         assert_eq!(db.rows("SELECT state, claims FROM ai_server_tasks"), ["succeeded|1"]);
         stop(worker);
     }
 
     fn a_task_that_succeeds_keeps_its_result(db) {
-        prepare(db);
+        db.prepare();
         let noop = put(db, "noop", "{}");
         let echo = put(db, "echo", r#"{"a": [1, "é\n'\\"]}"#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         let ended = stop(worker);
         let columns = "state, claims, failures, crashes, owner, last_error, created_at <= started_at, \
                        started_at <= finished_at, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY, \
@@ -32,12 +46,12 @@ on_both! {
     }
 
     fn a_task_that_fails_is_tried_again_until_it_is_dead(db) {
-        prepare(db);
+        db.prepare();
         let error = put(db, "fails", r#""error""#);
         let panic = put(db, "fails", r#""panic""#);
         let twice = put(db, "fails", r#"{"times": 2}"#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         let log = stop(worker).stderr;
         let columns = "state, claims, failures, crashes, result, last_error";
         assert_eq!(task(db, error, columns), "dead|3|3|0|NULL|the lamp is broken\nERROR forged line");
@@ -54,14 +68,14 @@ on_both! {
     }
 
     fn a_failure_says_itself_whether_and_when_to_try_again(db) {
-        prepare(db);
+        db.prepare();
         let fatal = put(db, "fails", r#""fatal""#);
         let later = put(db, "fails", r#"{"retry_after_ms": 700}"#);
         let never = put_with(db, "act", r#"{"retry_after_s": 18446744073709551615}"#, ", max_attempts = 9");
         let worker = worker(db, "");
-        until_state(db, fatal, "dead");
-        until_state(db, later, "succeeded");
-        until(db, &format!("SELECT state, failures FROM ai_server_tasks WHERE id = {never}"), &["pending|1"]);
+        db.until_state(fatal, "dead");
+        db.until_state(later, "succeeded");
+        db.until(&format!("SELECT state, failures FROM ai_server_tasks WHERE id = {never}"), &["pending|1"]);
         stop(worker);
         assert_eq!(task(db, fatal, "state, claims, failures, last_error"), "dead|1|1|no such lamp");
         let waited = "state, failures, result, last_error, started_at >= created_at + INTERVAL 700000 MICROSECOND";
@@ -70,17 +84,17 @@ on_both! {
     }
 
     fn a_payload_that_cannot_be_decoded_is_dead_at_once(db) {
-        prepare(db);
+        db.prepare();
         let id = put(db, "once", r#"{"key": "x"}"#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fate = task(db, id, "state, claims, failures, last_error");
         assert!(fate.starts_with("dead|1|1|undecodable payload: invalid type: string \"x\", expected u64"), "{fate}");
     }
 
     fn what_is_unknown_or_newer_is_left_for_another_worker_and_told(db) {
-        prepare(db);
+        db.prepare();
         let old = put(db, "versioned", "5");
         let new = put_with(db, "versioned", r#"{"number": 6}"#, ", payload_version = 2");
         let newer = put_with(db, "versioned", "{}", ", payload_version = 3");
@@ -88,19 +102,19 @@ on_both! {
         let mut worker = worker(db, "");
         worker.wait_for("tasks of kind `unknown` version 1 are pending and left for a worker that knows them");
         worker.wait_for("tasks of kind `versioned` version 3 are pending and left for a worker that knows them");
-        until(db, "SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'", &["2"]);
+        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'", &["2"]);
         stop(worker);
         assert_eq!([old, new].map(|id| task(db, id, "result")), ["5", "6"]);
         assert_eq!([newer, unknown].map(|id| task(db, id, "state, claims")), ["pending|0", "pending|0"]);
     }
 
     fn the_rows_own_timeout_and_attempts_go_before_the_kinds(db) {
-        prepare(db);
+        db.prepare();
         let once = put_with(db, "fails", r#""error""#, ", max_attempts = 1");
         let short = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", max_attempts = 1, timeout_ms = 100");
         let often = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", max_attempts = 3, timeout_ms = 10");
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         assert_eq!(task(db, once, "state, failures"), "dead|1");
         assert_eq!(task(db, short, "state, failures, last_error"), "dead|1|timed out after 100ms");
@@ -108,13 +122,13 @@ on_both! {
     }
 
     fn a_result_that_the_server_does_not_take_fails_its_task_and_no_other(db) {
-        prepare(db);
+        db.prepare();
         // JSON, but nested too deeply for either server.
         let deep = put(db, "script", r#""yes [ | head -n 5000 | tr -d '[:space:]'; yes ] | head -n 5000""#);
         let large = put(db, "act", r#"{"return": 5000000}"#);
         let others: Vec<u64> = (0..20).map(|n| put(db, "echo", &n.to_string())).collect();
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fate = task(db, deep, "state, failures, last_error");
         assert!(fate.starts_with("dead|2|its result can't be stored: "), "{fate}");
@@ -126,10 +140,10 @@ on_both! {
     }
 
     fn a_completion_that_was_not_committed_is_a_failure(db) {
-        prepare(db);
+        db.prepare();
         let id = put(db, "act", r#""forget_to_commit""#);
         let worker = worker(db, "");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fate = task(db, id, "state, failures, result, last_error");
         assert_eq!(fate, "dead|2|NULL|its completion was not committed: commit the transaction of `complete_in`");

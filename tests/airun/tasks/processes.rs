@@ -1,18 +1,19 @@
 //! Runs in processes of their own.
 
-use super::{
-    lives, number_after, prepare, put, put_with, stop, task, until, until_done, until_ended, until_state, worker,
-};
+use super::{lives, number_after, put, put_with, task, until_ended, worker};
+use mysql::prelude::Queryable as _;
+
 use crate::on_both;
+use crate::support::stop;
 
 on_both! {
     fn a_process_is_killed_at_its_deadline(db) {
-        prepare(db);
+        db.prepare();
         let ids: Vec<u64> = (0..5)
             .map(|_| put_with(db, "act_apart", r#""hang""#, ", timeout_ms = 1500, max_attempts = 1"))
             .collect();
         let worker = worker(db, "--threads 1");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let after = "TIMESTAMPDIFF(MICROSECOND, started_at, finished_at) - 1500000";
         let late: Vec<i64> = ids
@@ -27,24 +28,44 @@ on_both! {
     }
 
     fn what_left_the_process_group_is_killed_too(db) {
-        prepare(db);
+        db.prepare();
         let id = put_with(db, "act_apart", r#""daemon""#, ", timeout_ms = 3000, max_attempts = 1");
         let mut worker = worker(db, "");
         let daemon = number_after(&worker.wait_for("started process "), "started process ");
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         until_ended(daemon);
         stop(worker);
     }
 
+    fn what_a_killed_process_runs_on_the_server_is_ended_too(db) {
+        db.prepare();
+        db.execute(&["CREATE TABLE blocked (id INT PRIMARY KEY)", "INSERT INTO blocked VALUES (1)"]);
+        let mut conn = db.conn();
+        conn.query_drop("BEGIN").unwrap();
+        conn.query_drop("SELECT id FROM blocked FOR UPDATE").unwrap();
+        // Who waits for a row doesn't notice that its client has gone.
+        let id = put_with(db, "act_apart", r#""wait_for_row""#, ", timeout_ms = 2000, max_attempts = 1");
+        let worker = worker(db, "");
+        let waiting = format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' AND info LIKE 'UPDATE blocked%'",
+            db.name
+        );
+        db.until(&waiting, &["1"]);
+        db.until_state(id, "dead");
+        db.until(&waiting, &["0"]);
+        assert_eq!(task(db, id, "last_error"), "timed out after 2s, and was killed");
+        stop(worker);
+    }
+
     fn a_crash_costs_one_task(db) {
-        prepare(db);
+        db.prepare();
         let beside = put(db, "act", r#"{"wait_ms": 1000}"#);
         let abort = put(db, "act_apart", r#""abort""#);
         let exit = put(db, "act_apart", r#"{"exit": 0}"#);
         let mut worker = worker(db, "");
         let begun = worker.wait_for("begun in process ");
         assert!(begun.contains(" task=act"), "{begun}");
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fate = "state, claims, failures, crashes, last_error";
         assert_eq!(
@@ -56,23 +77,23 @@ on_both! {
     }
 
     fn a_handler_may_print_what_it_likes(db) {
-        prepare(db);
+        db.prepare();
         let id = put(db, "act_apart", r#""print""#);
         let mut worker = worker(db, "");
         worker.wait_for(&format!("[INFO] printed task=act_apart id={id} attempt=1"));
         worker.wait_for(&format!("[INFO] in two lines task=act_apart id={id} attempt=1"));
-        until_state(db, id, "succeeded");
+        db.until_state(id, "succeeded");
         stop(worker);
         assert_eq!(task(db, id, "result"), r#""done""#);
     }
 
     fn a_handler_apart_can_do_what_one_in_a_thread_can(db) {
-        prepare(db);
+        db.prepare();
         let progress = put(db, "act_apart", r#"{"progress": 7}"#);
         let waits = put_with(db, "act_apart", r#"{"wait_ms": 60000}"#, ", timeout_ms = 1000, max_attempts = 1");
         let worker = worker(db, "");
-        until(db, &format!("SELECT progress FROM ai_server_tasks WHERE id = {progress}"), &["7"]);
-        until_state(db, waits, "dead");
+        db.until(&format!("SELECT progress FROM ai_server_tasks WHERE id = {progress}"), &["7"]);
+        db.until_state(waits, "dead");
         let fate = task(db, waits, "last_error");
         assert!(fate.starts_with("timed out after 1s"), "{fate}");
         // It is told of the stop, and goes back.
@@ -81,7 +102,7 @@ on_both! {
     }
 
     fn a_process_does_not_outlive_its_worker(db) {
-        prepare(db);
+        db.prepare();
         put(db, "act_apart", r#""hang""#);
         let mut worker = worker(db, "");
         let process = number_after(&worker.wait_for("begun in process "), "begun in process ");

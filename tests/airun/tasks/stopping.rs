@@ -1,11 +1,12 @@
 //! The stop: what runs finishes, what was only claimed goes back.
 
-use super::{number_after, prepare, put, stop, task, until, until_done, until_ended, until_state, worker};
+use super::{number_after, put, task, until_ended, worker};
 use crate::on_both;
+use crate::support::stop;
 
 on_both! {
     fn at_a_stop_what_runs_finishes_and_what_was_claimed_goes_back_at_once(db) {
-        prepare(db);
+        db.prepare();
         let mut worker = worker(db, "");
         // So that it knows the kind to be quick, and claims many.
         for _ in 0..80 {
@@ -14,7 +15,7 @@ on_both! {
         for _ in 0..80 {
             worker.wait_for("begun in process ");
         }
-        until_done(db);
+        db.until_done();
         let many = vec![r#"('act', '{"sleep_ms": 4000}')"#; 100].join(", ");
         db.execute(&["DELETE FROM ai_server_tasks", &format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
         for _ in 0..8 {
@@ -22,7 +23,7 @@ on_both! {
         }
         worker.signal("TERM");
         let states = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
-        until(db, states, &["pending|92", "running|8"]);
+        db.until(states, &["pending|92", "running|8"]);
         let ended = worker.finish();
         assert_eq!(ended.code, 0, "{ended:?}");
         assert_eq!(db.rows(states), ["pending|92", "succeeded|8"]);
@@ -31,7 +32,7 @@ on_both! {
     }
 
     fn a_run_that_heeds_the_stop_goes_back_without_an_attempt_spent(db) {
-        prepare(db);
+        db.prepare();
         let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
         let finishes = put(db, "act", r#""finish_at_stop""#);
         let apart = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
@@ -47,7 +48,7 @@ on_both! {
     }
 
     fn past_the_stop_timeout_what_runs_is_named_and_given_back(db) {
-        prepare(db);
+        db.prepare();
         let thread = put(db, "act", r#""hang""#);
         let mut worker = worker(db, "--stop-timeout 1s");
         worker.wait_for("begun in process ");
@@ -68,7 +69,7 @@ on_both! {
     }
 
     fn a_second_signal_ends_the_worker_and_its_processes_at_once(db) {
-        prepare(db);
+        db.prepare();
         let id = put(db, "act_apart", r#""hang""#);
         let mut first = worker(db, "--stop-timeout 1h");
         let process = number_after(&first.wait_for("begun in process "), "begun in process ");
@@ -85,16 +86,16 @@ on_both! {
     }
 
     fn a_heartbeat_and_the_metrics_tell_what_was_done(db) {
-        prepare(db);
+        db.prepare();
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("airun.prom");
         let worker = worker(db, &format!("--metrics-file {}", file.display()));
         let done = [put(db, "noop", "{}"), put(db, "noop", "{}")];
         let fatal = put(db, "fails", r#""fatal""#);
-        until_done(db);
+        db.until_done();
         let log = stop(worker).stderr;
         assert_eq!(done.map(|id| task(db, id, "state")), ["succeeded", "succeeded"]);
-        until_state(db, fatal, "dead");
+        db.until_state(fatal, "dead");
         let line = |parts: &[&str]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 given_back=0"]), "{log}");
         assert!(line(&["heartbeat task=fails succeeded=0 retried=0 crashed=0 dead=1 "]), "{log}");

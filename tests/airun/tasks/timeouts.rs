@@ -1,36 +1,37 @@
 //! Runs in threads that take too long.
 
-use super::{prepare, put, put_with, stop, task, until, until_done, until_state, worker};
+use super::{put, put_with, task, worker};
 use crate::on_both;
+use crate::support::stop;
 
 const ONCE: &str = ", max_attempts = 1, timeout_ms = 300";
 
 on_both! {
     fn a_query_is_killed_on_the_server_at_the_deadline(db) {
-        prepare(db);
+        db.prepare();
         let id = put_with(db, "act", r#"{"query_s": 1000}"#, ONCE);
         let worker = worker(db, "");
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         let running = format!(
             "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' AND info LIKE '%SLEEP(1000)%' \
              AND id <> CONNECTION_ID()",
             db.name
         );
-        until(db, &running, &["0"]);
+        db.until(&running, &["0"]);
         stop(worker);
         let fate = task(db, id, "failures, last_error, finished_at >= started_at + INTERVAL 300000 MICROSECOND");
         assert!(fate.starts_with("1|timed out after 300ms: ") && fate.ends_with("|1"), "{fate}");
     }
 
     fn a_thread_that_does_not_return_is_given_up_and_its_late_result_refused(db) {
-        prepare(db);
+        db.prepare();
         let id = put_with(db, "act", r#"{"sleep_ms": 7000}"#, ONCE);
         // It takes the only slot.
         let mut worker = worker(db, "--threads 1");
         worker.wait_for("does not return after its deadline: its thread is given up for lost (1 so far) task=act");
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         let other = put(db, "noop", "{}");
-        until_state(db, other, "succeeded");
+        db.until_state(other, "succeeded");
         let late = worker.wait_for("returned after it was given up for lost: what it returned doesn't count");
         assert!(late.contains(&format!(" id={id} ")), "{late}");
         stop(worker);
@@ -41,15 +42,15 @@ on_both! {
     }
 
     fn after_three_lost_threads_the_worker_ends_and_everything_else_is_done(db) {
-        prepare(db);
+        db.prepare();
         let hung: Vec<u64> = (0..2).map(|_| put_with(db, "act", r#""hang""#, ONCE)).collect();
         let worker = worker(db, "");
         for id in &hung {
-            until_state(db, *id, "dead");
+            db.until_state(*id, "dead");
         }
         // Two are lost, and it goes on.
         let after = put(db, "noop", "{}");
-        until_state(db, after, "succeeded");
+        db.until_state(after, "succeeded");
         let third = put_with(db, "act", r#""hang""#, ONCE);
         let beside = put_with(db, "act", r#""finish_at_stop""#, "");
         let ended = worker.finish();
@@ -68,27 +69,27 @@ on_both! {
     }
 
     fn a_lost_thread_gives_up_its_locks(db) {
-        prepare(db);
+        db.prepare();
         // Its transaction has the task's own row.
         let id = put_with(db, "act", r#""hang_completed""#, ONCE);
         let worker = worker(db, "");
-        until_state(db, id, "dead");
+        db.until_state(id, "dead");
         let others: Vec<u64> = (0..10).map(|n| put(db, "echo", &n.to_string())).collect();
-        until_done(db);
+        db.until_done();
         stop(worker);
         assert_eq!(task(db, id, "failures, result"), "1|NULL");
         assert!(others.iter().all(|id| task(db, *id, "state") == "succeeded"));
     }
 
     fn a_deadline_counts_though_another_run_begins_with_it(db) {
-        prepare(db);
+        db.prepare();
         let worker = worker(db, "");
         for _ in 0..20 {
             // Claimed together, begun together: short ones and long ones.
             put_with(db, "act", r#"{"wait_ms": 200}"#, ", lane = 0");
             put_with(db, "act", r#"{"query_s": 1000}"#, ", timeout_ms = 50, max_attempts = 1");
         }
-        until_done(db);
+        db.until_done();
         stop(worker);
         let fates = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
         assert_eq!(db.rows(fates), ["succeeded|20", "dead|20"]);

@@ -1,0 +1,1 @@
+ALTER TABLE ai_server_tasks DROP COLUMN trials;

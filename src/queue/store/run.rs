@@ -1,0 +1,28 @@
+//! The connection of a run in a process of its own, found by a lock that it holds: an id alone may be another's, on
+//! another server or after a restart.
+
+use mysql::{Conn, Error};
+
+use super::{Fence, execute, rows};
+
+/// Locks are the server's, not the database's; 64 characters at most.
+fn name(fence: &Fence) -> String {
+    format!("CONCAT('airun:run:', LEFT(SHA2(DATABASE(), 256), 16), ':{}:{}')", fence.id, fence.claims)
+}
+
+/// Makes the connection one that [`end`] finds.
+pub fn mark(conn: &mut Conn, fence: &Fence) -> Result<(), Error> {
+    execute(conn, &format!("DO GET_LOCK({}, 0)", name(fence))).map(drop)
+}
+
+/// Ends the connection of a run, and undoes its transaction: the server goes on with the statement of a client that has
+/// gone, and keeps its locks until then. Whether there was one.
+pub fn end(conn: &mut Conn, fence: &Fence) -> Result<bool, Error> {
+    let found = rows::<(Option<u64>,)>(conn, &format!("SELECT IS_USED_LOCK({})", name(fence)))?;
+    let Some(&(Some(connection),)) = found.first() else { return Ok(false) };
+    match execute(conn, &format!("KILL {connection}")) {
+        // ER_NO_SUCH_THREAD: it has ended meanwhile.
+        Err(Error::MySqlError(error)) if error.code == 1094 => Ok(false),
+        killed => killed.map(|_| true),
+    }
+}
