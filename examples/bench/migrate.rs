@@ -214,6 +214,8 @@ fn command(setup: &Setup, who: Who, database: &str, folder: &Path, verb: &str) -
         Who::Airun => {
             let mut command = Command::new(&setup.airun);
             command.args(["migrate", verb]).env("DATABASE_URL", url).env("AIRUN_MIGRATIONS_DIR", folder);
+            // As dbmate's driver connects unless it is told otherwise: it is no matter of migrating.
+            command.env("DB_TLS_MODE", "disabled");
             command
         }
         Who::Dbmate => {

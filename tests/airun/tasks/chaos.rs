@@ -6,18 +6,26 @@ use std::process::Command;
 use crate::on_both;
 use crate::support::{Kind, lab};
 
+/// Runs `scripts/chaos FORM`, on a server of its own or on that of `url`.
+fn chaos(kind: Kind, form: &str, seconds: u32, url: Option<String>) {
+    let server = kind.name();
+    let mut chaos = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/chaos"));
+    chaos.args([form, "--server", server, "--tasks", "1000", "--seconds", &seconds.to_string()]);
+    chaos.env("AIRUN_CHAOS_LAB", lab("").get_program());
+    if let Some(url) = url {
+        let client = env::var(format!("AIRUN_TEST_{}_CLIENT", server.to_uppercase())).unwrap();
+        chaos.env("AIRUN_CHAOS_URL", url).env("AIRUN_CHAOS_CLIENT", client);
+    }
+    let output = chaos.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 on_both! {
     fn workers_that_are_killed_again_and_again_lose_nothing(db) {
-        let server = match db.kind {
-            Kind::MySql => "mysql",
-            Kind::MariaDb => "mariadb",
-        };
-        let client = env::var(format!("AIRUN_TEST_{}_CLIENT", server.to_uppercase())).unwrap();
-        let mut chaos = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/chaos"));
-        chaos.args(["workers", "--server", server, "--tasks", "1000", "--seconds", "8"]);
-        chaos.env("AIRUN_CHAOS_URL", db.kind.url()).env("AIRUN_CHAOS_CLIENT", client);
-        chaos.env("AIRUN_CHAOS_LAB", lab("").get_program());
-        let output = chaos.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        chaos(db.kind, "workers", 8, Some(db.kind.url()));
+    }
+
+    fn a_server_that_is_killed_loses_nothing(db) {
+        chaos(db.kind, "server", 22, None);
     }
 }
