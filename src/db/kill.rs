@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::Database;
@@ -15,10 +16,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The server can't be reached.
 pub fn kill_connection(database: &Database, connection: u32) -> Result<()> {
+    Ok(kill_by(&mut database.connect_for(ANSWER_TIMEOUT)?, connection)?)
+}
+
+/// As [`kill_connection`], by a connection that is there.
+///
+/// # Errors
+/// The connection was lost.
+pub fn kill_by(conn: &mut Conn, connection: u32) -> mysql::Result<()> {
     // ER_NO_SUCH_THREAD
-    match database.connect_for(ANSWER_TIMEOUT)?.query_drop(format!("KILL {connection}")) {
+    match conn.query_drop(format!("KILL {connection}")) {
         Err(mysql::Error::MySqlError(error)) if error.code == 1094 => Ok(()),
-        done => Ok(done?),
+        done => done,
     }
 }
 

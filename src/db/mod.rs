@@ -9,7 +9,7 @@ mod topology;
 mod wait;
 
 pub use connect::{Database, IS_READ_ONLY, Tls, TlsMode};
-pub use kill::{kill_connection, kill_query};
+pub use kill::{kill_by, kill_connection, kill_query};
 pub use link::{Link, Troubles, Unfinished, open_session, random};
 pub use names::{quote_name, quote_text};
 pub use topology::locks_are_local;

@@ -130,17 +130,8 @@ impl Dispatcher {
                 && self.rung.is_empty()
                 && wanted(&self.load(), self.kinds[source].pace()) == CLAIM_MAX
             {
-                let (count, end) = self.claim(source, &Pick::From(place.clone()), CLAIM_MAX)?;
-                match end {
-                    Some(end) if count == CLAIM_MAX => {
-                        outlook.claimed_whole(source, end.clone());
-                        again = Some((source, end));
-                    }
-                    end => {
-                        let limited = self.kinds[source].concurrency.is_some();
-                        outlook.claimed_less(source, end.or(Some(place)).filter(|_| limited));
-                    }
-                }
+                let (count, end) = self.claim_from(source, place, CLAIM_MAX, &mut outlook)?;
+                again = end.filter(|_| count == CLAIM_MAX).map(|end| (source, end));
                 continue;
             }
             looked = Instant::now();
@@ -235,19 +226,14 @@ impl Dispatcher {
             };
             // Where there are more than are wanted, others may have the first of them meanwhile.
             let many = due.len() > limit || outlook.is_deep(*source);
-            let pick = if many {
-                Pick::From(first.clone())
+            let (count, end) = if many {
+                self.claim_from(*source, first.clone(), limit, outlook)?
             } else {
-                Pick::These(due.iter().map(|place| place.id).take(limit).collect())
+                let ids = due.iter().map(|place| place.id).take(limit).collect();
+                let (count, end) = self.claim(*source, &Pick::These(ids), limit)?;
+                outlook.claimed(*source, due, if self.is_limited(*source) { count } else { limit });
+                (count, end)
             };
-            let (count, end) = self.claim(*source, &pick, limit)?;
-            // Of a kind with a limit less may be claimed than is there.
-            let limited = self.kinds[*source].concurrency.is_some();
-            match &end {
-                _ if !many => outlook.claimed(*source, due, if limited { count } else { limit }),
-                Some(end) if count == limit => outlook.claimed_whole(*source, end.clone()),
-                _ => outlook.claimed_less(*source, end.clone().or(Some(first.clone())).filter(|_| limited)),
-            }
             match end {
                 Some(end) if many && count == CLAIM_MAX => return Ok(Taken::Batch(*source, end)),
                 Some(_) => return Ok(Taken::Some),
@@ -255,6 +241,27 @@ impl Dispatcher {
             }
         }
         Ok(taken)
+    }
+
+    /// Of a kind with a limit less may be claimed than is there.
+    fn is_limited(&self, source: usize) -> bool {
+        self.kinds[source].concurrency.is_some()
+    }
+
+    /// As [`Dispatcher::claim`], from a place on.
+    fn claim_from(
+        &mut self,
+        source: usize,
+        place: Place,
+        limit: usize,
+        outlook: &mut Outlook,
+    ) -> Result<(usize, Option<Place>), Unfinished> {
+        let (count, end) = self.claim(source, &Pick::From(place.clone()), limit)?;
+        match end.clone() {
+            Some(end) if count == limit => outlook.claimed_whole(source, end),
+            end => outlook.claimed_less(source, end.or(Some(place)).filter(|_| self.is_limited(source))),
+        }
+        Ok((count, end))
     }
 
     /// How many were claimed, and where the next one may be.

@@ -4,6 +4,7 @@
 use mysql::{Conn, Error};
 
 use super::{Fence, execute, rows};
+use crate::db::kill_by;
 
 /// Locks are the server's, not the database's; 64 characters at most.
 fn name(fence: &Fence) -> String {
@@ -16,13 +17,11 @@ pub fn mark(conn: &mut Conn, fence: &Fence) -> Result<(), Error> {
 }
 
 /// Ends the connection of a run, and undoes its transaction: the server goes on with the statement of a client that has
-/// gone, and keeps its locks until then. Whether there was one.
-pub fn end(conn: &mut Conn, fence: &Fence) -> Result<bool, Error> {
-    let found = rows::<(Option<u64>,)>(conn, &format!("SELECT IS_USED_LOCK({})", name(fence)))?;
-    let Some(&(Some(connection),)) = found.first() else { return Ok(false) };
-    match execute(conn, &format!("KILL {connection}")) {
-        // ER_NO_SUCH_THREAD: it has ended meanwhile.
-        Err(Error::MySqlError(error)) if error.code == 1094 => Ok(false),
-        killed => killed.map(|_| true),
+/// gone, and keeps its locks until then.
+pub fn end(conn: &mut Conn, fence: &Fence) -> Result<(), Error> {
+    let found = rows::<(Option<u32>,)>(conn, &format!("SELECT IS_USED_LOCK({})", name(fence)))?;
+    match found.first() {
+        Some(&(Some(connection),)) => kill_by(conn, connection),
+        _ => Ok(()),
     }
 }

@@ -6,6 +6,11 @@ use super::{put, task, worker, worker_at};
 use crate::on_both;
 use crate::support::{Database, OwnServer, Proxy, User, stop};
 
+/// Who may do everything may write to a read-only server too; this one may not.
+fn make_plain_user(db: &Database) {
+    db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+}
+
 on_both! {
     fn a_worker_waits_for_the_database_however_long_that_takes(db) {
         db.prepare();
@@ -100,8 +105,7 @@ on_both! {
         let second = &Database::on(kind, Some(servers[1].url_file())).named_as(first);
         for db in [first, second] {
             db.prepare();
-            // Who may do everything may write to a read-only server too.
-            db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+            make_plain_user(db);
         }
         let place = |db: &Database| db.url().rsplit_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
         let mut worker =
@@ -128,7 +132,7 @@ on_both! {
         let server = OwnServer::start(shared.kind);
         let db = &Database::on(shared.kind, Some(server.url_file()));
         db.prepare();
-        db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+        make_plain_user(db);
         let (_, place) = db.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let mut worker = worker_at(&format!("mysql://plain:right@{place}"), "", &[]);
         db.until_state(put(db, "echo", "1"), "succeeded");
