@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/airun/splits/properties.rs"]
+#[path = "../../tests/airun/migrate/splitter/properties.rs"]
 mod properties;
 
 fuzz_target!(|script: &[u8]| properties::check(script));

@@ -6,26 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, clippy::let_underscore_must_use, reason = "a test may wait for time to pass")]
 
-mod claim;
 mod cli;
-mod commands;
-mod crash;
-mod doctor;
-mod galera;
-mod kills;
-mod lease;
-mod manners;
+mod cluster;
 mod migrate;
-mod procedures;
-mod progress;
-mod readme;
-mod recovery;
-mod server_migrations;
-mod settings;
-mod splits;
-mod splitting;
+mod periodic;
+mod queue;
 mod support;
-mod task_commands;
-mod task_verify;
-mod tasks;
-mod worker;

@@ -6,7 +6,7 @@ use std::process::Command;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
-use crate::manners::{sleeper, wait_until};
+use crate::migrate::shared_server::{sleeper, wait_until};
 use crate::support::{Database, Kind, Running, end_server};
 
 /// Runs until it is dropped.

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::on_both;
 use crate::support::Database;
 
-const SHOP: &str = include_str!("corpus/shop.sql");
+const SHOP: &str = include_str!("../corpus/shop.sql");
 
 /// Runs `script` by the client and by airun, each in a database of its own, and holds the results together.
 fn same_by_both(db: &Database, script: &[u8]) {

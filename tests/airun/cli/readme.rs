@@ -12,10 +12,10 @@ use self::name_conversation::{NameConversation, Payload};
 use crate::on_both;
 use crate::support::{Database, stop, timeless};
 
-#[path = "../../src/tasks/name_conversation.rs"]
+#[path = "../../../src/tasks/name_conversation.rs"]
 mod name_conversation;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// The console blocks of a section.
 fn consoles(title: &str) -> Vec<&'static str> {
@@ -114,7 +114,7 @@ on_both! {
 fn the_registry_that_it_shows_is_the_one_there_is() {
     let (_, shown) = README.split_once("//! src/tasks/mod.rs\n").unwrap();
     let shown = shown.split("```").next().unwrap();
-    assert!(include_str!("../../src/tasks/mod.rs").contains(shown), "{shown}");
+    assert!(include_str!("../../../src/tasks/mod.rs").contains(shown), "{shown}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use mysql::prelude::Queryable;
 
-use crate::manners::{sleeper, wait_until};
+use crate::migrate::shared_server::{sleeper, wait_until};
 use crate::on_both;
 use crate::support::{Database, Running};
 

@@ -3,6 +3,7 @@
 mod cancelling;
 mod chaos;
 mod choosing;
+mod claim;
 mod commands;
 mod crashes;
 mod faults;

@@ -1,0 +1,3 @@
+//! Servers that replicate.
+
+mod galera;

@@ -1,0 +1,14 @@
+//! `airun migrate`: its commands, its journal, and how it recovers.
+
+mod client_scripts;
+mod commands;
+mod crash;
+mod kills;
+mod lease;
+mod procedures;
+mod progress;
+mod recovery;
+mod server_migrations;
+pub mod shared_server;
+mod splitter;
+pub mod up_and_rollback;

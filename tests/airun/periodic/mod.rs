@@ -1,0 +1,3 @@
+//! Periodic tasks.
+
+mod worker;
