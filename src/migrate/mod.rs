@@ -1,26 +1,22 @@
 //! Schema migrations: files, splitting, the journal, and the commands on them.
 
 pub(crate) mod baseline;
-pub(crate) mod blockers;
 pub(crate) mod catalog;
-mod chain;
 mod cursor;
 mod diff;
 pub(crate) mod dump;
 pub(crate) mod event;
-pub(crate) mod evidence;
+mod execute;
 pub(crate) mod files;
 pub(crate) mod journal;
 pub(crate) mod lock;
+pub(crate) mod progress_probe;
 pub(crate) mod recover;
 pub(crate) mod redo;
 pub(crate) mod resolve;
 pub(crate) mod rollback;
-pub(crate) mod run;
 pub(crate) mod script;
-pub(crate) mod session;
 pub mod sql;
-pub(crate) mod stage;
 pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod up;

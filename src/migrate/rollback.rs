@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 
 use super::event::{Event, Events};
+use super::execute::{self, Surroundings, Way};
 use super::files::MigrationFile;
 use super::journal::{Entry, Journal, State};
 use super::recover::recover;
-use super::run::{self, Surroundings, Way};
 use super::script::Script;
 use super::status::Read;
 use super::up::{check_packets, fresh_session, packet_limit, prepare, tell};
@@ -130,7 +130,7 @@ pub fn undo(
     }
     let way = Way::Down { entry: &entry };
     let mut around = Surroundings { conn, journal, shutdown, events, schema: &database.name, patience, owed: None };
-    run::run(&mut around, &script, &outline, entry.version, &way)?;
+    execute::run(&mut around, &script, &outline, entry.version, &way)?;
     events(Event::RolledBack {
         version: entry.version,
         name: entry.name,

@@ -8,12 +8,12 @@ use mysql::prelude::Queryable;
 
 use super::diff;
 use super::event::{Event, Events};
+use super::execute::{self, Owed, Surroundings, Way};
 use super::files;
 use super::journal::{Entry, Journal, State, UP_TEXT_MAX, UpReplacement};
 use super::lock::Lock;
 use super::recover::recover;
 use super::rollback;
-use super::run::{self, Owed, Surroundings, Way};
 use super::script::{Outline, Script};
 use super::status::{self, Item, Read, Standing};
 use super::version::Version;
@@ -306,7 +306,7 @@ fn apply(
         patience: options.lock_timeout,
         owed: owed.take(),
     };
-    let ran = run::run(&mut around, &script, outline, item.version, &way);
+    let ran = execute::run(&mut around, &script, outline, item.version, &way);
     let mut left = around.owed.take();
     if let Err(error) = ran.as_ref() {
         // It failed before its first record. Where the connection is lost, the next run finds the one before done.

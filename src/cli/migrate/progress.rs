@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::db::Database;
-use crate::migrate::stage::{Onlooker, Stage};
+use crate::migrate::progress_probe::{Onlooker, Stage};
 use crate::observe::escaped;
 
 /// Before it, nothing is drawn.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::State;
-use crate::migrate::evidence::Intent;
+use crate::migrate::recover::evidence::Intent;
 use crate::migrate::version::Version;
 
 /// A row to be.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::TABLE;
 use crate::error::{Error, Result};
-use crate::migrate::evidence::Intent;
+use crate::migrate::recover::evidence::Intent;
 use crate::migrate::version::Version;
 
 /// What a row says of its migration.
@@ -68,7 +68,7 @@ pub struct Entry {
     pub done_checksum: String,
     /// What was about to run when the row was last written.
     pub intent: Option<Intent>,
-    /// What a resumed script must find in its session; see [`crate::migrate::session`].
+    /// What a resumed script must find in its session; see [`crate::migrate::recover::session`].
     pub session: Option<String>,
     /// Why it stopped, as far as that could be written down.
     pub error: Option<String>,

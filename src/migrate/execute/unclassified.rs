@@ -2,13 +2,13 @@
 
 use mysql::prelude::Queryable;
 
-use super::rows::Retries;
+use super::dml::Retries;
 use super::{At, Run, Stop, Tx, send};
 use crate::db;
 use crate::fault;
 use crate::migrate::catalog::hex;
-use crate::migrate::evidence::Intent;
-use crate::migrate::session;
+use crate::migrate::recover::evidence::Intent;
+use crate::migrate::recover::session;
 use crate::migrate::sql::statement_digest;
 use crate::migrate::statement::is_compound;
 

@@ -19,27 +19,29 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::chain::{Chain, Step};
 use super::event::{Event, Events};
 use super::journal::{Entry, Journal, State};
+use super::recover::session::Replay;
 use super::script::{Outline, Script};
-use super::session::Replay;
 use super::sql::{Checksum, Position};
 use super::statement::{Definition, Kind, Shape, classify};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
 
-mod definition;
-mod opaque;
+pub(crate) mod blockers;
+mod ddl;
+pub(crate) mod ddl_batch;
+mod dml;
+mod failure;
 mod record;
-mod refusal;
-mod rows;
 mod session;
+mod unclassified;
 
+use ddl_batch::{Chain, Step};
+use dml::Batch;
+pub use failure::quotation;
 pub use record::Owed;
-pub use refusal::quotation;
-use rows::Batch;
 
 /// A whole script that a deadlock or a lock has undone is tried again this often.
 const UNDONE_RETRIES_MAX: u32 = 10;

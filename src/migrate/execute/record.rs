@@ -10,9 +10,9 @@ use crate::error::Result;
 use crate::fault;
 use crate::migrate::catalog::hex;
 use crate::migrate::event::Event;
-use crate::migrate::evidence::Intent;
 use crate::migrate::journal::{Begin, Journal, Progress, State};
-use crate::migrate::session;
+use crate::migrate::recover::evidence::Intent;
+use crate::migrate::recover::session;
 use crate::migrate::sql::Position;
 use crate::migrate::version::Version;
 

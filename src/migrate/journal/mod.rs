@@ -8,8 +8,8 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
 
-use super::evidence::Intent;
 use super::lock::{Lock, Proof};
+use super::recover::evidence::Intent;
 use super::version::Version;
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};

@@ -5,7 +5,7 @@ use mysql::prelude::Queryable;
 use super::{At, Run, Stop, Tx};
 use crate::fault;
 use crate::migrate::journal::Entry;
-use crate::migrate::session::Replay;
+use crate::migrate::recover::session::Replay;
 use crate::migrate::sql::Position;
 use crate::migrate::statement::{Session, Transaction, lock_tables_with};
 

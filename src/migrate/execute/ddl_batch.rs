@@ -9,11 +9,11 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 
-use super::catalog;
-use super::sql::{Position, tokens};
-use super::statement::{Definition, Object, ObjectKind, Shape};
 use crate::db::quote_text;
 use crate::error::Result;
+use crate::migrate::catalog;
+use crate::migrate::sql::{Position, tokens};
+use crate::migrate::statement::{Definition, Object, ObjectKind, Shape};
 
 /// Definitions of a chain, at most.
 const STEPS_MAX: usize = 32;

@@ -8,8 +8,8 @@ use super::{At, Run, Stop, Tx, send, send_and_tell};
 use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
-use crate::migrate::blockers;
 use crate::migrate::event::Event;
+use crate::migrate::execute::blockers;
 use crate::migrate::sql::Position;
 use crate::shutdown::Woken;
 

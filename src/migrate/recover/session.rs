@@ -10,17 +10,15 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::hex;
-use super::script::Outline;
-use super::statement::{
-    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
-};
 use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
+use crate::migrate::catalog::hex;
+use crate::migrate::script::Outline;
+use crate::migrate::statement::{
+    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
+};
 
-mod temporary;
-
-use temporary::{Again, Temporaries};
+use super::temporary_tables::{Again, Temporaries};
 
 /// The session's memory at a step, as SQL literals.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -8,11 +8,11 @@
 use mysql::Conn;
 use serde::{Deserialize, Serialize};
 
-use super::catalog;
-use super::chain::Mark;
-use super::statement::{Definition, Object, Shape};
-use super::version::Version;
 use crate::error::{Error, Result};
+use crate::migrate::catalog;
+use crate::migrate::execute::ddl_batch::Mark;
+use crate::migrate::statement::{Definition, Object, Shape};
+use crate::migrate::version::Version;
 
 /// The statement that is about to run, and how what it touches looked before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::statement::Object;
 use crate::db::quote_text;
+use crate::migrate::statement::Object;
 
 /// Blockers named in one message, at most.
 const NAMED_MAX: usize = 3;
@@ -46,7 +46,7 @@ pub fn of(conn: &mut Conn, objects: &[Object], schema: &str) -> String {
 }
 
 fn named((id, user, seconds, query): &(u64, String, i64, String)) -> String {
-    match super::run::quotation(query).as_str() {
+    match super::quotation(query).as_str() {
         "" => format!("session {id} of {user}, idle in a transaction for {seconds} s"),
         query => format!("session {id} of {user}, for {seconds} s in `{query}`"),
     }

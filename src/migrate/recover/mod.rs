@@ -5,12 +5,17 @@ use mysql::prelude::Queryable;
 
 use super::catalog;
 use super::diff;
-use super::evidence::Verdict;
 use super::journal::{Entry, Journal, Progress};
 use super::script::{Outline, Script};
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
 use crate::migrate::statement::{Object, ObjectKind};
+
+pub(crate) mod evidence;
+pub(crate) mod session;
+mod temporary_tables;
+
+use evidence::Verdict;
 
 /// Brings `entry` up to date with what the server shows, and proves that what has run is what the script says.
 ///
