@@ -22,7 +22,7 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, select};
 
 use self::args::Args;
-use self::output::{Output, complain};
+use self::output::{Output, print_error};
 use crate::config::{self, DatabaseFlags, Environment};
 use crate::db::Database;
 use crate::error::{Error, Exit, Result};
@@ -45,14 +45,14 @@ pub fn main(registry: Registry) -> ExitCode {
         && first == queue::PROGRAM
     {
         let error = queue::become_program(rest);
-        complain("error", &error.to_string());
+        print_error("error", &error.to_string());
         return error.exit().into();
     }
     hide::hide_password(&args);
-    match parse(args).and_then(|invocation| carry_out(invocation, registry)) {
+    match parse(args).and_then(|invocation| run(invocation, registry)) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            complain("error", &error.to_string());
+            print_error("error", &error.to_string());
             error.exit().into()
         }
     }
@@ -184,7 +184,7 @@ fn help_page(path: &str) -> Result<Command> {
     })
 }
 
-fn carry_out(invocation: Invocation, registry: Registry) -> Result<Exit> {
+fn run(invocation: Invocation, registry: Registry) -> Result<Exit> {
     let mut output = Output::default();
     match invocation.command {
         Command::Help(page) => output.raw(&page),

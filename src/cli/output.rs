@@ -55,7 +55,7 @@ impl Output {
 }
 
 /// One message on standard error. There is nobody to tell if that is closed.
-pub fn complain(kind: &str, text: &str) {
+pub fn print_error(kind: &str, text: &str) {
     let text: Vec<Cow<'_, str>> = text.lines().map(escaped).collect();
     io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).unwrap_or_default();
 }

@@ -82,10 +82,10 @@ impl Database {
     /// # Errors
     /// As [`Database::connect`].
     pub fn connect_for(&self, answer_timeout: Duration) -> Result<Conn> {
-        self.patient_for(answer_timeout).connect()
+        self.with_read_timeout(answer_timeout).connect()
     }
 
-    pub(super) fn patient_for(&self, answer_timeout: Duration) -> Self {
+    pub(super) fn with_read_timeout(&self, answer_timeout: Duration) -> Self {
         Self { answer_timeout: Some(answer_timeout), ..self.clone() }
     }
 

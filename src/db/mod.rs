@@ -2,16 +2,16 @@
 
 mod connect;
 mod kill;
-mod link;
 mod names;
+mod reconnect;
 pub mod retry;
 mod topology;
 mod wait;
 
 pub use connect::{Database, IS_READ_ONLY, Tls, TlsMode};
 pub use kill::{kill_by, kill_connection, kill_query};
-pub use link::{Link, Troubles, Unfinished, open_session, random};
 pub use names::{quote_name, quote_text};
+pub use reconnect::{ConnStats, ReconnectingConn, Unfinished, jitter, open_session};
 pub use topology::locks_are_local;
 pub use wait::wait_until_ready;
 

@@ -31,7 +31,7 @@ pub fn is_connection_lost(error: &Error) -> bool {
 const TOO_LARGE: &str = "Packet is larger than max_allowed_packet";
 
 /// The server can't do it now, or was told to stop doing it; the connection stays.
-pub fn passes_by_itself(error: &Error) -> bool {
+pub fn is_transient(error: &Error) -> bool {
     // ER_DISK_FULL, ER_CON_COUNT_ERROR, ER_UNKNOWN_COM_ERROR (of a Galera node that isn't ready), ER_RECORD_FILE_FULL,
     // ER_ERROR_DURING_COMMIT, ER_QUERY_INTERRUPTED, ER_TRANSACTION_ROLLBACK_DURING_COMMIT
     matches!(error, Error::MySqlError(error) if matches!(error.code, 1021 | 1040 | 1047 | 1114 | 1180 | 1317 | 3101))
@@ -44,7 +44,7 @@ pub fn is_read_only(error: &Error) -> bool {
 }
 
 /// The server knows neither this user, nor its password, nor the database.
-pub fn is_refusal(error: &Error) -> bool {
+pub fn is_permanent(error: &Error) -> bool {
     // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_BAD_DB_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR
     matches!(error, Error::MySqlError(error) if matches!(error.code, 1044 | 1045 | 1049 | 1698))
 }

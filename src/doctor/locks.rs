@@ -3,7 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Finding, Level, Patient};
+use super::{Connections, Finding, Level};
 use crate::db::{describe, locks_are_local};
 
 const CHECK: &str = "skip-locked";
@@ -11,19 +11,19 @@ const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer: several 
 
 /// Two rows of its own, final ones that no worker claims and every worker would purge. One connection locks the first as
 /// a claim does; the other must get the second, and only that, at once.
-pub fn skip_locked(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
-    let queue = format!("airun.doctor.{}", patient.conn.connection_id());
+pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
+    let queue = format!("airun.doctor.{}", connections.conn.connection_id());
     let insert = format!(
         "INSERT INTO ai_server_tasks (kind, queue, payload, state, due_at, finished_at) VALUES \
          ('airun.doctor', '{queue}', 'null', 'cancelled', UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE, UTC_TIMESTAMP(6))"
     );
-    let tried = patient
+    let tried = connections
         .conn
         .query_drop(&insert)
-        .and_then(|()| patient.conn.query_drop(&insert))
-        .and_then(|()| claims(patient, &queue));
+        .and_then(|()| connections.conn.query_drop(&insert))
+        .and_then(|()| claims(connections, &queue));
     let delete = format!("DELETE FROM ai_server_tasks WHERE {}", rows(&queue));
-    let cleaned = rollback(patient).and_then(|()| patient.conn.query_drop(delete));
+    let cleaned = rollback(connections).and_then(|()| connections.conn.query_drop(delete));
     // What went wrong first says more.
     tried.and_then(|finding| cleaned.map(|()| finding))
 }
@@ -33,22 +33,22 @@ fn rows(queue: &str) -> String {
     format!("state = 'cancelled' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = '{queue}' AND lane = 1")
 }
 
-fn rollback(patient: &mut Patient<'_>) -> mysql::Result<()> {
-    patient.other.query_drop("ROLLBACK")?;
-    patient.conn.query_drop("ROLLBACK")
+fn rollback(connections: &mut Connections<'_>) -> mysql::Result<()> {
+    connections.other.query_drop("ROLLBACK")?;
+    connections.conn.query_drop("ROLLBACK")
 }
 
 /// A worker that purges locks a neighbour's row for a moment, so that one attempt in vain proves nothing.
-fn claims(patient: &mut Patient<'_>, queue: &str) -> mysql::Result<Finding> {
+fn claims(connections: &mut Connections<'_>, queue: &str) -> mysql::Result<Finding> {
     const TRIES: u32 = 5;
     for _ in 1..TRIES {
-        let finding = claim_twice(&mut patient.conn, &mut patient.other, queue)?;
-        rollback(patient)?;
+        let finding = claim_twice(&mut connections.conn, &mut connections.other, queue)?;
+        rollback(connections)?;
         if finding.level == Level::Ok {
             return Ok(finding);
         }
     }
-    claim_twice(&mut patient.conn, &mut patient.other, queue)
+    claim_twice(&mut connections.conn, &mut connections.other, queue)
 }
 
 fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
@@ -82,12 +82,12 @@ fn judge(first: &[u64], second: &[u64]) -> Finding {
     }
 }
 
-pub fn named_locks(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn named_locks(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "named-locks";
-    let name = format!("airun:doctor:{}", patient.conn.connection_id());
-    let taken: Option<Option<i64>> = patient.conn.query_first(format!("SELECT GET_LOCK('{name}', 0)"))?;
-    let free: Option<Option<i64>> = patient.other.query_first(format!("SELECT IS_FREE_LOCK('{name}')"))?;
-    patient.conn.query_drop(format!("DO RELEASE_LOCK('{name}')"))?;
+    let name = format!("airun:doctor:{}", connections.conn.connection_id());
+    let taken: Option<Option<i64>> = connections.conn.query_first(format!("SELECT GET_LOCK('{name}', 0)"))?;
+    let free: Option<Option<i64>> = connections.other.query_first(format!("SELECT IS_FREE_LOCK('{name}')"))?;
+    connections.conn.query_drop(format!("DO RELEASE_LOCK('{name}')"))?;
     if (taken, free) == (Some(Some(1)), Some(Some(0))) {
         return Ok(Finding::ok(CHECK, "one connection's lock is seen by another"));
     }
@@ -95,9 +95,9 @@ pub fn named_locks(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     Ok(Finding::problem(CHECK, "one connection's lock is not seen by another", advice))
 }
 
-pub fn topology(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn topology(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "topology";
-    if locks_are_local(&mut patient.conn)? {
+    if locks_are_local(&mut connections.conn)? {
         return Ok(Finding::note(
             CHECK,
             "a cluster with several nodes that take writes, whose named locks are each node's own",

@@ -49,13 +49,13 @@ impl Finding {
 }
 
 /// Two connections, since what one has locked the other has to pass.
-struct Patient<'d> {
+struct Connections<'d> {
     database: &'d Database,
     conn: Conn,
     other: Conn,
 }
 
-type Check = fn(&mut Patient<'_>) -> mysql::Result<Finding>;
+type Check = fn(&mut Connections<'_>) -> mysql::Result<Finding>;
 
 /// What can be asked of every server.
 const SERVER: [(&str, Check); 6] = [
@@ -74,8 +74,8 @@ const TABLES: [(&str, Check); 3] =
 /// Examines the server, and the queue's tables where they are there.
 pub fn examine(database: &Database) -> Vec<Finding> {
     let opened = open_session(database).and_then(|conn| Ok((conn, open_session(database)?)));
-    let mut patient = match opened {
-        Ok((conn, other)) => Patient { database, conn, other },
+    let mut connections = match opened {
+        Ok((conn, other)) => Connections { database, conn, other },
         Err(error) => {
             let said = database.explain(&error).to_string();
             let (found, advice) = said.rsplit_once("; ").unwrap_or((&said, "see what the server's log says"));
@@ -83,18 +83,18 @@ pub fn examine(database: &Database) -> Vec<Finding> {
         }
     };
     let mut findings = vec![Finding::ok("connection", format!("connected to {database}"))];
-    match settings(&mut patient.conn) {
+    match settings(&mut connections.conn) {
         Ok(settings) => findings.extend(server::all(&settings)),
         Err(error) => findings.push(untried("settings", &error)),
     }
     for (name, check) in SERVER {
-        findings.push(check(&mut patient).unwrap_or_else(|error| untried(name, &error)));
+        findings.push(check(&mut connections).unwrap_or_else(|error| untried(name, &error)));
     }
-    let shape = tables::shape(&mut patient).unwrap_or_else(|error| untried("tables", &error));
+    let shape = tables::shape(&mut connections).unwrap_or_else(|error| untried("tables", &error));
     let usable = shape.level == Level::Ok;
     findings.push(shape);
     for (name, check) in TABLES.into_iter().filter(|_| usable) {
-        findings.push(check(&mut patient).unwrap_or_else(|error| untried(name, &error)));
+        findings.push(check(&mut connections).unwrap_or_else(|error| untried(name, &error)));
     }
     findings
 }

@@ -3,12 +3,12 @@
 use chrono::{NaiveDateTime, TimeDelta, Utc};
 use mysql::prelude::Queryable;
 
-use super::{Finding, Patient};
+use super::{Connections, Finding};
 
 /// Whether a session can have READ COMMITTED; under REPEATABLE READ claims lock the gaps between rows too.
-pub fn isolation(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn isolation(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const LEVEL: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
-    let level = patient.conn.query_first::<(String, String), _>(LEVEL)?.map(|(_, level)| level).unwrap_or_default();
+    let level = connections.conn.query_first::<(String, String), _>(LEVEL)?.map(|(_, level)| level).unwrap_or_default();
     if level == "READ-COMMITTED" {
         return Ok(Finding::ok("read-committed", "a session can have it"));
     }
@@ -16,13 +16,13 @@ pub fn isolation(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     Ok(Finding::problem("read-committed", format!("the session has `{level}` instead"), advice))
 }
 
-pub fn tls(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn tls(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CIPHER: &str = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
-    let cipher = patient.conn.query_first::<(String, String), _>(CIPHER)?.map(|(_, cipher)| cipher);
+    let cipher = connections.conn.query_first::<(String, String), _>(CIPHER)?.map(|(_, cipher)| cipher);
     if let Some(cipher) = cipher.filter(|cipher| !cipher.is_empty()) {
         return Ok(Finding::ok("tls", format!("encrypted by {cipher}")));
     }
-    let database = patient.database;
+    let database = connections.database;
     let is_near = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "::1");
     if database.socket.is_some() || database.hosts.iter().all(|(host, _)| is_near(host)) {
         return Ok(Finding::ok("tls", "not encrypted, and not leaving this host"));
@@ -34,10 +34,10 @@ pub fn tls(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
 /// More than log lines of two hosts can be told apart by.
 const CLOCK_MAX: TimeDelta = TimeDelta::seconds(1);
 
-pub fn clock(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn clock(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const NOW: &str = "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)";
     let before = Utc::now().naive_utc();
-    let server: Option<String> = patient.conn.query_first(NOW)?;
+    let server: Option<String> = connections.conn.query_first(NOW)?;
     let after = Utc::now().naive_utc();
     let server = server.and_then(|text| NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok());
     let Some(server) = server else {

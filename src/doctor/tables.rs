@@ -6,7 +6,7 @@ use std::time::Duration;
 use mysql::Row;
 use mysql::prelude::Queryable;
 
-use super::{Finding, Patient};
+use super::{Connections, Finding};
 use crate::interval;
 use crate::queue::Lane;
 use crate::queue::store::claim::{self, Pick};
@@ -25,7 +25,7 @@ const SHAPE: [(&str, &str); 3] = [
 
 const DUE: &str = "state,kind,payload_version,queue,lane,due_at,id";
 
-pub fn shape(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "tables";
     const COLUMNS: &str = "SELECT LOWER(table_name), LOWER(column_name) FROM information_schema.columns \
         WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_gates')";
@@ -35,7 +35,7 @@ pub fn shape(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
         MAX(non_unique) FROM information_schema.statistics WHERE table_schema = DATABASE() \
         AND table_name = 'ai_server_tasks' GROUP BY index_name";
     const ADVICE: &str = "run `airun migrate up` with this binary's migrations";
-    let there: HashSet<(String, String)> = patient.conn.query(COLUMNS)?.into_iter().collect();
+    let there: HashSet<(String, String)> = connections.conn.query(COLUMNS)?.into_iter().collect();
     for (table, columns) in SHAPE {
         if !there.iter().any(|(name, _)| name == table) {
             return Ok(Finding::problem(CHECK, format!("there is no table `{table}`"), ADVICE));
@@ -45,11 +45,11 @@ pub fn shape(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
             return Ok(Finding::problem(CHECK, format!("`{table}` has no column `{column}`"), ADVICE));
         }
     }
-    if let Some(table) = patient.conn.query_first::<String, _>(ENGINES)? {
+    if let Some(table) = connections.conn.query_first::<String, _>(ENGINES)? {
         let advice = format!("make it one: ALTER TABLE {table} ENGINE = InnoDB");
         return Ok(Finding::problem(CHECK, format!("`{table}` is no InnoDB table"), advice));
     }
-    let indexes: Vec<(String, String, i64)> = patient.conn.query(INDEXES)?;
+    let indexes: Vec<(String, String, i64)> = connections.conn.query(INDEXES)?;
     let has = |name: &str, columns: &str, unique: bool| {
         indexes
             .iter()
@@ -72,7 +72,7 @@ fn is_denied(error: &mysql::Error) -> bool {
 }
 
 /// Tries statements that touch no row: the server looks at privileges first.
-pub fn privileges(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "privileges";
     const STATEMENTS: [(&str, &str, &str); 12] = [
         ("SELECT", "ai_server_tasks", "SELECT id FROM ai_server_tasks WHERE FALSE"),
@@ -102,7 +102,7 @@ pub fn privileges(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     ];
     let mut denied = Vec::new();
     for (privilege, table, statement) in STATEMENTS {
-        match patient.conn.query_drop(statement) {
+        match connections.conn.query_drop(statement) {
             Err(error) if is_denied(&error) => denied.push(format!("{privilege} on `{table}`")),
             tried => tried?,
         }
@@ -113,18 +113,18 @@ pub fn privileges(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
     Ok(Finding::problem(
         CHECK,
         format!("this user may not {}", denied.join(", ")),
-        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* to it", patient.database.name),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* to it", connections.database.name),
     ))
 }
 
 /// The index must give the order: with a sort InnoDB locks every row that it looks at.
-pub fn claim_plan(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "claim-plan";
     let (kind, queue) = ("airun.doctor".to_owned(), "default".to_owned());
     let source = Source { kind, version: 1, queue, lane: Lane::Normal };
     let pick = Pick::From(Place { due_at: "2000-01-01".to_owned(), id: 0 });
     let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&source, &pick, 100));
-    let row: Option<Row> = patient.conn.query_first(explain)?;
+    let row: Option<Row> = connections.conn.query_first(explain)?;
     let text = |column: &str| -> String {
         row.as_ref()
             .and_then(|row| row.get_opt::<Option<String>, _>(column))
@@ -145,14 +145,14 @@ const SNAPSHOT: &str = "oldest-snapshot";
 const SNAPSHOT_MAX: i64 = 60;
 
 /// Both times are of the same clock and zone, whatever those are.
-pub fn oldest_snapshot(patient: &mut Patient<'_>) -> mysql::Result<Finding> {
+pub fn oldest_snapshot(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const OLDEST: &str = "SELECT TIMESTAMPDIFF(SECOND, old.trx_started, own.trx_started), old.trx_mysql_thread_id \
         FROM information_schema.innodb_trx old JOIN information_schema.innodb_trx own \
         ON own.trx_mysql_thread_id = CONNECTION_ID() WHERE old.trx_mysql_thread_id <> CONNECTION_ID() \
         ORDER BY old.trx_started LIMIT 1";
-    patient.conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
-    let found = patient.conn.query_first::<(i64, u64), _>(OLDEST);
-    patient.conn.query_drop("ROLLBACK")?;
+    connections.conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
+    let found = connections.conn.query_first::<(i64, u64), _>(OLDEST);
+    connections.conn.query_drop("ROLLBACK")?;
     match found {
         // ER_SPECIFIC_ACCESS_DENIED_ERROR
         Err(mysql::Error::MySqlError(error)) if error.code == 1227 => {

@@ -19,7 +19,7 @@ pub trait Answers: Send + 'static {
     /// The metrics' text.
     fn metrics(&self) -> String;
     /// What is wrong with the worker, if anything is.
-    fn illness(&self) -> Option<String>;
+    fn unhealthy_reason(&self) -> Option<String>;
 }
 
 /// The listening thread.
@@ -87,9 +87,9 @@ fn answer(mut client: TcpStream, answers: &impl Answers) -> io::Result<()> {
     let mut words = line.split(' ');
     let (status, body) = match (words.next(), words.next().map(|path| path.split('?').next().unwrap_or_default())) {
         (Some("GET" | "HEAD"), Some("/metrics")) => ("200 OK", answers.metrics()),
-        (Some("GET" | "HEAD"), Some("/health")) => match answers.illness() {
+        (Some("GET" | "HEAD"), Some("/health")) => match answers.unhealthy_reason() {
             None => ("200 OK", "ok\n".to_owned()),
-            Some(illness) => ("503 Service Unavailable", format!("{illness}\n")),
+            Some(unhealthy_reason) => ("503 Service Unavailable", format!("{unhealthy_reason}\n")),
         },
         (Some("GET" | "HEAD"), _) => ("404 Not Found", "there are /metrics and /health\n".to_owned()),
         _ => ("405 Method Not Allowed", String::new()),

@@ -7,37 +7,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::periodic::Ledger;
+use crate::periodic::TaskStats;
 use crate::queue;
 
 /// The content type of Prometheus's text exposition format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The worker's metrics at `now`.
-pub fn render(ledgers: &[Arc<Ledger>], queue: Option<&queue::Snapshot>, started: Instant, now: Instant) -> String {
+pub fn render(tasks: &[Arc<TaskStats>], queue: Option<&queue::Snapshot>, started: Instant, now: Instant) -> String {
     let mut text = String::new();
     family(&mut text, "airun_uptime_seconds", "gauge", "Time since the worker started.");
     sample(&mut text, "airun_uptime_seconds", "", seconds(now - started));
     family(&mut text, "airun_periodic_ticks_total", "counter", "Ticks that were due, by what became of them.");
-    let snapshots: Vec<_> = ledgers.iter().map(|ledger| (ledger, ledger.snapshot())).collect();
-    for (ledger, snapshot) in &snapshots {
-        let sums = snapshot.sums;
+    let snapshots: Vec<_> = tasks.iter().map(|stats| (stats, stats.snapshot())).collect();
+    for (stats, snapshot) in &snapshots {
+        let counts = snapshot.counts;
         let outcomes =
-            [("ok", sums.ok), ("failed", sums.failed), ("panicked", sums.panicked), ("skipped", sums.skipped)];
+            [("ok", counts.ok), ("failed", counts.failed), ("panicked", counts.panicked), ("skipped", counts.skipped)];
         for (outcome, count) in outcomes {
-            let labels = format!("{{task=\"{}\",outcome=\"{outcome}\"}}", ledger.name);
+            let labels = format!("{{task=\"{}\",outcome=\"{outcome}\"}}", stats.name);
             sample(&mut text, "airun_periodic_ticks_total", &labels, count as f64);
         }
     }
     let gauge =
-        |text: &mut String, name: &str, help: &str, value: &dyn Fn(&Ledger, &crate::periodic::Snapshot) -> f64| {
+        |text: &mut String, name: &str, help: &str, value: &dyn Fn(&TaskStats, &crate::periodic::Snapshot) -> f64| {
             family(text, name, "gauge", help);
-            for (ledger, snapshot) in &snapshots {
-                sample(text, name, &format!("{{task=\"{}\"}}", ledger.name), value(ledger, snapshot));
+            for (stats, snapshot) in &snapshots {
+                sample(text, name, &format!("{{task=\"{}\"}}", stats.name), value(stats, snapshot));
             }
         };
     gauge(&mut text, "airun_periodic_running", "Whether a run is going on.", &|_, snapshot| {
-        snapshot.sums.running as f64
+        snapshot.counts.running as f64
     });
     gauge(
         &mut text,
@@ -45,8 +45,8 @@ pub fn render(ledgers: &[Arc<Ledger>], queue: Option<&queue::Snapshot>, started:
         "How long the run that is going on takes already.",
         &|_, snapshot| snapshot.running_since.map_or(0.0, |since| seconds(now.saturating_duration_since(since))),
     );
-    gauge(&mut text, "airun_periodic_stuck", "Whether a run takes longer than it may.", &|ledger, _| {
-        f64::from(u8::from(ledger.stuck(now).is_some()))
+    gauge(&mut text, "airun_periodic_stuck", "Whether a run takes longer than it may.", &|stats, _| {
+        f64::from(u8::from(stats.stuck(now).is_some()))
     });
     gauge(
         &mut text,
@@ -62,14 +62,14 @@ pub fn render(ledgers: &[Arc<Ledger>], queue: Option<&queue::Snapshot>, started:
 
 fn render_queue(text: &mut String, queue: &queue::Snapshot) {
     family(text, "airun_tasks_total", "counter", "Database tasks that this worker had, by what became of them.");
-    for (kind, sums) in &queue.kinds {
+    for (kind, counts) in &queue.kinds {
         for (outcome, count) in [
-            ("succeeded", sums.succeeded),
-            ("retried", sums.retried),
-            ("crashed", sums.crashed),
-            ("dead", sums.dead),
-            ("cancelled", sums.cancelled),
-            ("given_back", sums.given_back),
+            ("succeeded", counts.succeeded),
+            ("retried", counts.retried),
+            ("crashed", counts.crashed),
+            ("dead", counts.dead),
+            ("cancelled", counts.cancelled),
+            ("given_back", counts.given_back),
         ] {
             sample(text, "airun_tasks_total", &format!("{{kind=\"{kind}\",outcome=\"{outcome}\"}}"), count as f64);
         }

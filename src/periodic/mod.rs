@@ -1,14 +1,14 @@
 //! Periodic tasks: time makes them due.
 
-mod ledger;
 pub(crate) mod lock;
 mod plan;
 mod run;
+mod stats;
 mod task;
 
-pub use ledger::{Ledger, Outcome, Snapshot, Sums};
 pub use plan::{Grid, Plan, plan};
-pub(crate) use run::{obey, once};
+pub(crate) use run::{once, run_loop};
+pub use stats::{Counts, Outcome, Snapshot, TaskStats};
 pub use task::{PeriodicContext, PeriodicTask};
 
 pub use crate::error::TaskError;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::ledger::{Ledger, Outcome};
 use super::lock;
 use super::plan::{Grid, Plan, plan};
+use super::stats::{Outcome, TaskStats};
 use super::task::{PeriodicContext, PeriodicTask};
 use crate::error::{Error, Exit, Result, with_causes};
 use crate::interval;
@@ -13,12 +13,12 @@ use crate::panics;
 use crate::shutdown::{Shutdown, Woken};
 
 /// Runs `task` at every tick of `grid` until the stop. This is the body of the task's thread.
-pub fn obey(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, ledger: &Ledger, shutdown: &Shutdown) {
+pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats: &TaskStats, shutdown: &Shutdown) {
     let mut next = 0;
     while !shutdown.is_stopping() {
         match plan(grid, next, Instant::now()) {
             Plan::Wait { until } => {
-                ledger.wait(until);
+                stats.wait(until);
                 if shutdown.wait_until(until) == Woken::Stopping {
                     return;
                 }
@@ -26,12 +26,12 @@ pub fn obey(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, ledger: &
             Plan::Run { tick, due, skipped } => {
                 let start = Instant::now();
                 let lateness = start.saturating_duration_since(due);
-                ledger.begin(start, lateness, skipped);
+                stats.begin(start, lateness, skipped);
                 let _scope = scope::enter([("task", task.name().to_owned()), ("tick", tick.to_string())]);
                 if skipped > 0 {
                     log::warn!("late by {}: skipped={skipped}", interval::short(lateness));
                 }
-                ledger.end(at_tick(task, tick, lock_name, shutdown));
+                stats.end(at_tick(task, tick, lock_name, shutdown));
                 next = tick + 1;
             }
         }

@@ -14,7 +14,7 @@ use super::settle::{Outcome, Verdict, settle};
 use super::store::Fence;
 use super::store::complete::{self, Keep};
 use super::task::Retry;
-use crate::db::{Link, Unfinished, describe, random};
+use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
 use crate::error::Error;
 use crate::fault;
 use crate::interval;
@@ -27,7 +27,7 @@ const BATCH_MAX: usize = 500;
 const LINGER: Duration = Duration::from_millis(3);
 
 pub struct Completer {
-    pub link: Link,
+    pub link: ReconnectingConn,
     pub done: Receiver<Done>,
     pub held: Arc<Held>,
     pub ledger: Arc<Ledger>,
@@ -142,7 +142,7 @@ impl Completer {
 
 fn verdict(job: &Job, outcome: Outcome) -> Verdict {
     let cancelled = job.interrupt.why() == Some(Interrupted::Cancelled);
-    settle(outcome, &job.record, cancelled, random())
+    settle(outcome, &job.record, cancelled, jitter())
 }
 
 fn failed(job: &Job, error: String) -> Verdict {

@@ -18,7 +18,7 @@ use super::slots::Slots;
 use super::store::claim::{self, Pick};
 use super::store::look::{self, Found, Head, Place, Source};
 use super::task::Lane;
-use crate::db::{Link, Unfinished, random};
+use crate::db::{ReconnectingConn, Unfinished, jitter};
 use crate::error::Error;
 use crate::fault;
 use crate::shutdown::Shutdown;
@@ -73,7 +73,7 @@ enum Taken {
 }
 
 pub struct Dispatcher {
-    pub link: Link,
+    pub link: ReconnectingConn,
     pub owner: u64,
     pub sources: Vec<Source>,
     /// Of each source.
@@ -184,7 +184,7 @@ impl Dispatcher {
         let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
         // Each begins at another batch, so that they aren't in each other's way: to pass what others have locked or
         // claimed costs as much as to claim it.
-        let batch = (random() * f64::from(workers)) as usize;
+        let batch = (jitter() * f64::from(workers)) as usize;
         let view = outlook.view(Instant::now(), back, |source| {
             let count = wanted(&load, self.kinds[source].pace());
             Want { count, skip: if count == CLAIM_MAX { batch * CLAIM_MAX } else { 0 } }
@@ -299,7 +299,7 @@ impl Dispatcher {
     /// ring in vain.
     fn wait_for_work(&self, found: &Found, whole_at: Option<Instant>, echo: Option<Duration>) -> Option<Duration> {
         let workers = self.signals.idle_workers.load(Ordering::Relaxed).max(1);
-        let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + random());
+        let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + jitter());
         let ahead = found.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
         if let Some(micros) = ahead.and_then(|micros| u64::try_from(micros).ok()) {
             wait = wait.min(Duration::from_micros(micros));

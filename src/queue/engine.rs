@@ -24,8 +24,8 @@ use super::slots::Slots;
 use super::store::complete::Keep;
 use super::store::{Fence, claim, enqueue, fleet, lease};
 use super::timekeeper::{Alarm, Executors, Timekeeper};
-use crate::db::retry::is_refusal;
-use crate::db::{Database, Link, Unfinished, locks_are_local};
+use crate::db::retry::is_permanent;
+use crate::db::{Database, ReconnectingConn, Unfinished, locks_are_local};
 use crate::error::{Error, Exit, Result};
 use crate::fault;
 use crate::panics;
@@ -90,7 +90,7 @@ impl Engine {
         let (all_ends, until) = shutdown::channel();
         let (runs_end, runs_until) = shutdown::channel();
         let (abandon, abandoned) = shutdown::channel();
-        let link = |until: &Shutdown| Link::new(database, until, &ledger.troubles);
+        let link = |until: &Shutdown| ReconnectingConn::new(database, until, &ledger.conn_stats);
         let host = host_name();
         let Joined { owner, identity, locks_tell } = join(&mut link(waiting), database, &kinds, &host)?;
         let (backlog, intake) = backlog::channel();
@@ -246,7 +246,7 @@ struct Joined {
     locks_tell: bool,
 }
 
-fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -> Result<Joined> {
+fn join(link: &mut ReconnectingConn, database: &Database, kinds: &[Arc<Kind>], host: &str) -> Result<Joined> {
     let joined = link.run(|conn| {
         for kind in kinds.iter().filter(|kind| kind.concurrency.is_some()) {
             claim::ensure_gate(conn, &kind.name)?;
@@ -264,7 +264,7 @@ fn join(link: &mut Link, database: &Database, kinds: &[Arc<Kind>], host: &str) -
 
 /// Most likely its tables are missing, or older than this binary.
 pub fn unfit(database: &Database, error: &mysql::Error) -> Error {
-    if is_refusal(error) {
+    if is_permanent(error) {
         return database.explain(error);
     }
     let advice = match error {

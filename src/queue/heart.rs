@@ -19,7 +19,7 @@ use super::store::lease::{self, Rescued};
 use super::store::{Fence, fleet};
 use super::timekeeper::interrupt;
 use super::{LEASE, MISSING_FOR};
-use crate::db::{Database, Link, describe, random};
+use crate::db::{Database, ReconnectingConn, describe, jitter};
 use crate::fault;
 use crate::observe::scope;
 use crate::shutdown::{Shutdown, Woken};
@@ -47,7 +47,7 @@ const UNBEGUN_MAX: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub struct Heart {
-    pub link: Link,
+    pub link: ReconnectingConn,
     pub owner: u64,
     pub host: String,
     pub held: Arc<Held>,
@@ -140,7 +140,7 @@ impl Heart {
         self.return_unbegun(now);
         let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
         if now >= agenda.look {
-            agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + random());
+            agenda.look = now + LOOK.saturating_mul(workers).mul_f64(0.5 + jitter());
             self.look(&mut agenda.look)?;
         }
         if now >= agenda.own {
@@ -153,7 +153,7 @@ impl Heart {
             let began = Instant::now();
             let done = self.sweep();
             let wait = SWEEP.max(began.elapsed() * DEAR).saturating_mul(workers);
-            agenda.sweep = Instant::now() + wait.mul_f64(0.5 + random());
+            agenda.sweep = Instant::now() + wait.mul_f64(0.5 + jitter());
             done?;
         }
         Ok(())

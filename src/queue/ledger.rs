@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::settle::{Spent, Verdict};
-use crate::db::Troubles;
+use crate::db::ConnStats;
 use crate::lateness::Lateness;
 
 /// The counts of a worker, shared by its threads and those that report.
@@ -14,7 +14,7 @@ use crate::lateness::Lateness;
 pub struct Ledger {
     book: Mutex<Book>,
     /// Of the connections.
-    pub troubles: Arc<Troubles>,
+    pub conn_stats: Arc<ConnStats>,
     /// Tasks of other workers that were taken back.
     pub rescued: AtomicU64,
     /// Outcomes that came too late.
@@ -105,8 +105,8 @@ impl Ledger {
             rescued: get(&self.rescued),
             refused: get(&self.refused),
             lost_threads: get(&self.lost_threads),
-            retried: get(&self.troubles.retried),
-            lost_connections: get(&self.troubles.lost),
+            retried: get(&self.conn_stats.retried),
+            lost_connections: get(&self.conn_stats.lost),
         }
     }
 

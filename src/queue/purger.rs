@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::dispatcher::Signals;
 use super::kind::Kind;
 use super::store::purge;
-use crate::db::{Link, describe, random};
+use crate::db::{ReconnectingConn, describe, jitter};
 use crate::shutdown::{Shutdown, Woken};
 
 /// Between two rounds, times the number of workers.
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Purger {
-    pub link: Link,
+    pub link: ReconnectingConn,
     pub kinds: Vec<Arc<Kind>>,
     pub signals: Arc<Signals>,
     pub until: Shutdown,
@@ -28,7 +28,7 @@ impl Purger {
         let mut told: Vec<(String, u16)> = Vec::new();
         loop {
             let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
-            let mut wait = EVERY.saturating_mul(workers).mul_f64(0.5 + random());
+            let mut wait = EVERY.saturating_mul(workers).mul_f64(0.5 + jitter());
             match self.link.try_run(purge::purge) {
                 Ok(Some(true)) => wait = PAUSE,
                 Ok(_) => self.tell_unknown(&mut told),

@@ -58,7 +58,7 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
     };
     let queue = engine.as_ref().map(|engine| Arc::clone(&engine.ledger));
     let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), &stop).and_then(|tasks| {
-        let watched = Health { ledgers: tasks.ledgers.clone(), queue, started };
+        let watched = Health { periodic_stats: tasks.periodic_stats.clone(), queue, started };
         Ok((serve(settings, watched.clone(), &stop)?, tasks, watched))
     });
     let (server, tasks, watched) = match others {

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::interval;
-use crate::periodic::{self, Grid, Ledger, PeriodicTask};
+use crate::periodic::{self, Grid, PeriodicTask, TaskStats};
 use crate::shutdown::Shutdown;
 use crate::threads::{self, Thread};
 
 /// One thread a task.
 pub struct Tasks {
-    pub ledgers: Vec<Arc<Ledger>>,
+    pub periodic_stats: Vec<Arc<TaskStats>>,
     threads: Vec<Thread>,
 }
 
@@ -23,17 +23,17 @@ impl Tasks {
         anchor: Instant,
         stop: &Shutdown,
     ) -> Result<Self> {
-        let mut all = Self { ledgers: Vec::new(), threads: Vec::new() };
+        let mut all = Self { periodic_stats: Vec::new(), threads: Vec::new() };
         for mut task in tasks {
             log::info!("{} {} every {}", task.emoji(), task.name(), interval::format(task.interval()));
-            let ledger = Arc::new(Ledger::new(task.name(), task.time_limit()));
-            all.ledgers.push(Arc::clone(&ledger));
+            let stats = Arc::new(TaskStats::new(task.name(), task.time_limit()));
+            all.periodic_stats.push(Arc::clone(&stats));
             let grid = Grid::new(anchor, task.interval());
             let lock_name = periodic::lock::name(lock_scope, task.name());
             let stop = stop.clone();
             let name = task.name().to_owned();
             all.threads.push(threads::spawn(&name, move || {
-                periodic::obey(task.as_mut(), &grid, &lock_name, &ledger, &stop);
+                periodic::run_loop(task.as_mut(), &grid, &lock_name, &stats, &stop);
             })?);
         }
         Ok(all)
@@ -41,9 +41,9 @@ impl Tasks {
 
     /// Waits for the threads until `deadline`; returns the names of the tasks that still run.
     pub fn join(self, deadline: Instant) -> Vec<String> {
-        let named = self.threads.into_iter().zip(&self.ledgers);
+        let named = self.threads.into_iter().zip(&self.periodic_stats);
         named
-            .filter_map(|(thread, ledger)| thread.join(deadline).is_err().then(|| format!("`{}`", ledger.name)))
+            .filter_map(|(thread, stats)| thread.join(deadline).is_err().then(|| format!("`{}`", stats.name)))
             .collect()
     }
 }

@@ -10,7 +10,7 @@ use super::Settings;
 use crate::error::Error;
 use crate::interval;
 use crate::observe::{Answers, metrics, scope, systemd};
-use crate::periodic::{self, Grid, Ledger};
+use crate::periodic::{self, Grid, TaskStats};
 use crate::queue;
 use crate::shutdown::Shutdown;
 
@@ -20,7 +20,7 @@ const STUCK_EVERY: Duration = Duration::from_secs(1);
 /// What is seen of the tasks from outside.
 #[derive(Clone)]
 pub struct Health {
-    pub ledgers: Vec<Arc<Ledger>>,
+    pub periodic_stats: Vec<Arc<TaskStats>>,
     pub queue: Option<Arc<queue::Ledger>>,
     pub started: Instant,
 }
@@ -37,7 +37,7 @@ impl Watch<'_> {
         let never = never();
         let failed = failed.unwrap_or(&never);
         let watchdog = systemd::watchdog_interval();
-        let limited = self.watched.ledgers.iter().any(|ledger| ledger.time_limit.is_some());
+        let limited = self.watched.periodic_stats.iter().any(|stats| stats.time_limit.is_some());
         let step = [Some(self.settings.heartbeat), watchdog, limited.then_some(STUCK_EVERY)];
         let step = step.into_iter().flatten().min().unwrap_or(self.settings.heartbeat);
         let steps = Grid::new(self.watched.started, step);
@@ -65,9 +65,9 @@ impl Watch<'_> {
 
     /// Says at once what is newly stuck, and tells systemd how things are.
     fn look(&self, now: Instant) {
-        for ledger in &self.watched.ledgers {
-            if let Some(running) = ledger.newly_stuck(now) {
-                log::warn!("stuck: running for {} task={}", interval::short(running), ledger.name);
+        for stats in &self.watched.periodic_stats {
+            if let Some(running) = stats.newly_stuck(now) {
+                log::warn!("stuck: running for {} task={}", interval::short(running), stats.name);
             }
         }
         // A worker that has lost threads ends itself in time; the watchdog would not let the others finish.
@@ -79,7 +79,8 @@ impl Watch<'_> {
     }
 
     fn next_run(&self, now: Instant) -> String {
-        let next = self.watched.ledgers.iter().filter_map(|ledger| Some((ledger.snapshot().next?, &ledger.name))).min();
+        let next =
+            self.watched.periodic_stats.iter().filter_map(|stats| Some((stats.snapshot().next?, &stats.name))).min();
         match next {
             Some((at, name)) => format!("next: {name} in {}", interval::short(at.saturating_duration_since(now))),
             None => "running".to_owned(),
@@ -95,22 +96,22 @@ impl Watch<'_> {
         {
             log::warn!("failed to write the metrics to `{}`: {error}", path.display());
         }
-        for ledger in &self.watched.ledgers {
-            let snapshot = ledger.turn_page();
-            let (sums, late) = (snapshot.sums, &snapshot.lateness);
+        for stats in &self.watched.periodic_stats {
+            let snapshot = stats.reset_window();
+            let (counts, late) = (snapshot.counts, &snapshot.lateness);
             let _scope = scope::enter([
-                ("task", ledger.name.clone()),
-                ("due", sums.due.to_string()),
-                ("ok", sums.ok.to_string()),
-                ("failed", sums.failed.to_string()),
-                ("panicked", sums.panicked.to_string()),
-                ("skipped", sums.skipped.to_string()),
-                ("running", sums.running.to_string()),
+                ("task", stats.name.clone()),
+                ("due", counts.due.to_string()),
+                ("ok", counts.ok.to_string()),
+                ("failed", counts.failed.to_string()),
+                ("panicked", counts.panicked.to_string()),
+                ("skipped", counts.skipped.to_string()),
+                ("running", counts.running.to_string()),
                 ("late_p50", interval::short(late.quantile(0.5))),
                 ("late_p99", interval::short(late.quantile(0.99))),
                 ("late_max", interval::short(late.max())),
             ]);
-            match (ledger.stuck(now), snapshot.next) {
+            match (stats.stuck(now), snapshot.next) {
                 (Some(running), _) => log::warn!("heartbeat: stuck for {}", interval::short(running)),
                 (None, Some(next)) => {
                     let left = next.saturating_duration_since(now);
@@ -157,10 +158,8 @@ fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
 impl Health {
     /// A periodic task's run that takes longer than it may.
     fn stuck_at(&self, now: Instant) -> Option<String> {
-        self.ledgers.iter().find_map(|ledger| {
-            ledger
-                .stuck(now)
-                .map(|running| format!("stuck: {} is running for {}", ledger.name, interval::short(running)))
+        self.periodic_stats.iter().find_map(|stats| {
+            stats.stuck(now).map(|running| format!("stuck: {} is running for {}", stats.name, interval::short(running)))
         })
     }
 
@@ -176,10 +175,10 @@ impl Health {
 impl Answers for Health {
     fn metrics(&self) -> String {
         let queue = self.queue.as_ref().map(|queue| queue.snapshot(false));
-        metrics::render(&self.ledgers, queue.as_ref(), self.started, Instant::now())
+        metrics::render(&self.periodic_stats, queue.as_ref(), self.started, Instant::now())
     }
 
-    fn illness(&self) -> Option<String> {
+    fn unhealthy_reason(&self) -> Option<String> {
         self.stuck_at(Instant::now()).or_else(|| self.lost())
     }
 }

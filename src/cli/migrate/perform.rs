@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::show::{self, Teller};
+use super::show::{self, EventPrinter};
 use super::{Action, Command, Wait};
 use crate::cli::output::Output;
 use crate::cli::{Context, SETTINGS_ADVICE};
@@ -62,13 +62,13 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
     wait(&database, command.wait, context)?;
     let lock_timeout = command.lock_timeout.unwrap_or(LOCK_TIMEOUT);
     let shutdown = &context.stop;
-    let mut teller = Teller::new(output, &database);
-    let events = &mut |event| teller.tell(event);
+    let mut printer = EventPrinter::new(output, &database);
+    let events = &mut |event| printer.print(event);
     match command.action {
         Action::Up { to, limit, dry_run, strict } => {
             let options = up::Options { to, limit, only: None, strict, dry_run, lock_timeout };
             let applied = up::up(&database, files, &options, shutdown, events)?;
-            teller.end();
+            printer.end();
             output.line(&match (applied, dry_run) {
                 (0, _) => format!("nothing is pending in `{}`", database.name),
                 (n, true) => format!("-- {} would be applied; nothing was touched", count(n, "migration")),
@@ -78,7 +78,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
         Action::Rollback { to, limit, dry_run } => {
             let options = rollback::Options { limit, to, dry_run, lock_timeout };
             let undone = rollback::rollback(&database, &files, &options, shutdown, events)?;
-            teller.end();
+            printer.end();
             output.line(&match (undone.len() as u64, dry_run) {
                 (0, _) => format!("nothing is applied in `{}` that could be rolled back", database.name),
                 (n, true) => format!("-- {} would be rolled back; nothing was touched", count(n, "migration")),
@@ -88,7 +88,7 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
         Action::Redo { limit, dry_run } => {
             let options = rollback::Options { limit, to: None, dry_run, lock_timeout };
             let redone = redo::redo(&database, files, &options, shutdown, events)?;
-            teller.end();
+            printer.end();
             output.line(&match (redone, dry_run) {
                 (0, _) => format!("nothing is applied in `{}` that could be rolled back", database.name),
                 (n, true) => format!("-- {} would be redone; nothing was touched", count(n, "migration")),
@@ -103,12 +103,12 @@ fn act(command: Command, context: &Context, output: &mut Output) -> Result<Exit>
         Action::Resolve { version, resolution, dry_run } => {
             let said =
                 resolve::resolve(&database, files, version, resolution, dry_run, lock_timeout, shutdown, events)?;
-            teller.end();
+            printer.end();
             output.line(&said);
         }
         Action::Baseline { to } => {
             let recorded = baseline::baseline(&database, files, to, lock_timeout, shutdown, events)?;
-            teller.end();
+            printer.end();
             output.line(&format!("recorded {} as applied in `{}`", count(recorded, "migration"), database.name));
         }
         Action::Generate { .. } | Action::Check | Action::Dump => {}

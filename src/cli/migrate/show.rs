@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::progress::{Progress, Script};
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, print_error};
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::migrate::event::Event;
@@ -11,17 +11,17 @@ use crate::migrate::status::{Item, Report, Standing};
 use crate::observe::escaped;
 
 /// Turns events into lines: results on standard output; progress, warnings and notes on standard error.
-pub struct Teller<'o> {
+pub struct EventPrinter<'o> {
     output: &'o mut Output,
     progress: Progress,
 }
 
-impl<'o> Teller<'o> {
+impl<'o> EventPrinter<'o> {
     pub fn new(output: &'o mut Output, database: &Database) -> Self {
         Self { output, progress: Progress::new(database) }
     }
 
-    pub fn tell(&mut self, event: Event) {
+    pub fn print(&mut self, event: Event) {
         let output = &mut *self.output;
         match event {
             Event::Begins { i, of, migration, bytes, session } => {
@@ -35,8 +35,8 @@ impl<'o> Teller<'o> {
                 self.ended("rolled back", &format!("{version}_{name}"), statements, took);
             }
             Event::WouldRun { place, text } => output.raw(&format!("-- {place}\n{text};\n\n")),
-            Event::Warning(text) => self.progress.aside(|| complain("warning", &text)),
-            Event::Note(text) => self.progress.aside(|| complain("note", &text)),
+            Event::Warning(text) => self.progress.aside(|| print_error("warning", &text)),
+            Event::Note(text) => self.progress.aside(|| print_error("note", &text)),
         }
     }
 

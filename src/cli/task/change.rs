@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::operator::Operator;
 use super::tasks;
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, print_error};
 use crate::cli::{Context, suggest, worker};
 use crate::error::{Error, Exit, Result};
 use crate::interval;
@@ -31,7 +31,7 @@ pub fn retry(ids: &[u64], context: &Context, output: &mut Output) -> Result<Exit
                 )
             }
         };
-        complain("error", &why);
+        print_error("error", &why);
         exit = Exit::Failure;
     }
     operator.wake()?;
@@ -70,7 +70,7 @@ pub fn retry_dead(kind: Option<String>, context: &Context, output: &mut Output) 
         n => format!("{n} tasks are pending again"),
     });
     if duplicates > 0 {
-        complain("note", &format!("{} left dead, since living ones have the same dedupe keys", tasks(duplicates)));
+        print_error("note", &format!("{} left dead, since living ones have the same dedupe keys", tasks(duplicates)));
     }
     Ok(Exit::Success)
 }
@@ -91,7 +91,7 @@ pub fn cancel(ids: &[u64], wait: Option<Option<Duration>>, context: &Context, ou
                 asked.push(id);
             }
             Cancelled::Not => {
-                complain("error", &not(&mut operator, id, "pending or running")?);
+                print_error("error", &not(&mut operator, id, "pending or running")?);
                 exit = Exit::Failure;
             }
         }
@@ -158,7 +158,7 @@ pub fn purge(older_than: Option<Duration>, states: &[State], context: &Context, 
 pub fn pause(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
     let mut operator = Operator::connect(context)?;
     let (scope, name) = gate.parts();
-    doubt(gate, kinds);
+    warn_unknown(gate, kinds);
     let shut = operator.run(|conn| admin::pause(conn, gate))?;
     output.line(&if shut {
         format!("the {scope} `{name}` is paused: no more of it is claimed; what runs goes on")
@@ -173,7 +173,7 @@ pub fn resume(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut 
     let (scope, name) = gate.parts();
     let opened = operator.run(|conn| admin::resume(conn, gate))?;
     if !opened {
-        doubt(gate, kinds);
+        warn_unknown(gate, kinds);
     }
     operator.wake()?;
     output.line(&if opened {
@@ -185,13 +185,13 @@ pub fn resume(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut 
 }
 
 /// It may be another binary's, or a slip.
-fn doubt(gate: &Gate, kinds: &[Arc<Kind>]) {
+fn warn_unknown(gate: &Gate, kinds: &[Arc<Kind>]) {
     let known: Vec<&str> = match gate {
         Gate::Kind(_) => kinds.iter().map(|kind| kind.name.as_str()).collect(),
         Gate::Queue(_) => kinds.iter().map(|kind| kind.queue.as_str()).collect(),
     };
     let (scope, name) = gate.parts();
     if !known.contains(&name) {
-        complain("note", &format!("this binary has no {scope} `{name}`{}", suggest::among(name, known.into_iter())));
+        print_error("note", &format!("this binary has no {scope} `{name}`{}", suggest::among(name, known.into_iter())));
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::operator::Operator;
 use super::{JSON_FORMAT, knows, tasks};
 use crate::cli::Context;
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, print_error};
 use crate::error::{Exit, Result, with_causes};
 use crate::queue::Kind;
 use crate::queue::state::State;
@@ -110,7 +110,7 @@ fn print(report: &Report<'_>, output: &mut Output) {
     }
     for Unknown { kind, version } in &report.unknown {
         let text = format!("this binary doesn't know kind `{kind}` version {version}, which is left for one that does");
-        complain("note", &text);
+        print_error("note", &text);
     }
     output.line(&match report.undecodable_count {
         0 => format!("decoded {} pending: nothing wrong", tasks(report.checked)),

@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 use super::operator::Operator;
 use super::{JSON_FORMAT, tasks};
 use crate::cli::args::Args;
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, print_error};
 use crate::cli::{Context, duration, suggest};
 use crate::error::{Error, Exit, Result, with_causes};
 use crate::queue::{self, Kind, Lane, New};
 
 /// What is to be enqueued.
 #[derive(Debug, PartialEq)]
-pub struct Order {
+pub struct EnqueueArgs {
     kind: String,
     payload: Payload,
     version: Option<u16>,
@@ -45,7 +45,7 @@ enum Payload {
 const USAGE: &str = "usage: airun task enqueue KIND [PAYLOAD | - | --lines]";
 
 /// Takes the arguments behind `task enqueue` apart.
-pub fn parse(args: &mut Args) -> Result<Order> {
+pub fn parse(args: &mut Args) -> Result<EnqueueArgs> {
     let lines = args.flag("--lines");
     let unchecked = args.flag("--unchecked");
     let version = args.parsed("--payload-version")?;
@@ -82,7 +82,7 @@ pub fn parse(args: &mut Args) -> Result<Order> {
     if version == Some(0) {
         return Err(Error::usage("`--payload-version` must be at least 1"));
     }
-    Ok(Order { kind, payload, version, queue, lane, delay, timeout, max_attempts, dedupe_key, unchecked })
+    Ok(EnqueueArgs { kind, payload, version, queue, lane, delay, timeout, max_attempts, dedupe_key, unchecked })
 }
 
 fn lane(text: &str) -> Result<Lane> {
@@ -104,20 +104,26 @@ struct Many {
     enqueued: u64,
 }
 
-pub fn perform(order: Order, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
-    let known = kinds.iter().find(|kind| kind.name == order.kind).map(AsRef::as_ref);
-    if known.is_none() && !order.unchecked {
-        return Err(unknown(&order.kind, kinds));
+pub fn perform(
+    args: EnqueueArgs,
+    kinds: &[Arc<Kind>],
+    context: &Context,
+    json: bool,
+    output: &mut Output,
+) -> Result<Exit> {
+    let known = kinds.iter().find(|kind| kind.name == args.kind).map(AsRef::as_ref);
+    if known.is_none() && !args.unchecked {
+        return Err(unknown(&args.kind, kinds));
     }
-    let new = new(&order, known);
-    let checked = known.filter(|_| !order.unchecked);
+    let new = new(&args, known);
+    let checked = known.filter(|_| !args.unchecked);
     if let Some(kind) = checked.filter(|kind| new.version > kind.version) {
         return Err(Error::usage(format!(
             "this binary knows `{}` up to payload version {}, not {}; `--unchecked` enqueues it for one that does",
             kind.name, kind.version, new.version
         )));
     }
-    match order.payload {
+    match args.payload {
         Payload::Lines => {
             let enqueued = many(&new, checked, &mut Operator::connect(context)?)?;
             if json {
@@ -139,17 +145,17 @@ pub fn perform(order: Order, kinds: &[Arc<Kind>], context: &Context, json: bool,
 }
 
 /// The row: as the kind has it, but for what is asked for.
-fn new(order: &Order, known: Option<&Kind>) -> New {
+fn new(args: &EnqueueArgs, known: Option<&Kind>) -> New {
     let default = known.map_or_else(|| "default".to_owned(), |kind| kind.queue.clone());
     New {
-        kind: order.kind.clone(),
-        version: order.version.unwrap_or_else(|| known.map_or(1, |kind| kind.version)),
-        queue: order.queue.clone().unwrap_or(default),
-        lane: order.lane.unwrap_or_else(|| known.map_or(Lane::default(), |kind| kind.lane)),
-        delay: order.delay,
-        timeout: order.timeout,
-        max_attempts: order.max_attempts,
-        dedupe_key: order.dedupe_key.clone(),
+        kind: args.kind.clone(),
+        version: args.version.unwrap_or_else(|| known.map_or(1, |kind| kind.version)),
+        queue: args.queue.clone().unwrap_or(default),
+        lane: args.lane.unwrap_or_else(|| known.map_or(Lane::default(), |kind| kind.lane)),
+        delay: args.delay,
+        timeout: args.timeout,
+        max_attempts: args.max_attempts,
+        dedupe_key: args.dedupe_key.clone(),
     }
 }
 
@@ -192,7 +198,7 @@ fn one(
         return Ok(());
     }
     if !enqueued.is_new {
-        complain("note", &format!("task {} is alive and has this dedupe key; nothing was enqueued", enqueued.id));
+        print_error("note", &format!("task {} is alive and has this dedupe key; nothing was enqueued", enqueued.id));
     }
     output.line(&enqueued.id.to_string());
     Ok(())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::operator::Operator;
 use super::{JSON_FORMAT, knows};
 use crate::cli::Context;
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, print_error};
 use crate::cli::table::Table;
 use crate::error::{Exit, Result};
 use crate::interval;
@@ -80,10 +80,10 @@ pub fn perform(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut 
         table(&report.kinds, kinds).print(output);
     }
     match &report.unknown {
-        None => complain("note", "no database is named, so this doesn't tell what else is pending"),
+        None => print_error("note", "no database is named, so this doesn't tell what else is pending"),
         Some(unknown) => {
             for Unknown { kind, version } in unknown {
-                complain(
+                print_error(
                     "note",
                     &format!("tasks of kind `{kind}` version {version} are pending, which this binary doesn't know"),
                 );

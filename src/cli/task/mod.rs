@@ -36,7 +36,7 @@ pub struct Command {
 #[derive(Debug, PartialEq)]
 enum Action {
     Kinds,
-    Enqueue(enqueue::Order),
+    Enqueue(enqueue::EnqueueArgs),
     List { filter: Filter, limit: usize },
     Show { id: u64 },
     Retry(Chosen),
@@ -125,7 +125,7 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
     let json = command.json;
     let exit = match command.action {
         Action::Kinds => kinds::perform(kinds, context, json, &mut output)?,
-        Action::Enqueue(order) => enqueue::perform(order, kinds, context, json, &mut output)?,
+        Action::Enqueue(args) => enqueue::perform(args, kinds, context, json, &mut output)?,
         Action::List { filter, limit } => list::perform(&filter, limit, kinds, context, json, &mut output)?,
         Action::Show { id } => show::perform(id, kinds, context, json, &mut output)?,
         Action::Retry(Chosen::Ids(ids)) => change::retry(&ids, context, &mut output)?,

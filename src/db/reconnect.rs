@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_read_only, is_refusal, passes_by_itself};
+use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_permanent, is_read_only, is_transient};
 use super::{Database, describe};
 use crate::error::Error;
 use crate::shutdown::{Shutdown, Woken};
@@ -28,7 +28,7 @@ const SESSION: [&str; 2] = [
 
 /// What happened to links since the start.
 #[derive(Debug, Default)]
-pub struct Troubles {
+pub struct ConnStats {
     /// Transactions that were undone to end a deadlock, or waited too long for a lock, and were tried again.
     pub retried: AtomicU64,
     /// Connections that were lost.
@@ -58,25 +58,25 @@ impl Unfinished {
 }
 
 /// One thread's connection.
-pub struct Link {
+pub struct ReconnectingConn {
     database: Database,
     conn: Option<Conn>,
     /// Its closing ends all trying.
     until: Shutdown,
-    troubles: Arc<Troubles>,
+    stats: Arc<ConnStats>,
     /// How many connections there were.
     generation: u64,
     /// When it was told last that the server is read-only.
     told_read_only: Option<Instant>,
 }
 
-impl Link {
-    pub fn new(database: &Database, until: &Shutdown, troubles: &Arc<Troubles>) -> Self {
+impl ReconnectingConn {
+    pub fn new(database: &Database, until: &Shutdown, stats: &Arc<ConnStats>) -> Self {
         Self {
             database: database.clone(),
             conn: None,
             until: until.clone(),
-            troubles: Arc::clone(troubles),
+            stats: Arc::clone(stats),
             generation: 0,
             told_read_only: None,
         }
@@ -92,7 +92,7 @@ impl Link {
             match work(self.connected()?) {
                 Ok(done) => return Ok(done),
                 Err(error) if is_deadlock(&error) || is_lock_timeout(&error) => {
-                    let retried = self.troubles.retried.fetch_add(1, Ordering::Relaxed);
+                    let retried = self.stats.retried.fetch_add(1, Ordering::Relaxed);
                     log::debug!("tried again: {}", describe(&error));
                     // Several that are in each other's way mustn't go on in step.
                     let wait = Duration::from_micros(500 + retried.wrapping_mul(7919) % 4500);
@@ -100,7 +100,7 @@ impl Link {
                         return Err(Unfinished::GivenUp);
                     }
                 }
-                Err(error) if passes_by_itself(&error) => {
+                Err(error) if is_transient(&error) => {
                     log::warn!("trying again: {}", describe(&error));
                     if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
@@ -119,7 +119,7 @@ impl Link {
         }
     }
 
-    /// As [`Link::run`], once: an error that another attempt could mend is `Ok(None)`.
+    /// As [`ReconnectingConn::run`], once: an error that another attempt could mend is `Ok(None)`.
     pub fn try_run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<Option<T>> {
         if self.conn.is_none() {
             match self.connect() {
@@ -135,7 +135,7 @@ impl Link {
                 Ok(None)
             }
             Err(error) if is_deadlock(&error) || is_lock_timeout(&error) => {
-                self.troubles.retried.fetch_add(1, Ordering::Relaxed);
+                self.stats.retried.fetch_add(1, Ordering::Relaxed);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -163,7 +163,7 @@ impl Link {
     }
 
     fn lost(&mut self, error: &mysql::Error) {
-        self.troubles.lost.fetch_add(1, Ordering::Relaxed);
+        self.stats.lost.fetch_add(1, Ordering::Relaxed);
         self.conn = None;
         if is_read_only(error) {
             // It stays so for a while.
@@ -188,14 +188,14 @@ impl Link {
                     self.conn = Some(conn);
                 }
                 // Who was never let in won't be.
-                Err(error) if self.generation == 0 && is_refusal(&error) => return Err(Unfinished::Refused(error)),
+                Err(error) if self.generation == 0 && is_permanent(&error) => return Err(Unfinished::Refused(error)),
                 Err(error) => {
                     let error = self.database.explain(&error);
                     if told.is_none_or(|at: Instant| at.elapsed() >= TELL_EVERY) {
                         log::warn!("waiting for the database: {error}");
                         told = Some(Instant::now());
                     }
-                    if self.until.wait(wait.mul_f64(0.5 + random() / 2.0)) == Woken::Stopping {
+                    if self.until.wait(wait.mul_f64(0.5 + jitter() / 2.0)) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
                     }
                     wait = (wait * 2).min(RECONNECT_MAX);
@@ -206,7 +206,7 @@ impl Link {
     }
 
     fn connect(&mut self) -> mysql::Result<Conn> {
-        let conn = open_session(&self.database.patient_for(ANSWER_TIMEOUT))?;
+        let conn = open_session(&self.database.with_read_timeout(ANSWER_TIMEOUT))?;
         self.generation += 1;
         Ok(conn)
     }
@@ -225,7 +225,7 @@ pub fn open_session(database: &Database) -> mysql::Result<Conn> {
 }
 
 /// From 0 to 1, by the hasher's random keys; good enough to keep things from going in step.
-pub fn random() -> f64 {
+pub fn jitter() -> f64 {
     use std::hash::{BuildHasher as _, RandomState};
     (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
 }
