@@ -4,9 +4,9 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use sha2::{Digest, Sha256};
 
+use super::classify::{Object, ObjectKind, ObjectName};
 use super::journal;
 use super::lock;
-use super::statement::{Object, ObjectKind, ObjectName};
 use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 

@@ -7,8 +7,8 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::catalog::{definition, objects, sequence, sql_mode, stable};
+use super::classify::{Object, ObjectKind};
 use super::sql::{Token, TokenKind, tokens};
-use super::statement::{Object, ObjectKind};
 use crate::error::Result;
 
 /// The SQL that makes `schema`, without airun's own tables: sequences, tables, routines, views (each behind those that it

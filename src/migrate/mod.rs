@@ -2,7 +2,7 @@
 
 pub(crate) mod baseline;
 pub(crate) mod catalog;
-mod cursor;
+pub(crate) mod classify;
 mod diff;
 pub(crate) mod dump;
 pub(crate) mod event;
@@ -17,7 +17,6 @@ pub(crate) mod resolve;
 pub(crate) mod rollback;
 pub(crate) mod script;
 pub mod sql;
-pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod version;

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use super::catalog::hex;
+use super::classify::{Kind, Session, classify, user_variables};
 use super::files::{read_text, unreadable};
 use super::sql::{Checksum, Position, SplitError, Splitter, statement_digest};
-use super::statement::{Kind, Session, classify, user_variables};
 use crate::error::{Error, Result};
 
 /// The text of a script.

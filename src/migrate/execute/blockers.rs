@@ -4,7 +4,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use crate::db::quote_text;
-use crate::migrate::statement::Object;
+use crate::migrate::classify::Object;
 
 /// Blockers named in one message, at most.
 const NAMED_MAX: usize = 3;

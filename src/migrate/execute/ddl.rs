@@ -9,12 +9,12 @@ use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
 use crate::migrate::catalog::hex;
+use crate::migrate::classify::Definition;
 use crate::migrate::event::Event;
 use crate::migrate::execute::blockers;
 use crate::migrate::execute::ddl_batch::{Mark, Step};
 use crate::migrate::recover::evidence::{Follower, Intent};
 use crate::migrate::sql::statement_digest;
-use crate::migrate::statement::Definition;
 use crate::shutdown::Woken;
 
 impl Run<'_, '_> {

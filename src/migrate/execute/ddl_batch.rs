@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::db::quote_text;
 use crate::error::Result;
 use crate::migrate::catalog;
+use crate::migrate::classify::{Definition, Object, ObjectKind, Shape};
 use crate::migrate::sql::{Position, tokens};
-use crate::migrate::statement::{Definition, Object, ObjectKind, Shape};
 
 /// Definitions of a chain, at most.
 const STEPS_MAX: usize = 32;
@@ -149,7 +149,7 @@ fn mentions(text: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::statement::{Kind, classify};
+    use crate::migrate::classify::{Kind, classify};
 
     /// How many of the statements make one chain, from the first on.
     fn length(statements: &[&str]) -> usize {

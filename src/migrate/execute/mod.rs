@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use super::classify::{Definition, Kind, Shape, classify};
 use super::event::{Event, Events};
 use super::journal::{Entry, Journal, State};
 use super::recover::session::Replay;
 use super::script::{Outline, Script};
 use super::sql::{Checksum, Position};
-use super::statement::{Definition, Kind, Shape, classify};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;

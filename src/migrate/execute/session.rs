@@ -4,10 +4,10 @@ use mysql::prelude::Queryable;
 
 use super::{At, Run, Stop, Tx};
 use crate::fault;
+use crate::migrate::classify::{Session, Transaction, lock_tables_with};
 use crate::migrate::journal::Entry;
 use crate::migrate::recover::session::Replay;
 use crate::migrate::sql::Position;
-use crate::migrate::statement::{Session, Transaction, lock_tables_with};
 
 impl Run<'_, '_> {
     pub(super) fn session(&mut self, statement: At<'_>, change: Session) -> Result<(), Stop> {

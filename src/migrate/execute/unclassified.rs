@@ -7,10 +7,10 @@ use super::{At, Run, Stop, Tx, send};
 use crate::db;
 use crate::fault;
 use crate::migrate::catalog::hex;
+use crate::migrate::classify::is_compound;
 use crate::migrate::recover::evidence::Intent;
 use crate::migrate::recover::session;
 use crate::migrate::sql::statement_digest;
-use crate::migrate::statement::is_compound;
 
 /// A savepoint: it is gone once something has committed.
 const TRIPWIRE: &str = "airun_tripwire";

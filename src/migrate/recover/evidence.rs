@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::migrate::catalog;
+use crate::migrate::classify::{Definition, Object, Shape};
 use crate::migrate::execute::ddl_batch::Mark;
-use crate::migrate::statement::{Definition, Object, Shape};
 use crate::migrate::version::Version;
 
 /// The statement that is about to run, and how what it touches looked before.
@@ -203,7 +203,7 @@ fn judge_opaque(compound: bool, schema_changed: bool) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::statement::{ObjectKind, ObjectName};
+    use crate::migrate::classify::{ObjectKind, ObjectName};
 
     fn observed(name: &str, was: Option<&str>) -> Observed {
         let name = ObjectName { schema: Some("d".to_owned()), name: name.to_owned() };

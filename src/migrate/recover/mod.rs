@@ -9,7 +9,7 @@ use super::journal::{Entry, Journal, Progress};
 use super::script::{Outline, Script};
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
-use crate::migrate::statement::{Object, ObjectKind};
+use crate::migrate::classify::{Object, ObjectKind};
 
 pub(crate) mod evidence;
 pub(crate) mod session;

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 use crate::migrate::catalog::hex;
-use crate::migrate::script::Outline;
-use crate::migrate::statement::{
+use crate::migrate::classify::{
     Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
 };
+use crate::migrate::script::Outline;
 
 use super::temporary_tables::{Again, Temporaries};
 

@@ -3,8 +3,8 @@
 //! That is certain only for a table whose rows come from the script's own literals. Whatever else may have filled or
 //! changed one makes it lost, until the script drops it.
 
+use crate::migrate::classify::{Definition, Kind, ObjectName, Shape, depends_on_the_moment};
 use crate::migrate::sql::{TokenKind, tokens};
-use crate::migrate::statement::{Definition, Kind, ObjectName, Shape, depends_on_the_moment};
 
 /// A temporary table that is there.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ fn mentions(text: &str, name: &ObjectName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::statement::classify;
+    use crate::migrate::classify::classify;
 
     fn lost(statements: &[&str]) -> Option<u64> {
         let mut temporaries = Temporaries::default();

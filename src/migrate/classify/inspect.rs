@@ -1,6 +1,6 @@
 //! What a statement names, and what else its words tell.
 
-use crate::migrate::cursor::{Cursor, is_code};
+use super::cursor::{Cursor, is_code};
 use crate::migrate::sql::{TokenKind, tokens};
 
 /// The user variables (`@x`, lower-case, unquoted) that `sql` names.

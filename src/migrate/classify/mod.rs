@@ -5,13 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::Cursor;
+use cursor::Cursor;
 
-mod define;
-mod words;
+mod cursor;
+mod ddl;
+mod inspect;
 
-use define::{alter, create, drop_objects, rename};
-pub use words::{
+use ddl::{alter, create, drop_objects, rename};
+pub use inspect::{
     assigns_only_user_variables, depends_on_the_moment, is_compound, lock_tables_with, prepared_name, user_variables,
 };
 

@@ -2,8 +2,8 @@
 
 use std::iter::Peekable;
 
-use super::sql::{Token, TokenKind, tokens};
-use super::statement::{ObjectKind, ObjectName};
+use super::{ObjectKind, ObjectName};
+use crate::migrate::sql::{Token, TokenKind, tokens};
 
 /// A place in a statement.
 pub struct Cursor<'a> {

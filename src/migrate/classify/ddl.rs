@@ -1,7 +1,7 @@
 //! Statements that define objects: which, and how it shows that they have happened.
 
+use super::cursor::Cursor;
 use super::{Definition, Kind, Object, ObjectKind, Session, Shape};
-use crate::migrate::cursor::Cursor;
 
 pub fn create(mut cursor: Cursor<'_>) -> Kind {
     let mut words_left = 40;
