@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::event::Events;
 use super::journal::{Begin, Journal, State, UP_TEXT_MAX};
 use super::script::Script;
-use super::status::{self, Read, Standing};
-use super::up::{next_sequence, prepare};
+use super::status::{self, ParsedMigration, Status};
+use super::up::{next_sequence, open_locked};
 use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::shutdown::Shutdown;
 /// Refuses where something is applied already, and where there is no migration `to`.
 pub fn baseline(
     database: &Database,
-    files: Vec<Read>,
+    files: Vec<ParsedMigration>,
     to: Version,
     limit: Duration,
     shutdown: &Shutdown,
@@ -28,28 +28,28 @@ pub fn baseline(
         return Err(Error::usage(format!("there is no migration {to} in the folder")));
     }
     let mut conn = database.connect_or_create()?;
-    let lock = prepare(&mut conn, database, limit, shutdown, events)?;
+    let lock = open_locked(&mut conn, database, limit, shutdown, events)?;
     let journal = Journal::new(&database.name, Some(&lock));
     journal.create(&mut conn)?;
     let history = journal.history(&mut conn)?;
     let mut sequence = next_sequence(&history);
     let mut recorded = 0;
     for item in status::compare(files, history) {
-        let (Some(file), Some(outline)) = (&item.file, &item.outline) else { continue };
-        let unrecorded = matches!(item.standing, Standing::Pending | Standing::OutOfOrder);
+        let (Some(file), Some(summary)) = (&item.file, &item.summary) else { continue };
+        let unrecorded = matches!(item.status, Status::Pending | Status::OutOfOrder);
         if item.version > to || !unrecorded {
             continue;
         }
-        let up_text = if outline.bytes <= UP_TEXT_MAX { Some(Script::file(&file.up).read()?) } else { None };
+        let up_text = if summary.bytes <= UP_TEXT_MAX { Some(Script::file(&file.up).read()?) } else { None };
         let down_text = file.down_text()?;
         let begin = Begin {
             version: item.version,
             name: &item.name,
             state: State::Baseline,
             sequence,
-            checksum: &outline.checksum,
-            total: outline.total,
-            done: outline.total,
+            checksum: &summary.checksum,
+            total: summary.total,
+            done: summary.total,
             intent: None,
             up_text: up_text.as_deref(),
             down_text: down_text.as_deref(),

@@ -20,7 +20,7 @@ pub struct Stage {
 }
 
 /// A connection that looks at another one.
-pub struct Onlooker {
+pub struct ProgressProbe {
     conn: Conn,
     queries: &'static [&'static str],
 }
@@ -40,7 +40,7 @@ const MARIADB: [&str; 1] = [
      FROM information_schema.PROCESSLIST WHERE ID = ?",
 ];
 
-impl Onlooker {
+impl ProgressProbe {
     /// Opens a connection for looking only.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::event::Events;
 use super::journal::Journal;
 use super::rollback::{self, label, rollback};
 use super::script::Script;
-use super::status::Read;
+use super::status::ParsedMigration;
 use super::up::{self, tell, up};
 use super::version::Version;
 use crate::db::Database;
@@ -17,7 +17,7 @@ use crate::shutdown::Shutdown;
 /// Refuses, before anything runs, what has no DOWN or no file any more; otherwise as [`rollback()`] and [`up()`].
 pub fn redo(
     database: &Database,
-    files: Vec<Read>,
+    files: Vec<ParsedMigration>,
     options: &rollback::Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
@@ -26,7 +26,7 @@ pub fn redo(
     let chosen = rollback::select(Journal::new(&database.name, None).history(&mut conn)?, options)?;
     drop(conn);
     let find = |version: Version| files.iter().map(|(file, _)| file).find(|file| file.version == version);
-    if let Some(gone) = chosen.iter().find(|entry| find(entry.version).is_none()) {
+    if let Some(gone) = chosen.iter().find(|row| find(row.version).is_none()) {
         return Err(Error::failure(format!(
             "{}: its UP file is gone, so it can't be applied again; nothing was touched",
             label(gone)
@@ -34,7 +34,7 @@ pub fn redo(
     }
     let undone = rollback(database, &files, options, shutdown, events)?;
     if options.dry_run {
-        for file in chosen.iter().rev().filter_map(|entry| find(entry.version)) {
+        for file in chosen.iter().rev().filter_map(|row| find(row.version)) {
             tell(&Script::file(&file.up), 0, events)?;
         }
         return Ok(undone.len() as u64);

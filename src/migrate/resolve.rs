@@ -5,10 +5,10 @@ use std::time::Duration;
 use mysql::Conn;
 
 use super::event::Events;
-use super::journal::{Begin, Entry, Journal, Resolved, State, UP_TEXT_MAX};
+use super::journal::{Begin, Journal, JournalRow, Resolved, State, UP_TEXT_MAX};
 use super::script::Script;
-use super::status::{self, Item, Read, Standing};
-use super::up::{next_sequence, prepare};
+use super::status::{self, MigrationStatus, ParsedMigration, Status};
+use super::up::{next_sequence, open_locked};
 use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ pub enum Resolution {
 #[expect(clippy::too_many_arguments, reason = "everything that one command needs, once")]
 pub fn resolve(
     database: &Database,
-    files: Vec<Read>,
+    files: Vec<ParsedMigration>,
     version: Version,
     resolution: Resolution,
     dry_run: bool,
@@ -46,7 +46,7 @@ pub fn resolve(
     events: &mut Events<'_>,
 ) -> Result<String> {
     let mut conn = database.connect()?;
-    let lock = prepare(&mut conn, database, limit, shutdown, events)?;
+    let lock = open_locked(&mut conn, database, limit, shutdown, events)?;
     let journal = Journal::new(&database.name, Some(&lock));
     let history = journal.history(&mut conn)?;
     let sequence = next_sequence(&history);
@@ -84,46 +84,52 @@ enum Change {
     Replace { state: State, total: u64, done: u64, checksum: String, done_checksum: String, accepts: bool },
 }
 
-fn plan(conn: &mut Conn, journal: &Journal, item: &Item, resolution: Resolution) -> Result<Change> {
+fn plan(conn: &mut Conn, journal: &Journal, item: &MigrationStatus, resolution: Resolution) -> Result<Change> {
     let name = item.label();
     let nothing = |what: &str| Err(Error::usage(format!("{name} {what}; there is nothing to resolve")));
-    match (resolution, &item.entry) {
+    match (resolution, &item.row) {
         (Resolution::Applied, None) => Ok(Change::Insert),
-        (Resolution::Applied, Some(entry)) if entry.state == State::Applying => {
-            let (total, checksum) = current(item, entry);
+        (Resolution::Applied, Some(row)) if row.state == State::Applying => {
+            let (total, checksum) = current(item, row);
             let done_checksum = checksum.clone();
             Ok(Change::Replace { state: State::Applied, total, done: total, checksum, done_checksum, accepts: false })
         }
         // The rollback is said not to have undone anything that stays undone.
-        (Resolution::Applied, Some(entry)) if entry.state == State::RollingBack => {
-            let (total, checksum) = (current(item, entry).0, entry.checksum.clone());
+        (Resolution::Applied, Some(row)) if row.state == State::RollingBack => {
+            let (total, checksum) = (current(item, row).0, row.checksum.clone());
             let done_checksum = checksum.clone();
             Ok(Change::Replace { state: State::Applied, total, done: total, checksum, done_checksum, accepts: false })
         }
         (Resolution::Applied, Some(_)) => nothing("is recorded as applied already"),
         (Resolution::Pending, None) => nothing("is pending already"),
         (Resolution::Pending, Some(_)) => Ok(Change::Forget),
-        (Resolution::FromStatement { k }, Some(entry)) if entry.state.is_partial() => {
-            from_statement(conn, journal, item, entry, k)
+        (Resolution::FromStatement { k }, Some(row)) if row.state.is_partial() => {
+            from_statement(conn, journal, item, row, k)
         }
         (Resolution::FromStatement { .. }, _) => nothing("has not stopped half-way"),
-        (Resolution::AcceptEdit, Some(entry)) => accept_edit(item, entry),
+        (Resolution::AcceptEdit, Some(row)) => accept_edit(item, row),
         (Resolution::AcceptEdit, None) => nothing("is not applied"),
     }
 }
 
-fn current(item: &Item, entry: &Entry) -> (u64, String) {
-    match &item.outline {
-        Some(outline) => (outline.total, outline.checksum.clone()),
-        None => (entry.total, entry.checksum.clone()),
+fn current(item: &MigrationStatus, row: &JournalRow) -> (u64, String) {
+    match &item.summary {
+        Some(summary) => (summary.total, summary.checksum.clone()),
+        None => (row.total, row.checksum.clone()),
     }
 }
 
-fn from_statement(conn: &mut Conn, journal: &Journal, item: &Item, entry: &Entry, k: u64) -> Result<Change> {
+fn from_statement(
+    conn: &mut Conn,
+    journal: &Journal,
+    item: &MigrationStatus,
+    row: &JournalRow,
+    k: u64,
+) -> Result<Change> {
     let stored;
-    let script = match (&item.file, entry.state) {
+    let script = match (&item.file, row.state) {
         (_, State::RollingBack) => {
-            stored = journal.texts(conn, entry.version)?.down.unwrap_or_default();
+            stored = journal.texts(conn, row.version)?.down.unwrap_or_default();
             Script::text(&stored, format!("{}_{}_DOWN.sql", item.version, item.name))
         }
         (Some(file), _) => Script::file(&file.up),
@@ -134,7 +140,7 @@ fn from_statement(conn: &mut Conn, journal: &Journal, item: &Item, entry: &Entry
             )));
         }
     };
-    let total = script.outline()?.total;
+    let total = script.summary()?.total;
     if k == 0 || k > total + 1 {
         return Err(Error::usage(format!(
             "`--from-statement {k}`: `{}` has {total} statements; give 1 to {}",
@@ -143,38 +149,38 @@ fn from_statement(conn: &mut Conn, journal: &Journal, item: &Item, entry: &Entry
         )));
     }
     let done_checksum = script.prefix(k - 1)?.checksum.unwrap_or_default();
-    let checksum = if entry.state == State::RollingBack { entry.checksum.clone() } else { current(item, entry).1 };
-    Ok(Change::Replace { state: entry.state, total, done: k - 1, checksum, done_checksum, accepts: false })
+    let checksum = if row.state == State::RollingBack { row.checksum.clone() } else { current(item, row).1 };
+    Ok(Change::Replace { state: row.state, total, done: k - 1, checksum, done_checksum, accepts: false })
 }
 
-fn accept_edit(item: &Item, entry: &Entry) -> Result<Change> {
+fn accept_edit(item: &MigrationStatus, row: &JournalRow) -> Result<Change> {
     let name = item.label();
-    let (Some(file), Some(outline)) = (&item.file, &item.outline) else {
+    let (Some(file), Some(summary)) = (&item.file, &item.summary) else {
         return Err(Error::usage(format!("the file of {name} is missing, so there is no edit to accept")));
     };
-    match item.standing {
-        Standing::Edited => Ok(Change::Replace {
-            state: entry.state,
-            total: outline.total,
-            done: outline.total,
-            checksum: outline.checksum.clone(),
-            done_checksum: outline.checksum.clone(),
+    match item.status {
+        Status::Edited => Ok(Change::Replace {
+            state: row.state,
+            total: summary.total,
+            done: summary.total,
+            checksum: summary.checksum.clone(),
+            done_checksum: summary.checksum.clone(),
             accepts: true,
         }),
-        Standing::Partial => {
-            let done_checksum = Script::file(&file.up).prefix(entry.done)?.checksum;
+        Status::Partial => {
+            let done_checksum = Script::file(&file.up).prefix(row.done)?.checksum;
             let done_checksum = done_checksum.ok_or_else(|| {
                 Error::usage(format!(
                     "{} statements of {name} have run, and its file has only {} now; say where to go on with \
                      `--from-statement K`",
-                    entry.done, outline.total
+                    row.done, summary.total
                 ))
             })?;
             Ok(Change::Replace {
-                state: entry.state,
-                total: outline.total,
-                done: entry.done,
-                checksum: outline.checksum.clone(),
+                state: row.state,
+                total: summary.total,
+                done: row.done,
+                checksum: summary.checksum.clone(),
                 done_checksum,
                 accepts: true,
             })
@@ -183,42 +189,42 @@ fn accept_edit(item: &Item, entry: &Entry) -> Result<Change> {
     }
 }
 
-fn write(conn: &mut Conn, journal: &Journal, item: &Item, change: &Change, sequence: u64) -> Result<()> {
-    let up_text = match (&item.file, &item.outline) {
-        (Some(file), Some(outline)) if outline.bytes <= UP_TEXT_MAX => Some(Script::file(&file.up).read()?),
+fn write(conn: &mut Conn, journal: &Journal, item: &MigrationStatus, change: &Change, sequence: u64) -> Result<()> {
+    let up_text = match (&item.file, &item.summary) {
+        (Some(file), Some(summary)) if summary.bytes <= UP_TEXT_MAX => Some(Script::file(&file.up).read()?),
         _ => None,
     };
     let down_text = item.file.as_ref().map(|file| file.down_text()).transpose()?.flatten();
-    match (change, &item.entry, &item.outline) {
-        (Change::Insert, _, Some(outline)) => journal.begin(
+    match (change, &item.row, &item.summary) {
+        (Change::Insert, _, Some(summary)) => journal.begin(
             conn,
             &Begin {
                 version: item.version,
                 name: &item.name,
                 state: State::Applied,
                 sequence,
-                checksum: &outline.checksum,
-                total: outline.total,
-                done: outline.total,
+                checksum: &summary.checksum,
+                total: summary.total,
+                done: summary.total,
                 intent: None,
                 up_text: up_text.as_deref(),
                 down_text: down_text.as_deref(),
                 duration: Duration::ZERO,
             },
         ),
-        (Change::Forget, Some(entry), _) => journal.forget(conn, entry.version, entry.state),
-        (Change::Replace { state, total, done, checksum, done_checksum, accepts }, Some(entry), _) => {
-            let keep_down = entry.state == State::RollingBack || (!accepts && *state != State::Applied);
+        (Change::Forget, Some(row), _) => journal.forget(conn, row.version, row.state),
+        (Change::Replace { state, total, done, checksum, done_checksum, accepts }, Some(row), _) => {
+            let keep_down = row.state == State::RollingBack || (!accepts && *state != State::Applied);
             let resolved = Resolved {
                 state: *state,
                 checksum,
                 total: *total,
                 done: *done,
                 done_checksum,
-                up_text: up_text.as_deref().filter(|_| entry.state != State::RollingBack),
+                up_text: up_text.as_deref().filter(|_| row.state != State::RollingBack),
                 down_text: down_text.as_deref().filter(|_| !keep_down),
             };
-            journal.resolve(conn, entry, &resolved)
+            journal.resolve(conn, row, &resolved)
         }
         _ => Err(Error::failure(format!("the file of {}_{} is missing", item.version, item.name))),
     }

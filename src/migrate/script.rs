@@ -29,7 +29,7 @@ pub struct Script<'a> {
 
 /// What one reading of a script tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
+pub struct ScriptSummary {
     /// How many statements.
     pub total: u64,
     /// How many bytes of statements.
@@ -112,10 +112,10 @@ impl<'a> Script<'a> {
     ///
     /// # Errors
     /// Fails where it can't be read or isn't a sequence of statements, naming file, line and column.
-    pub fn outline(&self) -> Result<Outline> {
+    pub fn summary(&self) -> Result<ScriptSummary> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();
-        let mut outline = Outline {
+        let mut summary = ScriptSummary {
             total: 0,
             bytes: 0,
             checksum: String::new(),
@@ -126,44 +126,44 @@ impl<'a> Script<'a> {
             longest: (0, Position::default()),
         };
         while let Some(statement) = statements.next().map_err(|error| self.split_error(error))? {
-            outline.total += 1;
+            summary.total += 1;
             let length = statement.text.len() as u64;
-            outline.bytes += length;
-            if length > outline.longest.0 {
-                outline.longest = (length, statement.at);
+            summary.bytes += length;
+            if length > summary.longest.0 {
+                summary.longest = (length, statement.at);
             }
             checksum.add(statement.text);
             match classify(statement.text) {
                 Kind::Rows { .. } => {}
                 Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable { .. } => {
-                    outline.leaves_traces = true
+                    summary.leaves_traces = true
                 }
-                Kind::Definition(_) | Kind::Repeatable => outline.one_transaction = false,
+                Kind::Definition(_) | Kind::Repeatable => summary.one_transaction = false,
                 Kind::Session(Session::Autocommit(_))
                 | Kind::Transaction(_)
                 | Kind::LockTables
                 | Kind::UnlockTables
                 | Kind::Opaque => {
-                    outline.one_transaction = false;
-                    outline.leaves_traces = true;
+                    summary.one_transaction = false;
+                    summary.leaves_traces = true;
                 }
             }
             for variable in user_variables(statement.text) {
-                outline.leaves_traces = true;
-                if !outline.variables.contains(&variable) {
-                    outline.variables.push(variable);
+                summary.leaves_traces = true;
+                if !summary.variables.contains(&variable) {
+                    summary.variables.push(variable);
                 }
             }
-            outline.uses_insert_id = outline.uses_insert_id || mentions_insert_id(statement.text);
+            summary.uses_insert_id = summary.uses_insert_id || mentions_insert_id(statement.text);
         }
-        outline.checksum = hex(&checksum.so_far());
-        Ok(outline)
+        summary.checksum = hex(&checksum.so_far());
+        Ok(summary)
     }
 
     /// Reads its first `done` statements and the one after them.
     ///
     /// # Errors
-    /// As [`Script::outline`].
+    /// As [`Script::summary`].
     pub fn prefix(&self, done: u64) -> Result<Prefix> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();

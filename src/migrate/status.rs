@@ -7,8 +7,8 @@ use mysql::Conn;
 use serde::{Serialize, Serializer};
 
 use super::files::{self, MigrationFile};
-use super::journal::{Entry, Journal, State};
-use super::script::{Outline, Script};
+use super::journal::{Journal, JournalRow, State};
+use super::script::{Script, ScriptSummary};
 use super::version::Version;
 use crate::error::{Error, Exit, Result};
 
@@ -18,7 +18,7 @@ pub const JSON_FORMAT: u32 = 1;
 /// How one migration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum Status {
     /// Not applied.
     Pending,
     /// Not applied, though a newer one is.
@@ -39,10 +39,11 @@ pub enum Standing {
 
 /// One migration.
 #[derive(Debug, Serialize)]
-pub struct Item {
+pub struct MigrationStatus {
     pub version: Version,
     pub name: String,
-    pub standing: Standing,
+    #[serde(rename = "standing")]
+    pub status: Status,
     /// UTC, as the server writes it; in JSON as RFC 3339 has it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
     pub applied_at: Option<String>,
@@ -59,16 +60,16 @@ pub struct Item {
     #[serde(skip)]
     pub file: Option<MigrationFile>,
     #[serde(skip)]
-    pub outline: Option<Outline>,
+    pub summary: Option<ScriptSummary>,
     #[serde(skip)]
-    pub entry: Option<Entry>,
+    pub row: Option<JournalRow>,
 }
 
 fn rfc3339<S: Serializer>(at: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     at.as_ref().map(|at| at.replacen(' ', "T", 1) + "Z").serialize(serializer)
 }
 
-impl Item {
+impl MigrationStatus {
     /// `VERSION_name`
     pub fn label(&self) -> String {
         format!("{}_{}", self.version, self.name)
@@ -80,17 +81,17 @@ impl Item {
 pub struct Report {
     pub format: u32,
     pub database: String,
-    pub migrations: Vec<Item>,
+    pub migrations: Vec<MigrationStatus>,
 }
 
 /// A migration file and what is in it.
-pub type Read = (MigrationFile, Outline);
+pub type ParsedMigration = (MigrationFile, ScriptSummary);
 
 /// Reads the folder and every UP in it, with several threads where there are many.
 ///
 /// # Errors
 /// Fails where the folder or a file can't be read, naming it.
-pub fn read_folder(folder: &Path) -> Result<Vec<Read>> {
+pub fn read_folder(folder: &Path) -> Result<Vec<ParsedMigration>> {
     /// Fewer files are read sooner than a thread is started.
     const SHARE_MIN: usize = 100;
     let files = files::scan(folder)?;
@@ -119,8 +120,8 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Read>> {
     })
 }
 
-fn read(files: Vec<MigrationFile>) -> Result<Vec<Read>> {
-    let read = |file: MigrationFile| Script::file(&file.up).outline().map(|outline| (file, outline));
+fn read(files: Vec<MigrationFile>) -> Result<Vec<ParsedMigration>> {
+    let read = |file: MigrationFile| Script::file(&file.up).summary().map(|summary| (file, summary));
     files.into_iter().map(read).collect()
 }
 
@@ -128,7 +129,7 @@ fn read(files: Vec<MigrationFile>) -> Result<Vec<Read>> {
 ///
 /// # Errors
 /// Fails where the history can't be read.
-pub fn status(conn: &mut Conn, database: &str, files: Vec<Read>) -> Result<Report> {
+pub fn status(conn: &mut Conn, database: &str, files: Vec<ParsedMigration>) -> Result<Report> {
     let history = Journal::new(database, None).history(conn)?;
     Ok(Report { format: JSON_FORMAT, database: database.to_owned(), migrations: compare(files, history) })
 }
@@ -136,12 +137,12 @@ pub fn status(conn: &mut Conn, database: &str, files: Vec<Read>) -> Result<Repor
 impl Report {
     /// What `status --check` answers: partial before drift before pending.
     pub fn check(&self) -> Exit {
-        let any = |wanted: &[Standing]| self.migrations.iter().any(|item| wanted.contains(&item.standing));
-        if any(&[Standing::Partial, Standing::PartialRollback]) {
+        let any = |wanted: &[Status]| self.migrations.iter().any(|item| wanted.contains(&item.status));
+        if any(&[Status::Partial, Status::PartialRollback]) {
             Exit::Partial
-        } else if any(&[Standing::Edited, Standing::Missing]) {
+        } else if any(&[Status::Edited, Status::Missing]) {
             Exit::Drift
-        } else if any(&[Standing::Pending, Standing::OutOfOrder]) {
+        } else if any(&[Status::Pending, Status::OutOfOrder]) {
             Exit::Pending
         } else {
             Exit::Success
@@ -150,52 +151,52 @@ impl Report {
 }
 
 /// Holds the history against the files.
-pub fn compare(files: Vec<Read>, history: Vec<Entry>) -> Vec<Item> {
-    let newest = history.iter().map(|entry| entry.version).max();
-    let mut items: Vec<Item> = Vec::with_capacity(files.len());
+pub fn compare(files: Vec<ParsedMigration>, history: Vec<JournalRow>) -> Vec<MigrationStatus> {
+    let newest = history.iter().map(|row| row.version).max();
+    let mut items: Vec<MigrationStatus> = Vec::with_capacity(files.len());
     let mut history = history.into_iter().peekable();
-    for (file, outline) in files {
-        while let Some(gone) = history.next_if(|entry| entry.version < file.version) {
+    for (file, summary) in files {
+        while let Some(gone) = history.next_if(|row| row.version < file.version) {
             items.push(item(None, Some(gone), newest));
         }
-        let entry = history.next_if(|entry| entry.version == file.version);
-        items.push(item(Some((file, outline)), entry, newest));
+        let row = history.next_if(|row| row.version == file.version);
+        items.push(item(Some((file, summary)), row, newest));
     }
     items.extend(history.map(|gone| item(None, Some(gone), newest)));
     items
 }
 
-fn item(read: Option<Read>, entry: Option<Entry>, newest: Option<Version>) -> Item {
-    let (file, outline) = read.unzip();
-    let (version, name) = match (&file, &entry) {
+fn item(read: Option<ParsedMigration>, row: Option<JournalRow>, newest: Option<Version>) -> MigrationStatus {
+    let (file, summary) = read.unzip();
+    let (version, name) = match (&file, &row) {
         (Some(file), _) => (file.version, file.name.clone()),
-        (None, Some(entry)) => (entry.version, entry.name.clone()),
+        (None, Some(row)) => (row.version, row.name.clone()),
         (None, None) => unreachable!("an item comes from a file or from a row"),
     };
-    let standing = match (&entry, &outline) {
-        (None, _) if newest.is_some_and(|newest| newest > version) => Standing::OutOfOrder,
-        (None, _) => Standing::Pending,
-        (Some(entry), outline) => match (entry.state, outline) {
-            (State::Applying, _) => Standing::Partial,
-            (State::RollingBack, _) => Standing::PartialRollback,
-            (_, None) => Standing::Missing,
-            (_, Some(outline)) if outline.checksum != entry.checksum => Standing::Edited,
-            (State::Baseline, _) => Standing::Baseline,
-            (State::Applied, _) => Standing::Applied,
+    let status = match (&row, &summary) {
+        (None, _) if newest.is_some_and(|newest| newest > version) => Status::OutOfOrder,
+        (None, _) => Status::Pending,
+        (Some(row), summary) => match (row.state, summary) {
+            (State::Applying, _) => Status::Partial,
+            (State::RollingBack, _) => Status::PartialRollback,
+            (_, None) => Status::Missing,
+            (_, Some(summary)) if summary.checksum != row.checksum => Status::Edited,
+            (State::Baseline, _) => Status::Baseline,
+            (State::Applied, _) => Status::Applied,
         },
     };
-    let partial = entry.as_ref().filter(|entry| entry.state.is_partial());
-    Item {
+    let partial = row.as_ref().filter(|row| row.state.is_partial());
+    MigrationStatus {
         version,
         name,
-        standing,
-        applied_at: entry.as_ref().map(|entry| entry.at.clone()),
-        applied_by: entry.as_ref().map(|entry| entry.by.clone()),
-        duration_ms: entry.as_ref().map(|entry| entry.duration.as_millis()),
-        progress: partial.map(|entry| (entry.done, entry.total)),
-        error: partial.and_then(|entry| entry.error.clone()),
+        status,
+        applied_at: row.as_ref().map(|row| row.at.clone()),
+        applied_by: row.as_ref().map(|row| row.by.clone()),
+        duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
+        progress: partial.map(|row| (row.done, row.total)),
+        error: partial.and_then(|row| row.error.clone()),
         file,
-        outline,
-        entry,
+        summary,
+        row,
     }
 }

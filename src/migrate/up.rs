@@ -8,14 +8,14 @@ use mysql::prelude::Queryable;
 
 use super::diff;
 use super::event::{Event, Events};
-use super::execute::{self, Owed, Surroundings, Way};
+use super::execute::{self, Context, DeferredCommit, Direction};
 use super::files;
-use super::journal::{Entry, Journal, State, UP_TEXT_MAX, UpReplacement};
+use super::journal::{Journal, JournalRow, State, UP_TEXT_MAX, UpReplacement};
 use super::lock::Lock;
 use super::recover::recover;
 use super::rollback;
-use super::script::{Outline, Script};
-use super::status::{self, Item, Read, Standing};
+use super::script::{Script, ScriptSummary};
+use super::status::{self, MigrationStatus, ParsedMigration, Status};
 use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Exit, Result};
@@ -49,7 +49,7 @@ const LOCK_WAIT_SECONDS: u32 = 5;
 /// against a statement.
 pub fn up(
     database: &Database,
-    files: Vec<Read>,
+    files: Vec<ParsedMigration>,
     options: &Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
@@ -65,7 +65,7 @@ pub fn up(
     if select(&items, options, events)?.is_empty() {
         return Ok(0);
     }
-    let lock = prepare(&mut conn, database, options.lock_timeout, shutdown, events)?;
+    let lock = open_locked(&mut conn, database, options.lock_timeout, shutdown, events)?;
     let journal = Journal::new(&database.name, Some(&lock));
     journal.create(&mut conn)?;
     let mut files = reads(items);
@@ -79,8 +79,8 @@ pub fn up(
         let chosen = select(&items, &options.behind(applied), &mut |_| {})?;
         let of = applied + chosen.len() as u64;
         let limit = packet_limit(&mut conn)?;
-        for (file, outline) in chosen.iter().filter_map(|item| item.file.as_ref().zip(item.outline.as_ref())) {
-            check_packets(limit, &Script::file(&file.up), outline)?;
+        for (file, summary) in chosen.iter().filter_map(|item| item.file.as_ref().zip(item.summary.as_ref())) {
+            check_packets(limit, &Script::file(&file.up), summary)?;
         }
         let mut owed = None;
         for item in &chosen {
@@ -94,9 +94,9 @@ pub fn up(
             apply(&mut conn, database, &journal, item, sequence, &mut owed, options, shutdown, events)?;
             sequence += 1;
             applied += 1;
-            if item.outline.as_ref().is_some_and(|outline| outline.leaves_traces) {
+            if item.summary.as_ref().is_some_and(|summary| summary.leaves_traces) {
                 settle(&mut conn, &journal, &mut owed, events)?;
-                fresh_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
+                reset_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
                 if journal.newest(&mut conn)? >= sequence {
                     files = reads(items);
                     continue 'history;
@@ -111,7 +111,12 @@ pub fn up(
 }
 
 /// Records the end of the last migration, and tells.
-fn settle(conn: &mut Conn, journal: &Journal, owed: &mut Option<Owed>, events: &mut Events<'_>) -> Result<()> {
+fn settle(
+    conn: &mut Conn,
+    journal: &Journal,
+    owed: &mut Option<DeferredCommit>,
+    events: &mut Events<'_>,
+) -> Result<()> {
     if let Some(owed) = owed.take() {
         owed.settle(conn, journal)?;
         fault::point("settled");
@@ -127,17 +132,17 @@ impl Options {
     }
 }
 
-fn reads(items: Vec<Item>) -> Vec<Read> {
-    items.into_iter().filter_map(|item| item.file.zip(item.outline)).collect()
+fn reads(items: Vec<MigrationStatus>) -> Vec<ParsedMigration> {
+    items.into_iter().filter_map(|item| item.file.zip(item.summary)).collect()
 }
 
 /// The number behind the newest application.
-pub fn next_sequence(history: &[Entry]) -> u64 {
-    history.iter().map(|entry| entry.sequence).max().unwrap_or(0) + 1
+pub fn next_sequence(history: &[JournalRow]) -> u64 {
+    history.iter().map(|row| row.sequence).max().unwrap_or(0) + 1
 }
 
 /// Readies the session and takes the lock.
-pub fn prepare(
+pub fn open_locked(
     conn: &mut Conn,
     database: &Database,
     limit: Duration,
@@ -156,7 +161,7 @@ fn ready(conn: &mut Conn) -> Result<()> {
 }
 
 /// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
-pub fn fresh_session(
+pub fn reset_session(
     conn: &mut Conn,
     database: &Database,
     lock: &Lock,
@@ -171,9 +176,9 @@ pub fn fresh_session(
 }
 
 /// An edited migration means that this database and the next one would differ: that is refused, with what changed.
-fn refuse_edits(conn: &mut Conn, database: &Database, items: &[Item]) -> Result<()> {
+fn refuse_edits(conn: &mut Conn, database: &Database, items: &[MigrationStatus]) -> Result<()> {
     let mut edits = Vec::new();
-    for item in items.iter().filter(|item| item.standing == Standing::Edited) {
+    for item in items.iter().filter(|item| item.status == Status::Edited) {
         let Some(file) = &item.file else { continue };
         let kept = Journal::new(&database.name, None).texts(conn, item.version)?.up;
         let diff = diff::describe(kept.as_deref(), &files::read_text(&file.up)?);
@@ -191,14 +196,18 @@ fn refuse_edits(conn: &mut Conn, database: &Database, items: &[Item]) -> Result<
 }
 
 /// What is to be applied; what `--strict` is against is refused here, before anything runs.
-fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> Result<Vec<&'i Item>> {
+fn select<'i>(
+    items: &'i [MigrationStatus],
+    options: &Options,
+    events: &mut Events<'_>,
+) -> Result<Vec<&'i MigrationStatus>> {
     if let Some(to) = options.to
         && !items.iter().any(|item| item.version == to)
     {
         return Err(Error::usage(format!("there is no migration {to}; `airun migrate status` lists them")));
     }
     for item in items {
-        if item.standing != Standing::Missing {
+        if item.status != Status::Missing {
             continue;
         }
         let what = format!("{}_{} is applied, and its file is missing", item.version, item.name);
@@ -207,17 +216,15 @@ fn select<'i>(items: &'i [Item], options: &Options, events: &mut Events<'_>) -> 
         }
         events(Event::Warning(what));
     }
-    let wanted = |item: &&Item| {
-        matches!(
-            item.standing,
-            Standing::Pending | Standing::OutOfOrder | Standing::Partial | Standing::PartialRollback
-        ) && options.to.is_none_or(|to| item.version <= to)
+    let wanted = |item: &&MigrationStatus| {
+        matches!(item.status, Status::Pending | Status::OutOfOrder | Status::Partial | Status::PartialRollback)
+            && options.to.is_none_or(|to| item.version <= to)
             && options.only.as_ref().is_none_or(|only| only.contains(&item.version))
     };
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let chosen: Vec<&Item> = items.iter().filter(wanted).take(limit).collect();
+    let chosen: Vec<&MigrationStatus> = items.iter().filter(wanted).take(limit).collect();
     for item in &chosen {
-        if item.standing == Standing::OutOfOrder {
+        if item.status == Status::OutOfOrder {
             let what = format!("{}_{} is older than a migration that is applied", item.version, item.name);
             if options.strict {
                 return Err(Error::failure(format!("{what}; give it a newer version, or leave out `--strict`")));
@@ -233,24 +240,24 @@ fn apply(
     conn: &mut Conn,
     database: &Database,
     journal: &Journal,
-    item: &Item,
+    item: &MigrationStatus,
     sequence: u64,
-    owed: &mut Option<Owed>,
+    owed: &mut Option<DeferredCommit>,
     options: &Options,
     shutdown: &Shutdown,
     events: &mut Events<'_>,
 ) -> Result<()> {
     let started = Instant::now();
-    let mut resumed = item.entry.clone();
-    if resumed.as_ref().is_some_and(|entry| entry.state == State::RollingBack) {
-        let entry = resumed.take().into_iter().next();
-        if let Some(entry) = entry {
+    let mut resumed = item.row.clone();
+    if resumed.as_ref().is_some_and(|row| row.state == State::RollingBack) {
+        let row = resumed.take().into_iter().next();
+        if let Some(row) = row {
             events(Event::Note(format!("finishing the rollback of {}_{} first", item.version, item.name)));
             rollback::undo(
                 conn,
                 database,
                 journal,
-                entry,
+                row,
                 None,
                 item.file.as_ref(),
                 options.lock_timeout,
@@ -259,45 +266,45 @@ fn apply(
             )?;
         }
     }
-    let (Some(file), Some(outline)) = (&item.file, &item.outline) else {
+    let (Some(file), Some(summary)) = (&item.file, &item.summary) else {
         return Err(Error::new(
             Exit::Partial,
             format!("{}_{} stopped half-way and its file is missing; bring the file back", item.version, item.name),
         ));
     };
     let script = Script::file(&file.up);
-    let up_text = if outline.bytes <= UP_TEXT_MAX { Some(script.read()?) } else { None };
+    let up_text = if summary.bytes <= UP_TEXT_MAX { Some(script.read()?) } else { None };
     let down_text = file.down_text()?;
-    if let Some(entry) = &mut resumed {
-        let kept = journal.texts(conn, entry.version)?.up;
-        recover(conn, journal, &script, outline, entry, kept.as_deref())?;
+    if let Some(row) = &mut resumed {
+        let kept = journal.texts(conn, row.version)?.up;
+        recover(conn, journal, &script, summary, row, kept.as_deref())?;
         journal.replace_up(
             conn,
-            entry.version,
+            row.version,
             &UpReplacement {
-                state: entry.state,
-                checksum: &outline.checksum,
-                total: outline.total,
+                state: row.state,
+                checksum: &summary.checksum,
+                total: summary.total,
                 up_text: up_text.as_deref(),
                 down_text: down_text.as_deref(),
             },
         )?;
         events(Event::Note(format!(
             "{}_{} goes on after statement {} of {}",
-            item.version, item.name, entry.done, outline.total
+            item.version, item.name, row.done, summary.total
         )));
     }
-    let way = Way::Up {
+    let way = Direction::Up {
         name: &item.name,
         sequence,
         up_text: up_text.as_deref(),
         down_text: down_text.as_deref(),
         resumed: resumed.as_ref(),
     };
-    if outline.one_transaction || resumed.is_some() {
+    if summary.one_transaction || resumed.is_some() {
         settle(conn, journal, owed, events)?;
     }
-    let mut around = Surroundings {
+    let mut ctx = Context {
         conn,
         journal,
         shutdown,
@@ -306,8 +313,8 @@ fn apply(
         patience: options.lock_timeout,
         owed: owed.take(),
     };
-    let ran = execute::run(&mut around, &script, outline, item.version, &way);
-    let mut left = around.owed.take();
+    let ran = execute::run(&mut ctx, &script, summary, item.version, &way);
+    let mut left = ctx.owed.take();
     if let Err(error) = ran.as_ref() {
         // It failed before its first record. Where the connection is lost, the next run finds the one before done.
         if let Err(unsettled) = settle(conn, journal, &mut left, events) {
@@ -319,7 +326,7 @@ fn apply(
         events(Event::Applied {
             version: item.version,
             name: item.name.clone(),
-            statements: outline.total,
+            statements: summary.total,
             took: started.elapsed(),
         });
     }
@@ -333,8 +340,8 @@ pub fn packet_limit(conn: &mut Conn) -> Result<u64> {
 }
 
 /// A statement that the server won't take is found before anything runs.
-pub fn check_packets(limit: u64, script: &Script<'_>, outline: &Outline) -> Result<()> {
-    let (longest, at) = outline.longest;
+pub fn check_packets(limit: u64, script: &Script<'_>, summary: &ScriptSummary) -> Result<()> {
+    let (longest, at) = summary.longest;
     match longest {
         // The packet holds a byte for the command too.
         longest if longest >= limit => Err(Error::failure(format!(
@@ -345,7 +352,12 @@ pub fn check_packets(limit: u64, script: &Script<'_>, outline: &Outline) -> Resu
     }
 }
 
-fn dry_run(database: &Database, files: Vec<Read>, options: &Options, events: &mut Events<'_>) -> Result<u64> {
+fn dry_run(
+    database: &Database,
+    files: Vec<ParsedMigration>,
+    options: &Options,
+    events: &mut Events<'_>,
+) -> Result<u64> {
     let mut conn = database.connect_server()?;
     let history = Journal::new(&database.name, None).history(&mut conn)?;
     let items = status::compare(files, history);
@@ -353,7 +365,7 @@ fn dry_run(database: &Database, files: Vec<Read>, options: &Options, events: &mu
     let chosen = select(&items, options, events)?;
     for item in &chosen {
         if let Some(file) = &item.file {
-            tell(&Script::file(&file.up), item.entry.as_ref().map_or(0, |entry| entry.done), events)?;
+            tell(&Script::file(&file.up), item.row.as_ref().map_or(0, |row| row.done), events)?;
         }
     }
     Ok(chosen.len() as u64)
@@ -383,8 +395,8 @@ pub fn check(folder: &Path) -> Result<(usize, u64)> {
     let mut statements = 0;
     for file in &files {
         for path in [Some(&file.up), file.down.as_ref()].into_iter().flatten() {
-            match Script::file(path).outline() {
-                Ok(outline) => statements += outline.total,
+            match Script::file(path).summary() {
+                Ok(summary) => statements += summary.total,
                 Err(error) => wrong.push(error.to_string()),
             }
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::db::Database;
-use crate::migrate::progress_probe::{Onlooker, Stage};
+use crate::migrate::progress_probe::{ProgressProbe, Stage};
 use crate::observe::escaped;
 
 /// Before it, nothing is drawn.
@@ -160,7 +160,7 @@ struct Painter {
     database: Database,
     shared: Arc<Mutex<Shared>>,
     on_terminal: bool,
-    onlooker: View,
+    probe: View,
     looked_at: Instant,
     /// Of which statement of which session.
     stage: Option<((u32, u64), Stage)>,
@@ -168,7 +168,7 @@ struct Painter {
 
 enum View {
     NotYet,
-    Open(Box<Onlooker>),
+    Open(Box<ProgressProbe>),
     /// It can't be had; it isn't asked for again.
     None,
 }
@@ -180,7 +180,7 @@ impl Painter {
             database: database.clone(),
             shared: Arc::clone(shared),
             on_terminal: io::stderr().is_terminal() && !dumb,
-            onlooker: View::NotYet,
+            probe: View::NotYet,
             looked_at: Instant::now(),
             stage: None,
         }
@@ -217,14 +217,14 @@ impl Painter {
         if since.elapsed() < LOOK_AFTER || self.looked_at.elapsed() < LOOK_EVERY {
             return;
         }
-        if matches!(self.onlooker, View::NotYet) {
-            self.onlooker = Onlooker::new(&self.database).map_or(View::None, |onlooker| View::Open(Box::new(onlooker)));
+        if matches!(self.probe, View::NotYet) {
+            self.probe = ProgressProbe::new(&self.database).map_or(View::None, |probe| View::Open(Box::new(probe)));
         }
-        if let View::Open(onlooker) = &mut self.onlooker {
-            match onlooker.look(session) {
+        if let View::Open(probe) = &mut self.probe {
+            match probe.look(session) {
                 Ok(stage) => self.stage = stage.map(|stage| ((session, k), stage)),
                 // What is left in a connection after a time-out would be taken for the next answer.
-                Err(_) => (self.onlooker, self.stage) = (View::None, None),
+                Err(_) => (self.probe, self.stage) = (View::None, None),
             }
         }
         self.looked_at = Instant::now();

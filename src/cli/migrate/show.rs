@@ -7,7 +7,7 @@ use crate::cli::output::{Output, print_error};
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::migrate::event::Event;
-use crate::migrate::status::{Item, Report, Standing};
+use crate::migrate::status::{MigrationStatus, Report, Status};
 use crate::observe::escaped;
 
 /// Turns events into lines: results on standard output; progress, warnings and notes on standard error.
@@ -71,7 +71,7 @@ pub fn json(report: &Report) -> Result<String> {
 
 /// The report for people, as one text: a folder can hold thousands.
 pub fn table(report: &Report) -> String {
-    let title = Item::label;
+    let title = MigrationStatus::label;
     let width = report.migrations.iter().map(|item| title(item).chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     let mut push = |line: &str| {
@@ -79,10 +79,10 @@ pub fn table(report: &Report) -> String {
         text.push('\n');
     };
     for item in &report.migrations {
-        let mut line = format!("{:width$}  {:12}", title(item), words(item.standing));
+        let mut line = format!("{:width$}  {:12}", title(item), words(item.status));
         if let (Some(at), Some(by), Some(ms)) = (&item.applied_at, &item.applied_by, item.duration_ms) {
             line.push_str(&format!("  {at} UTC  {by}"));
-            if item.standing != Standing::Baseline {
+            if item.status != Status::Baseline {
                 line.push_str(&format!("  {}", human(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))));
             }
         }
@@ -99,11 +99,11 @@ pub fn table(report: &Report) -> String {
 }
 
 fn summary(report: &Report) -> String {
-    let mut counts: Vec<(Standing, usize)> = Vec::new();
+    let mut counts: Vec<(Status, usize)> = Vec::new();
     for item in &report.migrations {
-        match counts.iter_mut().find(|(standing, _)| *standing == item.standing) {
+        match counts.iter_mut().find(|(standing, _)| *standing == item.status) {
             Some((_, n)) => *n += 1,
-            None => counts.push((item.standing, 1)),
+            None => counts.push((item.status, 1)),
         }
     }
     let parts: Vec<String> = counts.into_iter().map(|(standing, n)| format!("{n} {}", words(standing))).collect();
@@ -113,15 +113,15 @@ fn summary(report: &Report) -> String {
     }
 }
 
-fn words(standing: Standing) -> &'static str {
+fn words(standing: Status) -> &'static str {
     match standing {
-        Standing::Pending => "pending",
-        Standing::OutOfOrder => "out of order",
-        Standing::Applied => "applied",
-        Standing::Baseline => "baseline",
-        Standing::Edited => "edited",
-        Standing::Missing => "missing",
-        Standing::Partial => "partial",
-        Standing::PartialRollback => "partial rollback",
+        Status::Pending => "pending",
+        Status::OutOfOrder => "out of order",
+        Status::Applied => "applied",
+        Status::Baseline => "baseline",
+        Status::Edited => "edited",
+        Status::Missing => "missing",
+        Status::Partial => "partial",
+        Status::PartialRollback => "partial rollback",
     }
 }

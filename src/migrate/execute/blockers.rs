@@ -46,7 +46,7 @@ pub fn of(conn: &mut Conn, objects: &[Object], schema: &str) -> String {
 }
 
 fn named((id, user, seconds, query): &(u64, String, i64, String)) -> String {
-    match super::quotation(query).as_str() {
+    match super::snippet(query).as_str() {
         "" => format!("session {id} of {user}, idle in a transaction for {seconds} s"),
         query => format!("session {id} of {user}, for {seconds} s in `{query}`"),
     }

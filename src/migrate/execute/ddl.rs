@@ -12,26 +12,25 @@ use crate::migrate::catalog::hex;
 use crate::migrate::classify::Definition;
 use crate::migrate::event::Event;
 use crate::migrate::execute::blockers;
-use crate::migrate::execute::ddl_batch::{Mark, Step};
-use crate::migrate::recover::evidence::{Follower, Intent};
+use crate::migrate::execute::ddl_batch::{Step, Witness};
+use crate::migrate::recover::evidence::{BatchedDdl, Intent};
 use crate::migrate::sql::statement_digest;
 use crate::shutdown::Woken;
 
 impl Run<'_, '_> {
     /// Runs the definitions that wait, on one record where each leaves a mark that isn't there yet.
-    pub(super) fn flush_chain(&mut self) -> Result<(), Stop> {
+    pub(super) fn flush_ddl(&mut self) -> Result<(), Stop> {
         if self.chain.is_empty() {
             return Ok(());
         }
         let steps = self.chain.take();
         let mut new = steps.len() > 1;
-        for step in steps.iter().skip(1).filter(|step| matches!(step.mark, Mark::Object(_))) {
-            new = new && !step.mark.is_there(self.around.conn)?;
+        for step in steps.iter().skip(1).filter(|step| matches!(step.mark, Witness::Object(_))) {
+            new = new && !step.mark.is_there(self.ctx.conn)?;
         }
         let digest = |step: &Step| hex(&statement_digest(&step.text));
         let first = &steps[0];
-        let mut intent =
-            Intent::of_definition(self.around.conn, first.k, digest(first), &first.definition, &self.schema)?;
+        let mut intent = Intent::of_definition(self.ctx.conn, first.k, digest(first), &first.definition, &self.schema)?;
         if !new || intent.objects.iter().any(|object| object.was.is_some()) {
             for step in &steps {
                 let statement = At { k: step.k, at: step.at, text: &step.text };
@@ -42,11 +41,11 @@ impl Run<'_, '_> {
             }
             return Ok(());
         }
-        let then = steps[1..].iter().map(|step| Follower { statement: digest(step), mark: step.mark.clone() });
+        let then = steps[1..].iter().map(|step| BatchedDdl { statement: digest(step), mark: step.mark.clone() });
         intent.then = then.collect();
         self.record(Some(&intent))?;
         fault::point("definition-intended");
-        self.in_chain = true;
+        self.in_batch = true;
         for step in &steps {
             let statement = At { k: step.k, at: step.at, text: &step.text };
             self.stop_between()?;
@@ -55,14 +54,14 @@ impl Run<'_, '_> {
             fault::point("definition-done");
             self.passed(statement);
         }
-        self.in_chain = false;
+        self.in_batch = false;
         self.after_commit();
         Ok(())
     }
 
     /// Between two statements, a stop is heard.
     pub(super) fn stop_between(&mut self) -> Result<(), Stop> {
-        if !self.around.shutdown.is_stopping() {
+        if !self.ctx.shutdown.is_stopping() {
             return Ok(());
         }
         if self.unrecorded {
@@ -73,10 +72,10 @@ impl Run<'_, '_> {
 
     pub(super) fn definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
         let digest = hex(&statement_digest(statement.text));
-        let intent = Intent::of_definition(self.around.conn, statement.k, digest, definition, &self.schema)?;
+        let intent = Intent::of_definition(self.ctx.conn, statement.k, digest, definition, &self.schema)?;
         self.record(Some(&intent))?;
         if self.tables_locked && self.tx == Tx::Batch {
-            self.around.conn.query_drop("COMMIT")?;
+            self.ctx.conn.query_drop("COMMIT")?;
         }
         fault::point("definition-intended");
         self.execute_definition(statement, definition)?;
@@ -88,20 +87,20 @@ impl Run<'_, '_> {
     /// A definition waits for the server's metadata locks, and everybody who comes later waits behind it: so it waits
     /// for `lock_wait_timeout` only, lets the others pass, and tries again.
     pub(super) fn execute_definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
-        let until = Instant::now() + self.around.patience;
+        let until = Instant::now() + self.ctx.patience;
         let mut retries = Backoff::default();
         loop {
-            let Err((_, error)) = send(self.around.conn, statement.text) else { return Ok(()) };
+            let Err((_, error)) = send(self.ctx.conn, statement.text) else { return Ok(()) };
             let waited = db::retry::is_lock_timeout(&error);
             if !(waited || db::retry::is_deadlock(&error)) || Instant::now() >= until {
-                return Err(self.refused(statement.k, statement.at, statement.text, error));
+                return Err(self.failure(statement.k, statement.at, statement.text, error));
             }
-            let blockers = blockers::of(self.around.conn, &definition.objects, &self.schema);
+            let blockers = blockers::of(self.ctx.conn, &definition.objects, &self.schema);
             let place = self.place(statement.at);
-            let of = self.outline.total;
+            let of = self.summary.total;
             let waits = format!("{place}: statement {} of {of} waits for a lock: {blockers}", statement.k);
-            (self.around.events)(Event::Warning(waits));
-            if self.around.shutdown.wait(retries.next_delay()) == Woken::Stopping {
+            (self.ctx.events)(Event::Warning(waits));
+            if self.ctx.shutdown.wait(retries.next_delay()) == Woken::Stopping {
                 return Err(self.interrupted().into());
             }
         }

@@ -30,13 +30,13 @@ pub struct Step {
     pub text: String,
     pub definition: Definition,
     /// What it leaves.
-    pub mark: Mark,
+    pub mark: Witness,
 }
 
 /// What is there once a definition has happened, and wasn't before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mark {
+pub enum Witness {
     /// The object that it makes.
     Object(Object),
     /// The index that it adds to a table.
@@ -45,12 +45,12 @@ pub enum Mark {
 
 /// Definitions that wait to be run together.
 #[derive(Debug, Default)]
-pub struct Chain {
+pub struct DdlBatch {
     steps: Vec<Step>,
     bytes: usize,
 }
 
-impl Chain {
+impl DdlBatch {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -63,7 +63,7 @@ impl Chain {
     }
 
     /// The mark that a definition would leave as the chain's next step; `None` where it can't be one.
-    pub fn mark(&self, text: &str, definition: &Definition, schema: &str) -> Option<Mark> {
+    pub fn mark(&self, text: &str, definition: &Definition, schema: &str) -> Option<Witness> {
         if self.steps.len() >= STEPS_MAX || self.bytes + text.len() > BYTES_MAX {
             return None;
         }
@@ -74,7 +74,7 @@ impl Chain {
             (Some(index), _) => {
                 let maker = self.steps.iter().find(|step| step.makes(&object))?;
                 let taken = self.steps.iter().any(|step| step.adds(&object, index));
-                let mark = Mark::Index { table: object, index: index.clone() };
+                let mark = Witness::Index { table: object, index: index.clone() };
                 // The table may come with an index of that name; a column of that name is taken for one too.
                 (!taken && !mentions(&maker.text, index)).then_some(mark)
             }
@@ -88,13 +88,13 @@ impl Chain {
                         | ObjectKind::Event
                 );
                 let made = self.steps.iter().any(|step| step.makes(&object));
-                (fits && !made).then_some(Mark::Object(object))
+                (fits && !made).then_some(Witness::Object(object))
             }
             _ => None,
         }
     }
 
-    /// Adds a definition that [`Chain::mark`] has taken.
+    /// Adds a definition that [`DdlBatch::mark`] has taken.
     pub fn push(&mut self, step: Step) {
         self.bytes += step.text.len();
         self.steps.push(step);
@@ -103,15 +103,15 @@ impl Chain {
 
 impl Step {
     fn makes(&self, object: &Object) -> bool {
-        matches!(&self.mark, Mark::Object(made) if same(made, object))
+        matches!(&self.mark, Witness::Object(made) if same(made, object))
     }
 
     fn adds(&self, table: &Object, name: &str) -> bool {
-        matches!(&self.mark, Mark::Index { table: other, index } if same(other, table) && index.eq_ignore_ascii_case(name))
+        matches!(&self.mark, Witness::Index { table: other, index } if same(other, table) && index.eq_ignore_ascii_case(name))
     }
 }
 
-impl Mark {
+impl Witness {
     /// Whether it is there.
     ///
     /// # Errors
@@ -120,8 +120,8 @@ impl Mark {
         const INDEXES: &str = "SELECT COUNT(*) FROM information_schema.STATISTICS
             WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} AND INDEX_NAME = {index}";
         match self {
-            Mark::Object(object) => Ok(catalog::definition(conn, object)?.is_some()),
-            Mark::Index { table, index } => {
+            Witness::Object(object) => Ok(catalog::definition(conn, object)?.is_some()),
+            Witness::Index { table, index } => {
                 let query = INDEXES
                     .replace("{schema}", &quote_text(table.name.schema.as_deref().unwrap_or_default()))
                     .replace("{table}", &quote_text(&table.name.name))
@@ -153,7 +153,7 @@ mod tests {
 
     /// How many of the statements make one chain, from the first on.
     fn length(statements: &[&str]) -> usize {
-        let mut chain = Chain::default();
+        let mut chain = DdlBatch::default();
         for (i, text) in statements.iter().enumerate() {
             let Kind::Definition(definition) = classify(text) else { return i };
             let Some(mark) = chain.mark(text, &definition, "db") else { return i };

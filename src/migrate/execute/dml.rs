@@ -70,10 +70,10 @@ impl Run<'_, '_> {
         self.tell(statement.k, statement.at);
         loop {
             self.begin_batch()?;
-            match send(self.around.conn, statement.text) {
+            match send(self.ctx.conn, statement.text) {
                 Ok(()) => break,
                 Err((_, error)) if own && self.can_retry(&retries, &error) => self.retry(&mut retries, &error)?,
-                Err((_, error)) => return Err(self.refused(statement.k, statement.at, statement.text, error)),
+                Err((_, error)) => return Err(self.failure(statement.k, statement.at, statement.text, error)),
             }
         }
         fault::point("row-sent");
@@ -82,7 +82,7 @@ impl Run<'_, '_> {
         if own {
             self.record(None)?;
             fault::point("row-recorded");
-            self.around.conn.query_drop("COMMIT")?;
+            self.ctx.conn.query_drop("COMMIT")?;
             fault::point("row-committed");
         }
         Ok(())
@@ -98,13 +98,13 @@ impl Run<'_, '_> {
         let mut retries = Retries::start();
         loop {
             self.begin_batch()?;
-            let (events, total) = (&mut *self.around.events, self.outline.total);
+            let (events, total) = (&mut *self.ctx.events, self.summary.total);
             let mut begins = |index: usize| {
                 if let Some((k, at)) = batch.at.get(index) {
                     events(Event::Statement { k: *k, total, bytes: at.offset });
                 }
             };
-            let sent = send_and_tell(self.around.conn, &batch.packet, &mut begins);
+            let sent = send_and_tell(self.ctx.conn, &batch.packet, &mut begins);
             let Err((index, error)) = sent else { break };
             if own && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
@@ -115,34 +115,34 @@ impl Run<'_, '_> {
             if own && !db::retry::is_connection_lost(&error) && !db::retry::is_deadlock(&error) {
                 self.keep_before(&batch, index)?;
             }
-            return Err(self.refused(k, at, text, error));
+            return Err(self.failure(k, at, text, error));
         }
         fault::point("rows-sent");
         self.uncommitted += batch.at.len() as u64;
         if own {
             self.record(None)?;
             fault::point("rows-recorded");
-            self.around.conn.query_drop("COMMIT")?;
+            self.ctx.conn.query_drop("COMMIT")?;
             fault::point("rows-committed");
         }
         Ok(())
     }
 
-    /// Statement `index` of a batch was refused: those before it stay, as they do with the `mysql` client.
+    /// Statement `index` of a batch was failure: those before it stay, as they do with the `mysql` client.
     pub(super) fn keep_before(&mut self, batch: &Batch, index: usize) -> Result<(), Stop> {
         let (k, _) = batch.at[index];
         let prefix = self.script.prefix(k - 1)?;
         self.done = k - 1;
         self.checksum = prefix.sum;
-        fault::point("before-refused");
+        fault::point("before-failure");
         self.record(None)?;
-        self.around.conn.query_drop("COMMIT")?;
+        self.ctx.conn.query_drop("COMMIT")?;
         Ok(())
     }
 
     pub(super) fn begin_batch(&mut self) -> Result<(), Stop> {
         if self.tx == Tx::Batch && !self.tables_locked {
-            self.around.conn.query_drop("START TRANSACTION")?;
+            self.ctx.conn.query_drop("START TRANSACTION")?;
         }
         Ok(())
     }
@@ -152,18 +152,18 @@ impl Run<'_, '_> {
         if db::retry::is_deadlock(error) {
             return retries.backoff.attempts() < DEADLOCK_RETRIES_MAX;
         }
-        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.around.patience
+        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.ctx.patience
     }
 
     pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<(), Stop> {
         let what = db::describe(error);
-        self.around.conn.query_drop("ROLLBACK")?;
+        self.ctx.conn.query_drop("ROLLBACK")?;
         let blockers = match db::retry::is_lock_timeout(error) {
-            true => format!(", {}", blockers::of(self.around.conn, &[], &self.schema)),
+            true => format!(", {}", blockers::of(self.ctx.conn, &[], &self.schema)),
             false => String::new(),
         };
-        (self.around.events)(Event::Warning(format!("{}: {what}{blockers}; trying again", self.script.label)));
-        if self.around.shutdown.wait(retries.backoff.next_delay()) == Woken::Stopping {
+        (self.ctx.events)(Event::Warning(format!("{}: {what}{blockers}; trying again", self.script.label)));
+        if self.ctx.shutdown.wait(retries.backoff.next_delay()) == Woken::Stopping {
             return Err(self.interrupted().into());
         }
         Ok(())

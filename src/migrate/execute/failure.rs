@@ -19,19 +19,19 @@ impl Run<'_, '_> {
             Exit::Interrupted,
             format!(
                 "`{}` was stopped by a signal after statement {} of {}; run it again to go on",
-                self.script.label, self.done, self.outline.total
+                self.script.label, self.done, self.summary.total
             ),
         )
     }
 
-    /// The server refused statement `k`: writes down why, and says what has run and what to do.
-    pub(super) fn refused(&mut self, k: u64, at: Position, text: &str, error: mysql::Error) -> Stop {
+    /// The server failure statement `k`: writes down why, and says what has run and what to do.
+    pub(super) fn failure(&mut self, k: u64, at: Position, text: &str, error: mysql::Error) -> Stop {
         let what = format!(
             "{}: statement {k} of {} failed: {}\n  {}",
             self.place(at),
-            self.outline.total,
+            self.summary.total,
             db::describe(&error),
-            quotation(text)
+            snippet(text)
         );
         if self.tx == Tx::Whole {
             if db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error) {
@@ -60,28 +60,28 @@ impl Run<'_, '_> {
     /// The intent goes, since the server has said that it didn't happen, and the reason stays. That the reason can't be
     /// written isn't worth hiding it for.
     pub(super) fn note_error(&mut self, what: &str) {
-        let rolled_back = self.around.conn.query_drop("ROLLBACK");
+        let rolled_back = self.ctx.conn.query_drop("ROLLBACK");
         if rolled_back.is_err() || !self.begun {
             return;
         }
-        if self.in_chain
+        if self.in_batch
             && self.unrecorded
             && let Err(Stop::Error(error) | Stop::Undone(error)) = self.record(None)
         {
-            (self.around.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
+            (self.ctx.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
             return;
         }
         let state = self.state();
-        fault::point("refused");
-        let noted = self.around.journal.fail(self.around.conn, self.version, state, what);
-        if let Err(error) = noted.and_then(|()| Ok(self.around.conn.query_drop("COMMIT")?)) {
-            (self.around.events)(Event::Warning(format!("the reason wasn't recorded: {error}")));
+        fault::point("failure");
+        let noted = self.ctx.journal.fail(self.ctx.conn, self.version, state, what);
+        if let Err(error) = noted.and_then(|()| Ok(self.ctx.conn.query_drop("COMMIT")?)) {
+            (self.ctx.events)(Event::Warning(format!("the reason wasn't recorded: {error}")));
         }
     }
 }
 
 /// The beginning of a statement on one line.
-pub fn quotation(text: &str) -> String {
+pub fn snippet(text: &str) -> String {
     const LENGTH_MAX: usize = 100;
     let mut line = String::new();
     for word in text.split_whitespace() {

@@ -21,9 +21,9 @@ use mysql::prelude::Queryable;
 
 use super::classify::{Definition, Kind, Shape, classify};
 use super::event::{Event, Events};
-use super::journal::{Entry, Journal, State};
+use super::journal::{Journal, JournalRow, State};
 use super::recover::session::Replay;
-use super::script::{Outline, Script};
+use super::script::{Script, ScriptSummary};
 use super::sql::{Checksum, Position};
 use super::version::Version;
 use crate::error::{Error, Result};
@@ -38,40 +38,40 @@ mod record;
 mod session;
 mod unclassified;
 
-use ddl_batch::{Chain, Step};
+use ddl_batch::{DdlBatch, Step};
 use dml::Batch;
-pub use failure::quotation;
-pub use record::Owed;
+pub use failure::snippet;
+pub use record::DeferredCommit;
 
 /// A whole script that a deadlock or a lock has undone is tried again this often.
 const UNDONE_RETRIES_MAX: u32 = 10;
 
 /// Which way a script goes, and what its row in `ai_migrations` needs.
 #[derive(Debug)]
-pub enum Way<'a> {
+pub enum Direction<'a> {
     /// The UP of a migration that has no row, or an unfinished one.
     Up {
         name: &'a str,
         sequence: u64,
         up_text: Option<&'a str>,
         down_text: Option<&'a str>,
-        resumed: Option<&'a Entry>,
+        resumed: Option<&'a JournalRow>,
     },
-    /// The DOWN of a migration; `entry` is its row.
-    Down { entry: &'a Entry },
+    /// The DOWN of a migration; `row` is its row.
+    Down { row: &'a JournalRow },
 }
 
-impl Way<'_> {
-    fn resumed(&self) -> Option<&Entry> {
+impl Direction<'_> {
+    fn resumed(&self) -> Option<&JournalRow> {
         match self {
-            Way::Up { resumed, .. } => *resumed,
-            Way::Down { entry } => (entry.state == State::RollingBack).then_some(*entry),
+            Direction::Up { resumed, .. } => *resumed,
+            Direction::Down { row } => (row.state == State::RollingBack).then_some(*row),
         }
     }
 }
 
 /// What a run needs of its surroundings.
-pub struct Surroundings<'a> {
+pub struct Context<'a> {
     pub conn: &'a mut Conn,
     pub journal: &'a Journal,
     pub shutdown: &'a Shutdown,
@@ -81,7 +81,7 @@ pub struct Surroundings<'a> {
     /// How long a definition is tried against a metadata lock.
     pub patience: Duration,
     /// The end of the migration before, which nothing has recorded yet.
-    pub owed: Option<Owed>,
+    pub owed: Option<DeferredCommit>,
 }
 
 /// Who opened the transaction that a statement is run in.
@@ -96,10 +96,10 @@ enum Tx {
 }
 
 struct Run<'r, 'a> {
-    around: &'r mut Surroundings<'a>,
+    ctx: &'r mut Context<'a>,
     script: &'r Script<'r>,
-    outline: &'r Outline,
-    way: &'r Way<'r>,
+    summary: &'r ScriptSummary,
+    way: &'r Direction<'r>,
     version: Version,
     /// Whether the row says that this script runs.
     begun: bool,
@@ -114,9 +114,9 @@ struct Run<'r, 'a> {
     /// Whether `done` is further than the journal.
     unrecorded: bool,
     batch: Batch,
-    chain: Chain,
+    chain: DdlBatch,
     /// Definitions of a chain run, and those that have are not recorded yet.
-    in_chain: bool,
+    in_batch: bool,
     /// The statement that runs has committed something by itself.
     committed_within: bool,
     started: Instant,
@@ -131,22 +131,22 @@ struct Run<'r, 'a> {
 /// Names file, line, column and statement where the server refuses one; says what has run and what to do. Ends with
 /// [`Exit::Interrupted`] between two statements when the process is to stop.
 pub fn run(
-    around: &mut Surroundings<'_>,
+    ctx: &mut Context<'_>,
     script: &Script<'_>,
-    outline: &Outline,
+    summary: &ScriptSummary,
     version: Version,
-    way: &Way<'_>,
-) -> Result<Option<Owed>> {
+    way: &Direction<'_>,
+) -> Result<Option<DeferredCommit>> {
     let resumed = way.resumed();
-    let whole = outline.one_transaction && resumed.is_none();
-    let until = Instant::now() + around.patience;
+    let whole = summary.one_transaction && resumed.is_none();
+    let until = Instant::now() + ctx.patience;
     let mut attempt = 0;
     loop {
         let mut run = Run {
-            schema: around.schema.to_owned(),
-            around,
+            schema: ctx.schema.to_owned(),
+            ctx,
             script,
-            outline,
+            summary,
             way,
             version,
             begun: resumed.is_some(),
@@ -157,8 +157,8 @@ pub fn run(
             checksum: Checksum::new(),
             unrecorded: false,
             batch: Batch::default(),
-            chain: Chain::default(),
-            in_chain: false,
+            chain: DdlBatch::default(),
+            in_batch: false,
             committed_within: false,
             started: Instant::now(),
             uncommitted: 0,
@@ -167,11 +167,11 @@ pub fn run(
         match run.all(resumed) {
             // What it has left in its session, no rollback takes away.
             Err(Stop::Undone(error))
-                if !outline.leaves_traces && attempt < UNDONE_RETRIES_MAX && Instant::now() < until =>
+                if !summary.leaves_traces && attempt < UNDONE_RETRIES_MAX && Instant::now() < until =>
             {
                 attempt += 1;
-                (around.events)(Event::Warning(format!("{error}; trying the migration again")));
-                around.conn.query_drop("ROLLBACK")?;
+                (ctx.events)(Event::Warning(format!("{error}; trying the migration again")));
+                ctx.conn.query_drop("ROLLBACK")?;
             }
             Err(Stop::Undone(error) | Stop::Error(error)) => return Err(error),
             Ok(owed) => return Ok(owed),
@@ -207,12 +207,12 @@ struct At<'s> {
 }
 
 impl Run<'_, '_> {
-    fn all(&mut self, resumed: Option<&Entry>) -> Result<Option<Owed>, Stop> {
-        let skip = resumed.map_or(0, |entry| entry.done);
+    fn all(&mut self, resumed: Option<&JournalRow>) -> Result<Option<DeferredCommit>, Stop> {
+        let skip = resumed.map_or(0, |row| row.done);
         let mut replay = Replay::default();
         let mut statements = self.script.statements()?;
         if self.tx == Tx::Whole {
-            self.around.conn.query_drop("START TRANSACTION")?;
+            self.ctx.conn.query_drop("START TRANSACTION")?;
         }
         let mut restored = skip == 0;
         let mut k = 0;
@@ -236,14 +236,14 @@ impl Run<'_, '_> {
                 _ => None,
             };
             if mark.is_none() {
-                self.flush_chain()?;
+                self.flush_ddl()?;
             }
             if !matches!(kind, Kind::Rows { .. }) {
                 self.flush()?;
             }
-            if self.around.shutdown.is_stopping() {
+            if self.ctx.shutdown.is_stopping() {
                 self.flush()?;
-                self.flush_chain()?;
+                self.flush_ddl()?;
                 return Err(self.interrupted().into());
             }
             if !self.begun && self.tx != Tx::Whole && !matches!(kind, Kind::Definition(_) | Kind::Repeatable) {
@@ -263,7 +263,7 @@ impl Run<'_, '_> {
 
     /// Says that statement `k`, which stands there, is next.
     fn tell(&mut self, k: u64, at: Position) {
-        (self.around.events)(Event::Statement { k, total: self.outline.total, bytes: at.offset });
+        (self.ctx.events)(Event::Statement { k, total: self.summary.total, bytes: at.offset });
     }
 
     fn step(&mut self, statement: At<'_>, kind: Kind) -> Result<(), Stop> {
@@ -302,15 +302,14 @@ impl Run<'_, '_> {
     }
 
     fn execute(&mut self, statement: At<'_>, text: &str) -> Result<(), Stop> {
-        send(self.around.conn, text)
-            .map_err(|(_, error)| self.refused(statement.k, statement.at, statement.text, error))
+        send(self.ctx.conn, text).map_err(|(_, error)| self.failure(statement.k, statement.at, statement.text, error))
     }
 }
 
 /// Sends `packet` and looks at every result set of it: the driver's own shortcuts look at the first one only.
 ///
 /// # Errors
-/// The number, from 0, of the statement that the server refused.
+/// The number, from 0, of the statement that the server failure.
 fn send(conn: &mut Conn, packet: &str) -> Result<(), (usize, mysql::Error)> {
     send_and_tell(conn, packet, &mut |_| {})
 }

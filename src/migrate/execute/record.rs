@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{At, Run, Stop, Tx, Way};
+use super::{At, Direction, Run, Stop, Tx};
 use crate::error::Result;
 use crate::fault;
 use crate::migrate::catalog::hex;
@@ -19,7 +19,7 @@ use crate::migrate::version::Version;
 /// A migration that has run to its end. Its last record rides on the first one of the next migration, so that the two
 /// cost one commit; a crash before that finds all of its statements done.
 #[derive(Debug)]
-pub struct Owed {
+pub struct DeferredCommit {
     pub(super) version: Version,
     pub(super) name: String,
     pub(super) total: u64,
@@ -28,7 +28,7 @@ pub struct Owed {
     pub(super) started: Instant,
 }
 
-impl Owed {
+impl DeferredCommit {
     /// Records it.
     ///
     /// # Errors
@@ -45,18 +45,18 @@ impl Owed {
 }
 
 impl Run<'_, '_> {
-    pub(super) fn finish(&mut self) -> Result<Option<Owed>, Stop> {
-        self.flush_chain()?;
+    pub(super) fn finish(&mut self) -> Result<Option<DeferredCommit>, Stop> {
+        self.flush_ddl()?;
         self.flush()?;
         if self.tx == Tx::Script {
             if self.uncommitted > 0 {
-                (self.around.events)(Event::Warning(format!(
+                (self.ctx.events)(Event::Warning(format!(
                     "`{}` ends inside a transaction: its last {} statements are rolled back, as by the `mysql` client; add COMMIT",
                     self.script.label, self.uncommitted
                 )));
             }
-            self.around.conn.query_drop("ROLLBACK")?;
-            self.around.conn.query_drop("SET autocommit = 1")?;
+            self.ctx.conn.query_drop("ROLLBACK")?;
+            self.ctx.conn.query_drop("SET autocommit = 1")?;
             self.tx = Tx::Batch;
             self.script_autocommit_off = false;
         }
@@ -65,37 +65,37 @@ impl Run<'_, '_> {
         }
         fault::point("script-ended");
         let spent = self.recorded_until.elapsed();
-        let conn = &mut *self.around.conn;
+        let conn = &mut *self.ctx.conn;
         match self.way {
-            Way::Up { name, .. } if self.begun => {
-                return Ok(Some(Owed {
+            Direction::Up { name, .. } if self.begun => {
+                return Ok(Some(DeferredCommit {
                     version: self.version,
                     name: (*name).to_owned(),
-                    total: self.outline.total,
-                    checksum: self.outline.checksum.clone(),
+                    total: self.summary.total,
+                    checksum: self.summary.checksum.clone(),
                     spent,
                     started: self.started,
                 }));
             }
-            Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
+            Direction::Up { name, sequence, up_text, down_text, .. } => self.ctx.journal.begin(
                 conn,
                 &Begin {
                     version: self.version,
                     name,
                     state: State::Applied,
                     sequence: *sequence,
-                    checksum: &self.outline.checksum,
-                    total: self.outline.total,
-                    done: self.outline.total,
+                    checksum: &self.summary.checksum,
+                    total: self.summary.total,
+                    done: self.summary.total,
                     intent: None,
                     up_text: *up_text,
                     down_text: *down_text,
                     duration: spent,
                 },
             )?,
-            Way::Down { entry } => {
-                let state = if self.begun { State::RollingBack } else { entry.state };
-                self.around.journal.forget(conn, self.version, state)?;
+            Direction::Down { row } => {
+                let state = if self.begun { State::RollingBack } else { row.state };
+                self.ctx.journal.forget(conn, self.version, state)?;
             }
         }
         if self.tx == Tx::Whole {
@@ -108,25 +108,25 @@ impl Run<'_, '_> {
 
     /// Records `done` and what is about to run, within the transaction that is open, if one is.
     pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
-        let memory = session::remember(self.around.conn, self.outline)?;
+        let memory = session::remember(self.ctx.conn, self.summary)?;
         let checksum = if self.done == 0 { String::new() } else { hex(&self.checksum.so_far()) };
         // Nothing else is open at the first record, so the two make a transaction of their own.
-        let owed = if self.begun { None } else { self.around.owed.take() };
+        let owed = if self.begun { None } else { self.ctx.owed.take() };
         if let Some(owed) = &owed {
-            self.around.conn.query_drop("START TRANSACTION")?;
-            owed.settle(self.around.conn, self.around.journal)?;
+            self.ctx.conn.query_drop("START TRANSACTION")?;
+            owed.settle(self.ctx.conn, self.ctx.journal)?;
         }
         if !self.begun {
             match self.way {
-                Way::Up { name, sequence, up_text, down_text, .. } => self.around.journal.begin(
-                    self.around.conn,
+                Direction::Up { name, sequence, up_text, down_text, .. } => self.ctx.journal.begin(
+                    self.ctx.conn,
                     &Begin {
                         version: self.version,
                         name,
                         state: State::Applying,
                         sequence: *sequence,
-                        checksum: &self.outline.checksum,
-                        total: self.outline.total,
+                        checksum: &self.summary.checksum,
+                        total: self.summary.total,
                         done: 0,
                         intent,
                         up_text: *up_text,
@@ -134,8 +134,8 @@ impl Run<'_, '_> {
                         duration: Duration::ZERO,
                     },
                 )?,
-                Way::Down { entry } => {
-                    self.around.journal.begin_rollback(self.around.conn, entry, self.outline.total, intent)?;
+                Direction::Down { row } => {
+                    self.ctx.journal.begin_rollback(self.ctx.conn, row, self.summary.total, intent)?;
                 }
             }
             self.begun = true;
@@ -143,7 +143,7 @@ impl Run<'_, '_> {
         if self.done > 0 || memory.is_some() || intent.is_none() {
             let now = Instant::now();
             let progress = Progress {
-                total: self.outline.total,
+                total: self.summary.total,
                 done: self.done,
                 done_checksum: &checksum,
                 intent,
@@ -151,13 +151,13 @@ impl Run<'_, '_> {
                 error: None,
                 spent: now - self.recorded_until,
             };
-            self.around.journal.progress(self.around.conn, self.version, self.state(), &progress)?;
+            self.ctx.journal.progress(self.ctx.conn, self.version, self.state(), &progress)?;
             self.recorded_until = now;
         }
         if let Some(owed) = owed {
             fault::point("owed-recorded");
-            self.around.conn.query_drop("COMMIT")?;
-            (self.around.events)(owed.applied());
+            self.ctx.conn.query_drop("COMMIT")?;
+            (self.ctx.events)(owed.applied());
         }
         self.unrecorded = false;
         Ok(())
@@ -165,8 +165,8 @@ impl Run<'_, '_> {
 
     pub(super) fn state(&self) -> State {
         match self.way {
-            Way::Up { .. } => State::Applying,
-            Way::Down { .. } => State::RollingBack,
+            Direction::Up { .. } => State::Applying,
+            Direction::Down { .. } => State::RollingBack,
         }
     }
 }

@@ -5,7 +5,7 @@ use mysql::prelude::Queryable;
 use super::{At, Run, Stop, Tx};
 use crate::fault;
 use crate::migrate::classify::{Session, Transaction, lock_tables_with};
-use crate::migrate::journal::Entry;
+use crate::migrate::journal::JournalRow;
 use crate::migrate::recover::session::Replay;
 use crate::migrate::sql::Position;
 
@@ -73,11 +73,11 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn enter_locked(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        self.execute(statement, &lock_tables_with(statement.text, &self.around.journal.locked_along()))?;
+        self.execute(statement, &lock_tables_with(statement.text, &self.ctx.journal.locked_along()))?;
         self.after_commit();
         self.tables_locked = true;
         if !self.script_autocommit_off {
-            self.around.conn.query_drop("SET autocommit = 0")?;
+            self.ctx.conn.query_drop("SET autocommit = 0")?;
         }
         Ok(())
     }
@@ -87,8 +87,8 @@ impl Run<'_, '_> {
             if self.unrecorded {
                 self.record(None)?;
             }
-            self.around.conn.query_drop("COMMIT")?;
-            self.around.conn.query_drop("SET autocommit = 1")?;
+            self.ctx.conn.query_drop("COMMIT")?;
+            self.ctx.conn.query_drop("SET autocommit = 1")?;
         }
         self.tables_locked = false;
         self.execute(statement, statement.text)
@@ -100,9 +100,9 @@ impl Run<'_, '_> {
         self.tx = if self.script_autocommit_off { Tx::Script } else { Tx::Batch };
     }
 
-    pub(super) fn restore(&mut self, replay: Replay, resumed: Option<&Entry>) -> Result<(), Stop> {
-        let memory = resumed.and_then(|entry| entry.session.as_deref());
-        let restored = replay.run(self.around.conn, memory)?;
+    pub(super) fn restore(&mut self, replay: Replay, resumed: Option<&JournalRow>) -> Result<(), Stop> {
+        let memory = resumed.and_then(|row| row.session.as_deref());
+        let restored = replay.run(self.ctx.conn, memory)?;
         if let Some(schema) = restored.schema {
             self.schema = schema;
         }

@@ -20,23 +20,23 @@ impl Run<'_, '_> {
     pub(super) fn opaque(&mut self, statement: At<'_>) -> Result<(), Stop> {
         let digest = hex(&statement_digest(statement.text));
         let compound = is_compound(statement.text);
-        let intent = Intent::of_opaque(self.around.conn, statement.k, digest, compound, &self.schema)?;
+        let intent = Intent::of_opaque(self.ctx.conn, statement.k, digest, compound, &self.schema)?;
         if self.tx == Tx::Batch && self.unrecorded {
             self.record(None)?;
             if self.tables_locked {
-                self.around.conn.query_drop("COMMIT")?;
+                self.ctx.conn.query_drop("COMMIT")?;
             }
         }
         // Behind the statement in its packet, so that its end is recorded though airun is gone by then.
         let mut sum = self.checksum.clone();
         sum.add(statement.text);
-        let ended = self.around.journal.progress_sql(
+        let ended = self.ctx.journal.progress_sql(
             self.version,
             self.state(),
-            self.outline.total,
+            self.summary.total,
             statement.k,
             &hex(&sum.so_far()),
-            &session::remember_sql(self.outline),
+            &session::remember_sql(self.summary),
         );
         // Code for another server is nothing at all to this one, and nothing can't stand before others in a packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
@@ -45,10 +45,10 @@ impl Run<'_, '_> {
         loop {
             self.begin_batch()?;
             self.record(Some(&intent))?;
-            self.around.conn.query_drop(format!("SAVEPOINT {TRIPWIRE}"))?;
+            self.ctx.conn.query_drop(format!("SAVEPOINT {TRIPWIRE}"))?;
             fault::point("opaque-intended");
-            let Err((_, error)) = send(self.around.conn, &packet) else { break };
-            // `EXECUTE` is one statement, and that the server has refused.
+            let Err((_, error)) = send(self.ctx.conn, &packet) else { break };
+            // `EXECUTE` is one statement, and that the server has failure.
             if !compound && self.tx == Tx::Batch && !self.tables_locked && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
@@ -56,16 +56,16 @@ impl Run<'_, '_> {
             // A deadlock takes the tripwire away too, with everything that wasn't committed.
             let asked = compound && !db::retry::is_deadlock(&error) && !db::retry::is_connection_lost(&error);
             self.committed_within = asked && self.tripwire_is_gone()?;
-            return Err(self.refused(statement.k, statement.at, statement.text, error));
+            return Err(self.failure(statement.k, statement.at, statement.text, error));
         }
         fault::point("opaque-run");
         if alone {
-            send(self.around.conn, &ended).map_err(|(_, error)| error)?;
+            send(self.ctx.conn, &ended).map_err(|(_, error)| error)?;
         }
-        self.around.journal.check_written(self.around.conn)?;
+        self.ctx.journal.check_written(self.ctx.conn)?;
         self.passed(statement);
         // Numbers among the variables are still to be recorded as such.
-        self.unrecorded = !self.outline.variables.is_empty();
+        self.unrecorded = !self.summary.variables.is_empty();
         if self.tripwire_is_gone()? {
             self.after_commit();
         } else if self.tx == Tx::Batch {
@@ -74,14 +74,14 @@ impl Run<'_, '_> {
                 self.record(None)?;
             }
             fault::point("opaque-recorded");
-            self.around.conn.query_drop("COMMIT")?;
+            self.ctx.conn.query_drop("COMMIT")?;
             fault::point("opaque-committed");
         }
         Ok(())
     }
 
     fn tripwire_is_gone(&mut self) -> Result<bool, mysql::Error> {
-        match self.around.conn.query_drop(format!("RELEASE SAVEPOINT {TRIPWIRE}")) {
+        match self.ctx.conn.query_drop(format!("RELEASE SAVEPOINT {TRIPWIRE}")) {
             Ok(()) => Ok(false),
             Err(mysql::Error::MySqlError(error)) if error.code == ER_SP_DOES_NOT_EXIST => Ok(true),
             Err(error) => Err(error),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
 
-use super::lock::{Lock, Proof};
+use super::lock::{Lock, LockCondition};
 use super::recover::evidence::Intent;
 use super::version::Version;
 use crate::db::quote_name;
@@ -19,8 +19,8 @@ mod change;
 mod row;
 
 pub use change::{Begin, Progress, Resolved, UpReplacement};
-pub use row::{Entry, State, Texts};
-use row::{entry, take};
+pub use row::{JournalRow, State, Texts};
+use row::{row, take};
 
 /// The table's name, in the database that is migrated.
 pub const TABLE: &str = "ai_migrations";
@@ -32,18 +32,21 @@ pub const UP_TEXT_MAX: u64 = 256 * 1024;
 #[derive(Debug)]
 pub struct Journal {
     table: String,
-    proof: Proof,
+    condition: LockCondition,
 }
 
 impl Journal {
     /// The journal of `database`. Without a lock it can only be read.
     pub fn new(database: &str, lock: Option<&Lock>) -> Self {
-        Self { table: format!("{}.`{TABLE}`", quote_name(database)), proof: lock.map_or_else(Proof::none, Lock::proof) }
+        Self {
+            table: format!("{}.`{TABLE}`", quote_name(database)),
+            condition: lock.map_or_else(LockCondition::none, Lock::condition),
+        }
     }
 
     /// What a script's `LOCK TABLES` must lock beside its own, so that the journal can be written meanwhile.
     pub fn locked_along(&self) -> String {
-        let tables = std::iter::once(&self.table).chain(&self.proof.table);
+        let tables = std::iter::once(&self.table).chain(&self.condition.table);
         tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
     }
 
@@ -54,12 +57,12 @@ impl Journal {
     }
 
     /// Every row in version order; none where the table, or the whole database, is missing.
-    pub fn history(&self, conn: &mut Conn) -> Result<Vec<Entry>> {
+    pub fn history(&self, conn: &mut Conn) -> Result<Vec<JournalRow>> {
         let rows: Vec<Row> = match conn.query(self.sql(HISTORY)) {
             Err(mysql::Error::MySqlError(error)) if [1146, 1049].contains(&error.code) => return Ok(Vec::new()),
             rows => rows.map_err(|error| Error::from(error).context(format!("failed to read {}", self.table)))?,
         };
-        rows.into_iter().map(entry).collect()
+        rows.into_iter().map(row).collect()
     }
 
     /// The number of the newest application; 0 where there is none.
@@ -200,7 +203,7 @@ impl Journal {
     }
 
     /// Somebody says by hand how a migration stands: `to` replaces what `from` is.
-    pub fn resolve(&self, conn: &mut Conn, from: &Entry, to: &Resolved<'_>) -> Result<()> {
+    pub fn resolve(&self, conn: &mut Conn, from: &JournalRow, to: &Resolved<'_>) -> Result<()> {
         self.change(
             conn,
             "resolve",
@@ -220,7 +223,13 @@ impl Journal {
     }
 
     /// The DOWN is about to run, journalled.
-    pub fn begin_rollback(&self, conn: &mut Conn, from: &Entry, total: u64, intent: Option<&Intent>) -> Result<()> {
+    pub fn begin_rollback(
+        &self,
+        conn: &mut Conn,
+        from: &JournalRow,
+        total: u64,
+        intent: Option<&Intent>,
+    ) -> Result<()> {
         self.change(
             conn,
             "begin-rollback",
@@ -241,10 +250,10 @@ impl Journal {
 
     fn sql(&self, template: &str) -> String {
         let is_update = template.trim_start().starts_with("UPDATE");
-        let held = if is_update { &self.proof.update_condition } else { &self.proof.condition };
+        let held = if is_update { &self.condition.update_condition } else { &self.condition.condition };
         template
-            .replace("{proven}", &format!("{}{}", self.table, self.proof.update_join))
-            .replace("{proof}", &self.proof.update_set)
+            .replace("{proven}", &format!("{}{}", self.table, self.condition.update_join))
+            .replace("{condition}", &self.condition.update_set)
             .replace("{table}", &self.table)
             .replace("{held}", held)
     }
@@ -299,39 +308,39 @@ FROM DUAL WHERE {held}";
 
 const PROGRESS: &str = "
 UPDATE {proven}
-SET {proof}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
+SET {condition}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
     duration_ms = duration_ms + :duration
 WHERE version = :version AND state = :state AND {held}";
 
 const PROGRESS_SQL: &str = "
 UPDATE {proven}
-SET {proof}total = {total}, done = {done}, done_checksum = '{sum}', intent = NULL, session = {session}, error = NULL
+SET {condition}total = {total}, done = {done}, done_checksum = '{sum}', intent = NULL, session = {session}, error = NULL
 WHERE version = {version} AND state = '{state}' AND {held}";
 
 const FAIL: &str = "
-UPDATE {proven} SET {proof}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
+UPDATE {proven} SET {condition}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
 
 const FINISH: &str = "
 UPDATE {proven}
-SET {proof}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
+SET {condition}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
     session = NULL, error = NULL, duration_ms = duration_ms + :duration,
     applied_at = UTC_TIMESTAMP(6), applied_by = USER()
 WHERE version = :version AND state = 'applying' AND {held}";
 
 const REPLACE_UP: &str = "
 UPDATE {proven}
-SET {proof}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
+SET {condition}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {held}";
 
 const RESOLVE: &str = "
 UPDATE {proven}
-SET {proof}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
+SET {condition}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
     error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
 WHERE version = :version AND state = :expected AND {held}";
 
 const BEGIN_ROLLBACK: &str = "
 UPDATE {proven}
-SET {proof}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
+SET {condition}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
     duration_ms = 0
 WHERE version = :version AND state = :state AND {held}";
 

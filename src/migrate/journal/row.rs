@@ -52,7 +52,7 @@ impl fmt::Display for State {
 
 /// A migration's row, without its texts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct JournalRow {
     pub version: Version,
     pub name: String,
     pub state: State,
@@ -91,7 +91,7 @@ pub struct Texts {
     pub down: Option<String>,
 }
 
-pub fn entry(mut row: Row) -> Result<Entry> {
+pub fn row(mut row: Row) -> Result<JournalRow> {
     let number: u64 = take(&mut row, 0)?;
     let version = Version::from_number(number)
         .ok_or_else(|| Error::failure(format!("`{number}` in `{TABLE}` is no version; delete that row")))?;
@@ -100,7 +100,7 @@ pub fn entry(mut row: Row) -> Result<Entry> {
         Error::failure(format!("`{TABLE}` has {version} as `{state}`; it was written by a newer airun: use that one"))
     })?;
     let intent: Option<String> = take(&mut row, 8)?;
-    Ok(Entry {
+    Ok(JournalRow {
         version,
         name: take(&mut row, 1)?,
         state,

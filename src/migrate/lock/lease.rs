@@ -17,7 +17,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use sha2::{Digest, Sha256};
 
-use super::{Lock, Proof, Taken};
+use super::{Lock, LockCondition, Taken};
 use crate::db::{self, Database, quote_name, quote_text};
 use crate::error::{Error, Result};
 use crate::migrate::catalog::hex;
@@ -48,7 +48,7 @@ pub struct Lease {
 }
 
 /// The lease as it stands.
-struct Standing {
+struct LeaseState {
     expired: bool,
     free: bool,
     who: String,
@@ -64,16 +64,16 @@ impl Lease {
             shutdown.wait(LOOK_AGAIN);
         }
         let table = format!("{}.`{TABLE}`", quote_name(&database.name));
-        let standing = match standing(conn, &table) {
-            Ok(standing) => standing,
+        let state = match state(conn, &table) {
+            Ok(state) => state,
             Err(error) if lost_the_race(&error) => return Ok(Taken::No { holder: ELSEWHERE.to_owned() }),
             Err(error) => return Err(Error::from(error).context(format!("failed to read {table}"))),
         };
-        let Some(standing) = standing else {
+        let Some(state) = state else {
             return Err(Error::failure(format!("{table} has lost its rows; drop it and run this again")));
         };
         let node = node(conn)?;
-        if let Some(holder) = standing.kept(conn, &node)? {
+        if let Some(holder) = state.kept(conn, &node)? {
             return Ok(Taken::No { holder });
         }
         let token = new_token(conn, &node)?;
@@ -113,9 +113,9 @@ impl Lease {
         Ok(())
     }
 
-    pub(super) fn proof(&self) -> Proof {
+    pub(super) fn condition(&self) -> LockCondition {
         let Self { table, token, .. } = self;
-        Proof {
+        LockCondition {
             condition: format!("EXISTS (SELECT 1 FROM {table} WHERE part = 'holder' AND token = '{token}')"),
             update_condition: format!("part = 'holder' AND token = '{token}'"),
             update_join: format!(" JOIN {table}"),
@@ -136,7 +136,7 @@ impl Drop for Lease {
     }
 }
 
-impl Standing {
+impl LeaseState {
     /// Who keeps the lease, where it can't be taken.
     fn kept(&self, conn: &mut Conn, node: &str) -> Result<Option<String>> {
         if self.free {
@@ -188,7 +188,7 @@ SET h.token = '{token}', b.token = '{token}', h.who = USER(), h.node = {node}, h
     b.expires_at = UTC_TIMESTAMP(6) + INTERVAL {seconds} SECOND
 WHERE h.part = 'holder' AND b.part = 'beat' AND (b.token = '' OR b.expires_at < UTC_TIMESTAMP(6))";
 
-fn standing(conn: &mut Conn, table: &str) -> mysql::Result<Option<Standing>> {
+fn state(conn: &mut Conn, table: &str) -> mysql::Result<Option<LeaseState>> {
     type Row = (bool, bool, String, String, u64);
     let query = STANDING.replace("{table}", table);
     let mut row: mysql::Result<Option<Row>> = conn.query_first(&query);
@@ -197,8 +197,8 @@ fn standing(conn: &mut Conn, table: &str) -> mysql::Result<Option<Standing>> {
         conn.query_drop(FILL.replace("{table}", table))?;
         row = conn.query_first(&query);
     }
-    let standing = |(expired, free, who, node, connection)| Standing { expired, free, who, node, connection };
-    Ok(row?.map(standing))
+    let state = |(expired, free, who, node, connection)| LeaseState { expired, free, who, node, connection };
+    Ok(row?.map(state))
 }
 
 /// This run of this node: connections have their numbers from it.

@@ -28,7 +28,7 @@ pub enum Lock {
 
 /// How a change of `ai_migrations` proves that the lock is held, in SQL.
 #[derive(Debug)]
-pub struct Proof {
+pub struct LockCondition {
     /// The condition where nothing is updated.
     pub condition: String,
     /// The condition of an `UPDATE`.
@@ -41,7 +41,7 @@ pub struct Proof {
     pub table: Option<String>,
 }
 
-impl Proof {
+impl LockCondition {
     /// Without a lock: nothing can be changed.
     pub fn none() -> Self {
         let never = || "FALSE".to_owned();
@@ -128,10 +128,10 @@ impl Lock {
     }
 
     /// How each change of `ai_migrations` proves that it is still held.
-    pub fn proof(&self) -> Proof {
+    pub fn condition(&self) -> LockCondition {
         match self {
-            Lock::Named(named) => named.proof(),
-            Lock::Lease(lease) => lease.proof(),
+            Lock::Named(named) => named.condition(),
+            Lock::Lease(lease) => lease.condition(),
         }
     }
 

@@ -4,7 +4,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use sha2::{Digest, Sha256};
 
-use super::{Lock, Proof, Taken};
+use super::{Lock, LockCondition, Taken};
 use crate::error::{Error, Result};
 use crate::migrate::catalog::hex;
 use crate::migrate::journal;
@@ -31,9 +31,9 @@ impl Named {
         }
     }
 
-    pub(super) fn proof(&self) -> Proof {
+    pub(super) fn condition(&self) -> LockCondition {
         let condition = format!("IS_USED_LOCK('{}') = CONNECTION_ID()", self.name);
-        Proof {
+        LockCondition {
             update_condition: condition.clone(),
             condition,
             update_join: String::new(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::migrate::catalog;
 use crate::migrate::classify::{Definition, Object, Shape};
-use crate::migrate::execute::ddl_batch::Mark;
+use crate::migrate::execute::ddl_batch::Witness;
 use crate::migrate::version::Version;
 
 /// The statement that is about to run, and how what it touches looked before.
@@ -26,7 +26,7 @@ pub struct Intent {
     pub objects: Vec<Observed>,
     /// The definitions behind it that run on the same record, each with what it leaves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub then: Vec<Follower>,
+    pub then: Vec<BatchedDdl>,
     /// The whole schema's fingerprint, where the statement doesn't show what it touches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaObserved>,
@@ -34,11 +34,11 @@ pub struct Intent {
 
 /// A definition that runs on the record of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Follower {
+pub struct BatchedDdl {
     /// SHA-256 over its tokens, hexadecimal.
     pub statement: String,
     /// Not there when the record was written.
-    pub mark: Mark,
+    pub mark: Witness,
 }
 
 /// An object and how it looked.
@@ -63,13 +63,13 @@ pub struct SchemaObserved {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It took effect.
-    Happened,
+    Applied,
     /// It did not, or it can be repeated without harm.
-    DidNot,
+    NotApplied,
     /// A `DROP` of several has come this far: these are left.
-    Left(Vec<Object>),
+    PartlyDropped(Vec<Object>),
     /// Nothing tells.
-    InDoubt,
+    Unknown,
 }
 
 impl Intent {
@@ -122,7 +122,7 @@ impl Intent {
     }
 
     /// How many of the definitions behind the first one have happened, once that has: they run in order.
-    pub fn followers_happened(&self, conn: &mut Conn) -> Result<usize> {
+    pub fn batched_applied(&self, conn: &mut Conn) -> Result<usize> {
         for (i, follower) in self.then.iter().enumerate() {
             if !follower.mark.is_there(conn)? {
                 return Ok(i);
@@ -151,7 +151,7 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
     match shape {
         Shape::Create => {
             // `CREATE OR REPLACE` may have been cut between the two: then there is none.
-            if changed > 0 && now.iter().all(Option::is_some) { Verdict::Happened } else { Verdict::DidNot }
+            if changed > 0 && now.iter().all(Option::is_some) { Verdict::Applied } else { Verdict::NotApplied }
         }
         Shape::Drop => {
             let there = |looks: &Option<String>| looks.is_some();
@@ -159,31 +159,31 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
                 before.iter().filter(|object| there(&object.was)).count(),
                 now.iter().filter(|now| there(now)).count(),
             ) {
-                (were, left) if were == left => Verdict::DidNot,
-                (_, 0) => Verdict::Happened,
+                (were, left) if were == left => Verdict::NotApplied,
+                (_, 0) => Verdict::Applied,
                 _ => {
                     let left = before.iter().zip(now).filter(|(_, now)| there(now));
-                    Verdict::Left(left.map(|(before, _)| before.object.clone()).collect())
+                    Verdict::PartlyDropped(left.map(|(before, _)| before.object.clone()).collect())
                 }
             }
         }
-        Shape::Alter if changed > 0 => Verdict::Happened,
-        Shape::Alter => Verdict::DidNot,
+        Shape::Alter if changed > 0 => Verdict::Applied,
+        Shape::Alter => Verdict::NotApplied,
         Shape::Move => {
             let alike =
                 before.iter().enumerate().any(|(i, a)| a.was.is_some() && before[..i].iter().any(|b| b.was == a.was));
             match changed {
-                0 if alike => Verdict::InDoubt,
-                0 => Verdict::DidNot,
-                _ if changed == before.len() => Verdict::Happened,
+                0 if alike => Verdict::Unknown,
+                0 => Verdict::NotApplied,
+                _ if changed == before.len() => Verdict::Applied,
                 // `RENAME TABLE a TO tmp, b TO a, tmp TO b` leaves `tmp` as it was: absent.
                 _ if before.iter().zip(now).all(|(before, now)| before.was != *now || now.is_none()) => {
-                    Verdict::Happened
+                    Verdict::Applied
                 }
-                _ => Verdict::InDoubt,
+                _ => Verdict::Unknown,
             }
         }
-        Shape::Unknown => Verdict::InDoubt,
+        Shape::Unknown => Verdict::Unknown,
     }
 }
 
@@ -193,10 +193,10 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
 fn judge_opaque(compound: bool, schema_changed: bool) -> Verdict {
     match (compound, schema_changed) {
         // One definition, atomic by itself: what leaves no trace can be repeated.
-        (false, true) => Verdict::Happened,
-        (false, false) => Verdict::DidNot,
+        (false, true) => Verdict::Applied,
+        (false, false) => Verdict::NotApplied,
         // It was cut somewhere behind a commit of its own: by the server's end, or because nobody took its rows.
-        (true, _) => Verdict::InDoubt,
+        (true, _) => Verdict::Unknown,
     }
 }
 
@@ -221,22 +221,22 @@ mod tests {
     fn a_definition_is_known_by_its_objects() {
         use Shape::*;
         for (shape, looks, expected) in [
-            (Create, &[(None, Some("1"))][..], Verdict::Happened),
-            (Create, &[(None, None)], Verdict::DidNot),
-            (Create, &[(Some("1"), Some("2"))], Verdict::Happened),
-            (Create, &[(Some("1"), None)], Verdict::DidNot),
-            (Create, &[(Some("1"), Some("1"))], Verdict::DidNot),
-            (Drop, &[(Some("1"), None), (Some("2"), None)], Verdict::Happened),
-            (Drop, &[(Some("1"), Some("1")), (Some("2"), Some("2"))], Verdict::DidNot),
-            (Drop, &[(None, None)], Verdict::DidNot),
-            (Alter, &[(Some("1"), Some("2"))], Verdict::Happened),
-            (Alter, &[(Some("1"), Some("1"))], Verdict::DidNot),
-            (Move, &[(Some("1"), None), (None, Some("1"))], Verdict::Happened),
-            (Move, &[(Some("1"), Some("1")), (None, None)], Verdict::DidNot),
-            (Move, &[(Some("1"), Some("2")), (None, None), (Some("2"), Some("1"))], Verdict::Happened),
-            (Move, &[(Some("1"), Some("1")), (Some("1"), Some("1"))], Verdict::InDoubt),
-            (Move, &[(Some("1"), None), (Some("2"), Some("2"))], Verdict::InDoubt),
-            (Unknown, &[], Verdict::InDoubt),
+            (Create, &[(None, Some("1"))][..], Verdict::Applied),
+            (Create, &[(None, None)], Verdict::NotApplied),
+            (Create, &[(Some("1"), Some("2"))], Verdict::Applied),
+            (Create, &[(Some("1"), None)], Verdict::NotApplied),
+            (Create, &[(Some("1"), Some("1"))], Verdict::NotApplied),
+            (Drop, &[(Some("1"), None), (Some("2"), None)], Verdict::Applied),
+            (Drop, &[(Some("1"), Some("1")), (Some("2"), Some("2"))], Verdict::NotApplied),
+            (Drop, &[(None, None)], Verdict::NotApplied),
+            (Alter, &[(Some("1"), Some("2"))], Verdict::Applied),
+            (Alter, &[(Some("1"), Some("1"))], Verdict::NotApplied),
+            (Move, &[(Some("1"), None), (None, Some("1"))], Verdict::Applied),
+            (Move, &[(Some("1"), Some("1")), (None, None)], Verdict::NotApplied),
+            (Move, &[(Some("1"), Some("2")), (None, None), (Some("2"), Some("1"))], Verdict::Applied),
+            (Move, &[(Some("1"), Some("1")), (Some("1"), Some("1"))], Verdict::Unknown),
+            (Move, &[(Some("1"), None), (Some("2"), Some("2"))], Verdict::Unknown),
+            (Unknown, &[], Verdict::Unknown),
         ] {
             assert_eq!(verdict(shape, looks), expected, "{shape:?} {looks:?}");
         }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_drop_that_was_cut_goes_on_with_what_is_left() {
         let left = verdict(Shape::Drop, &[(Some("1"), None), (Some("2"), Some("2"))]);
-        assert_eq!(left, Verdict::Left(vec![observed("b", None).object]));
+        assert_eq!(left, Verdict::PartlyDropped(vec![observed("b", None).object]));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             statement: "ab".to_owned(),
             shape: Shape::Unknown,
             objects: vec![observed("ü", None)],
-            then: vec![Follower { statement: "cd".to_owned(), mark: Mark::Object(observed("ß", None).object) }],
+            then: vec![BatchedDdl { statement: "cd".to_owned(), mark: Witness::Object(observed("ß", None).object) }],
             schema: Some(schema),
         };
         let json = intent.to_json();

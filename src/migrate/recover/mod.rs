@@ -5,8 +5,8 @@ use mysql::prelude::Queryable;
 
 use super::catalog;
 use super::diff;
-use super::journal::{Entry, Journal, Progress};
-use super::script::{Outline, Script};
+use super::journal::{Journal, JournalRow, Progress};
+use super::script::{Script, ScriptSummary};
 use crate::db::quote_name;
 use crate::error::{Error, Exit, Result};
 use crate::migrate::classify::{Object, ObjectKind};
@@ -17,7 +17,7 @@ mod temporary_tables;
 
 use evidence::Verdict;
 
-/// Brings `entry` up to date with what the server shows, and proves that what has run is what the script says.
+/// Brings `row` up to date with what the server shows, and proves that what has run is what the script says.
 ///
 /// # Errors
 /// [`Exit::Partial`] where nothing tells whether the last statement happened; [`Exit::Drift`] where what has run was
@@ -26,26 +26,26 @@ pub fn recover(
     conn: &mut Conn,
     journal: &Journal,
     script: &Script<'_>,
-    outline: &Outline,
-    entry: &mut Entry,
+    summary: &ScriptSummary,
+    row: &mut JournalRow,
     kept: Option<&str>,
 ) -> Result<()> {
-    let prefix = script.prefix(entry.done)?;
-    if prefix.checksum.as_deref() != Some(entry.done_checksum.as_str()) {
-        return Err(edited(script, entry.done, kept)?);
+    let prefix = script.prefix(row.done)?;
+    if prefix.checksum.as_deref() != Some(row.done_checksum.as_str()) {
+        return Err(edited(script, row.done, kept)?);
     }
-    let Some(intent) = entry.intent.take() else { return Ok(()) };
+    let Some(intent) = row.intent.take() else { return Ok(()) };
     let mut followers = 0;
     match intent.verdict(conn)? {
-        Verdict::DidNot => return Ok(()),
-        Verdict::Left(objects) => {
+        Verdict::NotApplied => return Ok(()),
+        Verdict::PartlyDropped(objects) => {
             for object in &objects {
                 let looks = catalog::definition(conn, object)?.unwrap_or_default();
                 conn.query_drop(drop_statement(object, &looks))?;
             }
         }
-        Verdict::Happened => followers = intent.followers_happened(conn)?,
-        Verdict::InDoubt => {
+        Verdict::Applied => followers = intent.batched_applied(conn)?,
+        Verdict::Unknown => {
             return Err(Error::new(
                 Exit::Partial,
                 format!(
@@ -54,8 +54,8 @@ pub fn recover(
                      `--from-statement {}` (behind it)",
                     script.label,
                     intent.k,
-                    entry.total,
-                    entry.version,
+                    row.total,
+                    row.version,
                     intent.k,
                     intent.k + 1
                 ),
@@ -68,19 +68,19 @@ pub fn recover(
         if prefix.next.as_ref() != Some(statement) {
             return Err(edited(script, k, kept)?);
         }
-        entry.done = k;
-        entry.done_checksum = prefix.checksum_with_next.unwrap_or_default();
+        row.done = k;
+        row.done_checksum = prefix.checksum_with_next.unwrap_or_default();
     }
     journal.progress(
         conn,
-        entry.version,
-        entry.state,
+        row.version,
+        row.state,
         &Progress {
-            total: outline.total,
-            done: entry.done,
-            done_checksum: &entry.done_checksum,
+            total: summary.total,
+            done: row.done,
+            done_checksum: &row.done_checksum,
             intent: None,
-            session: entry.session.as_deref(),
+            session: row.session.as_deref(),
             error: None,
             spent: std::time::Duration::ZERO,
         },

@@ -16,9 +16,9 @@ use crate::migrate::catalog::hex;
 use crate::migrate::classify::{
     Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
 };
-use crate::migrate::script::Outline;
+use crate::migrate::script::ScriptSummary;
 
-use super::temporary_tables::{Again, Temporaries};
+use super::temporary_tables::{ReplayAction, Temporaries};
 
 /// The session's memory at a step, as SQL literals.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -29,21 +29,21 @@ struct Memory {
 }
 
 /// What the journal keeps of the session; `None` where the script has no use for it.
-pub fn remember(conn: &mut Conn, outline: &Outline) -> Result<Option<String>> {
-    if outline.variables.is_empty() && !outline.uses_insert_id {
+pub fn remember(conn: &mut Conn, summary: &ScriptSummary) -> Result<Option<String>> {
+    if summary.variables.is_empty() && !summary.uses_insert_id {
         return Ok(None);
     }
     let mut memory = Memory::default();
-    if outline.uses_insert_id {
+    if summary.uses_insert_id {
         memory.insert_id = conn.query_first("SELECT LAST_INSERT_ID()")?;
     }
-    if !outline.variables.is_empty() {
-        let list: Vec<String> = outline.variables.iter().map(|name| format!("@{}", quote_name(name))).collect();
+    if !summary.variables.is_empty() {
+        let list: Vec<String> = summary.variables.iter().map(|name| format!("@{}", quote_name(name))).collect();
         // The binary protocol keeps numbers apart from text.
         let row: Option<Row> = conn.exec_first(format!("SELECT {}", list.join(", ")), ())?;
         let Some(row) = row else { return Ok(None) };
         let types: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
-        for ((name, value), kind) in outline.variables.iter().zip(row.unwrap()).zip(types) {
+        for ((name, value), kind) in summary.variables.iter().zip(row.unwrap()).zip(types) {
             memory.variables.insert(name.clone(), literal(&value, kind));
         }
     }
@@ -51,12 +51,12 @@ pub fn remember(conn: &mut Conn, outline: &Outline) -> Result<Option<String>> {
 }
 
 /// What [`remember`] keeps, as SQL that the server works out by itself: numbers come back as the text that they show as.
-pub fn remember_sql(outline: &Outline) -> String {
-    if outline.variables.is_empty() && !outline.uses_insert_id {
+pub fn remember_sql(summary: &ScriptSummary) -> String {
+    if summary.variables.is_empty() && !summary.uses_insert_id {
         return "NULL".to_owned();
     }
     let mut parts = vec!["'{\"variables\":{'".to_owned()];
-    for (i, name) in outline.variables.iter().enumerate() {
+    for (i, name) in summary.variables.iter().enumerate() {
         let key = format!("{}{}:\"", if i > 0 { "," } else { "" }, serde_json::Value::from(name.as_str()));
         let variable = format!("@{}", quote_name(name));
         parts.push(quote_text(&key));
@@ -66,7 +66,7 @@ pub fn remember_sql(outline: &Outline) -> String {
         parts.push("'\"'".to_owned());
     }
     parts.push("'}'".to_owned());
-    if outline.uses_insert_id {
+    if summary.uses_insert_id {
         parts.push("',\"insert_id\":', LAST_INSERT_ID()".to_owned());
     }
     parts.push("'}'".to_owned());
@@ -125,9 +125,11 @@ impl Replay {
     /// Takes note of statement `k`, which has run before.
     pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) {
         match self.temporaries.pass(k, text, kind) {
-            Again::Step(table) => self.steps.push((Some(table), text.to_owned())),
-            Again::Forget(tables) => self.steps.retain(|(of, _)| of.as_ref().is_none_or(|of| !tables.contains(of))),
-            Again::Nothing => {}
+            ReplayAction::Step(table) => self.steps.push((Some(table), text.to_owned())),
+            ReplayAction::Forget(tables) => {
+                self.steps.retain(|(of, _)| of.as_ref().is_none_or(|of| !tables.contains(of)))
+            }
+            ReplayAction::Nothing => {}
         }
         match kind {
             Kind::Session(Session::Use(schema)) => {

@@ -20,7 +20,7 @@ pub struct Temporaries(Vec<Temporary>);
 
 /// What the resumed session has to do with a statement.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum ReplayAction {
     /// Run it, as a step that belongs to this table.
     Step(ObjectName),
     /// Forget the steps of these tables.
@@ -31,27 +31,29 @@ pub enum Again {
 
 impl Temporaries {
     /// Takes note of statement `k`, which has run before.
-    pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) -> Again {
+    pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) -> ReplayAction {
         match kind {
             Kind::TemporaryTable { dropped: false, names } => {
-                let Some(name) = names.first() else { return Again::Nothing };
+                let Some(name) = names.first() else { return ReplayAction::Nothing };
                 let lost = depends_on_the_moment(text).then_some(k);
                 self.0.push(Temporary { name: name.clone(), lost });
-                return Again::Step(name.clone());
+                return ReplayAction::Step(name.clone());
             }
             Kind::TemporaryTable { names, .. } => return self.forget(names.clone()),
-            _ if self.0.is_empty() => return Again::Nothing,
+            _ if self.0.is_empty() => return ReplayAction::Nothing,
             Kind::Definition(Definition { shape: Shape::Drop, objects, .. }) => {
                 return self.forget(objects.iter().map(|object| object.name.clone()).collect());
             }
             // It may do anything to any of them.
             Kind::Opaque => {
                 self.0.iter_mut().for_each(|table| table.lose(k));
-                return Again::Nothing;
+                return ReplayAction::Nothing;
             }
             _ => {}
         }
-        let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else { return Again::Nothing };
+        let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else {
+            return ReplayAction::Nothing;
+        };
         let own = match kind {
             Kind::Rows { target: Some(target) } => same(target, &table.name),
             Kind::Definition(definition) if definition.shape == Shape::Alter => {
@@ -64,7 +66,7 @@ impl Temporaries {
             if depends_on_the_moment(text) {
                 table.lose(k);
             }
-            return Again::Step(table.name.clone());
+            return ReplayAction::Step(table.name.clone());
         }
         let first = tokens(text).find(|token| token.kind == TokenKind::Word).map(|token| token.upper());
         // These change nothing but their target, which is another table.
@@ -74,7 +76,7 @@ impl Temporaries {
                 table.lose(k);
             }
         }
-        Again::Nothing
+        ReplayAction::Nothing
     }
 
     /// The first statement after which a table that is still there can't be made again for certain.
@@ -82,11 +84,11 @@ impl Temporaries {
         self.0.iter().filter_map(|table| table.lost).min()
     }
 
-    fn forget(&mut self, names: Vec<ObjectName>) -> Again {
+    fn forget(&mut self, names: Vec<ObjectName>) -> ReplayAction {
         let gone = |table: &Temporary| names.iter().any(|name| same(name, &table.name));
         let names = self.0.iter().filter(|table| gone(table)).map(|table| table.name.clone()).collect();
         self.0.retain(|table| !gone(table));
-        Again::Forget(names)
+        ReplayAction::Forget(names)
     }
 }
 
