@@ -3,7 +3,7 @@
 CREATE TABLE ai_server_tasks (
   id               BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
   queue            VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'default',
-  lane             TINYINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'priority: 0 urgent, 1 normal, 2 bulk',
+  priority             TINYINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'priority: 0 urgent, 1 normal, 2 bulk',
   kind             VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'which task it is',
   payload_version  SMALLINT UNSIGNED NOT NULL DEFAULT 1,
   payload          JSON NOT NULL,
@@ -26,10 +26,10 @@ CREATE TABLE ai_server_tasks (
   progress         JSON NULL COMMENT 'what the running task says of itself',
   last_error       TEXT NULL,
   -- Unique among the tasks that are alive, whoever changes the state.
-  alive_dedupe_key VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+  active_dedupe_key VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
                    GENERATED ALWAYS AS (IF(state IN ('pending', 'running'), dedupe_key, NULL)) VIRTUAL,
   PRIMARY KEY (id),
   -- In the order of the claim, so that it needs no sort and locks no row that it doesn't take.
-  KEY due (state, queue, lane, due_at, id),
-  UNIQUE KEY alive_dedupe_key (alive_dedupe_key)
+  KEY due (state, queue, priority, due_at, id),
+  UNIQUE KEY active_dedupe_key (active_dedupe_key)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;

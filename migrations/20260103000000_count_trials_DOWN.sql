@@ -1,1 +1,1 @@
-ALTER TABLE ai_server_tasks DROP COLUMN trials;
+ALTER TABLE ai_server_tasks DROP COLUMN isolated_runs;

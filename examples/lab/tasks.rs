@@ -303,7 +303,7 @@ impl DatabaseTask for Child {
         let mut conn = context.conn()?;
         let mut transaction = conn.start_transaction(TxOpts::default())?;
         let payloads: Vec<serde_json::Value> = (0..children).map(Into::into).collect();
-        Enqueue::<Echo>::new().all(&mut transaction, &payloads)?;
+        Enqueue::<Echo>::new().insert_many(&mut transaction, &payloads)?;
         context.complete_in(&mut transaction, &())?;
         transaction.commit()?;
         Ok(())

@@ -192,8 +192,8 @@ signal ends it at once.
   --metrics-addr IP:PORT   serve /metrics and /health there; else AIRUN_METRICS_ADDR
   --threads N              database tasks that run at once; else AIRUN_THREADS, else 8
   --queues A,B             take database tasks from these only; else AIRUN_QUEUES, else those of the registered kinds
-  --keep TIME              how long tasks that succeeded or were cancelled are kept; else AIRUN_KEEP, else 7d
-  --keep-dead TIME         how long dead tasks are kept; else AIRUN_KEEP_DEAD, else 90d
+  --retention TIME         how long tasks that succeeded or were cancelled are kept; else AIRUN_RETENTION, else 7d
+  --dead-retention TIME    how long dead tasks are kept; else AIRUN_DEAD_RETENTION, else 90d
 
 The database tasks need a database; the worker waits for one that is away, and goes on when it is back.
 ",

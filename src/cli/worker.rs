@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::Args;
 use super::{Context, duration};
 use crate::error::{Error, Exit, Result};
-use crate::queue::{self, Keep};
+use crate::queue::{self, Retention};
 use crate::registry::Registry;
 use crate::worker::{self, Settings};
 
@@ -21,8 +21,8 @@ pub struct Command {
     metrics_addr: Option<String>,
     threads: Option<String>,
     queues: Option<String>,
-    keep: Option<String>,
-    keep_dead: Option<String>,
+    retention: Option<String>,
+    dead_retention: Option<String>,
 }
 
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -32,8 +32,8 @@ const THREADS: usize = 8;
 /// More don't help the server, and each may have a connection.
 const THREADS_MAX: usize = 256;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const KEEP: Duration = Duration::from_secs(7 * DAY.as_secs());
-const KEEP_DEAD: Duration = Duration::from_secs(90 * DAY.as_secs());
+const RETENTION: Duration = Duration::from_secs(7 * DAY.as_secs());
+const DEAD_RETENTION: Duration = Duration::from_secs(90 * DAY.as_secs());
 
 /// Takes the arguments behind `worker` apart.
 pub fn parse(args: &mut Args) -> Result<Command> {
@@ -44,8 +44,8 @@ pub fn parse(args: &mut Args) -> Result<Command> {
         metrics_addr: args.value("--metrics-addr")?,
         threads: args.value("--threads")?,
         queues: args.value("--queues")?,
-        keep: args.value("--keep")?,
-        keep_dead: args.value("--keep-dead")?,
+        retention: args.value("--retention")?,
+        dead_retention: args.value("--dead-retention")?,
     })
 }
 
@@ -71,9 +71,9 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
         queue: queue::Settings {
             threads: text(command.threads, "AIRUN_THREADS").map_or(Ok(THREADS), |text| threads(&text))?,
             queues: text(command.queues, "AIRUN_QUEUES").map_or(Ok(Vec::new()), |text| queues(&text))?,
-            keep: Keep {
-                finished: keep(command.keep, context)?,
-                dead: time(command.keep_dead, "--keep-dead", "AIRUN_KEEP_DEAD", KEEP_DEAD)?,
+            retention: Retention {
+                finished: retention(command.retention, context)?,
+                dead: time(command.dead_retention, "--dead-retention", "AIRUN_DEAD_RETENTION", DEAD_RETENTION)?,
             },
         },
         database: context.database()?,
@@ -83,9 +83,9 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
 }
 
 /// How long tasks that succeeded or were cancelled are kept: as the flag has it, else the environment.
-pub fn keep(flag: Option<String>, context: &Context) -> Result<Duration> {
-    let text = flag.or_else(|| context.environment.get("AIRUN_KEEP").map(str::to_owned));
-    text.map_or(Ok(KEEP), |text| duration("--keep", &text))
+pub fn retention(flag: Option<String>, context: &Context) -> Result<Duration> {
+    let text = flag.or_else(|| context.environment.get("AIRUN_RETENTION").map(str::to_owned));
+    text.map_or(Ok(RETENTION), |text| duration("--retention", &text))
 }
 
 fn threads(text: &str) -> Result<usize> {

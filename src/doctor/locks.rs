@@ -30,7 +30,9 @@ pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Finding> 
 
 /// The test's own rows.
 fn rows(queue: &str) -> String {
-    format!("state = 'cancelled' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = '{queue}' AND lane = 1")
+    format!(
+        "state = 'cancelled' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = '{queue}' AND priority = 1"
+    )
 }
 
 fn rollback(connections: &mut Connections<'_>) -> mysql::Result<()> {

@@ -8,29 +8,29 @@ use mysql::prelude::Queryable;
 
 use super::{Connections, Finding};
 use crate::interval;
-use crate::queue::Lane;
+use crate::queue::Priority;
 use crate::queue::store::claim::{self, Pick};
-use crate::queue::store::look::{Place, Source};
+use crate::queue::store::poll::{Cursor, TaskClass};
 
 /// Each table with the columns that this binary needs, and one that an UPDATE may name.
 const SHAPE: [(&str, &str); 3] = [
     (
         "ai_server_tasks",
-        "id queue lane kind payload_version payload state due_at claims failures crashes trials max_attempts timeout_ms \
-         owner cancel_requested dedupe_key created_at started_at finished_at result progress last_error alive_dedupe_key",
+        "id queue priority kind payload_version payload state due_at claims failures crashes isolated_runs max_attempts timeout_ms \
+         owner cancel_requested dedupe_key created_at started_at finished_at result progress last_error active_dedupe_key",
     ),
-    ("ai_server_workers", "id host process_id started_at seen_at idle missing_at"),
-    ("ai_server_gates", "scope name paused paused_at"),
+    ("ai_server_workers", "id host process_id started_at seen_at idle suspected_at"),
+    ("ai_server_controls", "scope name paused paused_at"),
 ];
 
-const DUE: &str = "state,kind,payload_version,queue,lane,due_at,id";
+const DUE: &str = "state,kind,payload_version,queue,priority,due_at,id";
 
 pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "tables";
     const COLUMNS: &str = "SELECT LOWER(table_name), LOWER(column_name) FROM information_schema.columns \
-        WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_gates')";
+        WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls')";
     const ENGINES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
-        AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_gates') AND engine <> 'InnoDB'";
+        AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls') AND engine <> 'InnoDB'";
     const INDEXES: &str = "SELECT LOWER(index_name), GROUP_CONCAT(LOWER(column_name) ORDER BY seq_in_index), \
         MAX(non_unique) FROM information_schema.statistics WHERE table_schema = DATABASE() \
         AND table_name = 'ai_server_tasks' GROUP BY index_name";
@@ -59,9 +59,9 @@ pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
         let found = format!("`ai_server_tasks` has no index `due` on ({DUE})");
         return Ok(Finding::problem(CHECK, found, ADVICE));
     }
-    if !has("alive_dedupe_key", "alive_dedupe_key", true) {
-        let advice = "make it: ALTER TABLE ai_server_tasks ADD UNIQUE KEY alive_dedupe_key (alive_dedupe_key)";
-        return Ok(Finding::problem(CHECK, "`ai_server_tasks` has no unique key `alive_dedupe_key`", advice));
+    if !has("active_dedupe_key", "active_dedupe_key", true) {
+        let advice = "make it: ALTER TABLE ai_server_tasks ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)";
+        return Ok(Finding::problem(CHECK, "`ai_server_tasks` has no unique key `active_dedupe_key`", advice));
     }
     Ok(Finding::ok(CHECK, "as this binary needs them"))
 }
@@ -91,14 +91,14 @@ pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
         ),
         ("UPDATE", "ai_server_workers", "UPDATE ai_server_workers SET idle = TRUE WHERE FALSE"),
         ("DELETE", "ai_server_workers", "DELETE FROM ai_server_workers WHERE FALSE"),
-        ("SELECT", "ai_server_gates", "SELECT name FROM ai_server_gates WHERE FALSE"),
+        ("SELECT", "ai_server_controls", "SELECT name FROM ai_server_controls WHERE FALSE"),
         (
             "INSERT",
-            "ai_server_gates",
-            "INSERT INTO ai_server_gates (scope, name) SELECT 'kind', '' FROM DUAL WHERE FALSE",
+            "ai_server_controls",
+            "INSERT INTO ai_server_controls (scope, name) SELECT 'kind', '' FROM DUAL WHERE FALSE",
         ),
-        ("UPDATE", "ai_server_gates", "UPDATE ai_server_gates SET paused = FALSE WHERE FALSE"),
-        ("DELETE", "ai_server_gates", "DELETE FROM ai_server_gates WHERE FALSE"),
+        ("UPDATE", "ai_server_controls", "UPDATE ai_server_controls SET paused = FALSE WHERE FALSE"),
+        ("DELETE", "ai_server_controls", "DELETE FROM ai_server_controls WHERE FALSE"),
     ];
     let mut denied = Vec::new();
     for (privilege, table, statement) in STATEMENTS {
@@ -121,8 +121,8 @@ pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
 pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "claim-plan";
     let (kind, queue) = ("airun.doctor".to_owned(), "default".to_owned());
-    let source = Source { kind, version: 1, queue, lane: Lane::Normal };
-    let pick = Pick::From(Place { due_at: "2000-01-01".to_owned(), id: 0 });
+    let source = TaskClass { kind, version: 1, queue, priority: Priority::Normal };
+    let pick = Pick::From(Cursor { due_at: "2000-01-01".to_owned(), id: 0 });
     let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&source, &pick, 100));
     let row: Option<Row> = connections.conn.query_first(explain)?;
     let text = |column: &str| -> String {

@@ -69,7 +69,7 @@ fn render_queue(text: &mut String, queue: &queue::Snapshot) {
             ("crashed", counts.crashed),
             ("dead", counts.dead),
             ("cancelled", counts.cancelled),
-            ("given_back", counts.given_back),
+            ("released", counts.released),
         ] {
             sample(text, "airun_tasks_total", &format!("{{kind=\"{kind}\",outcome=\"{outcome}\"}}"), count as f64);
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::task::{DatabaseTask, Lane};
+use super::task::{DatabaseTask, Priority};
 
 /// A task whose run is a program's run, in a process of its own.
 ///
@@ -18,7 +18,7 @@ pub struct CommandTask {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
     pub(super) queue: String,
-    pub(super) lane: Lane,
+    pub(super) priority: Priority,
     pub(super) timeout: Duration,
     pub(super) max_attempts: u32,
     pub(super) backoff: Backoff,
@@ -37,7 +37,7 @@ impl CommandTask {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
             queue: NoTask::QUEUE.to_owned(),
-            lane: NoTask::LANE,
+            priority: NoTask::PRIORITY,
             timeout: NoTask::TIMEOUT,
             max_attempts: NoTask::MAX_ATTEMPTS,
             backoff: NoTask::BACKOFF,
@@ -51,10 +51,10 @@ impl CommandTask {
         Self { queue: queue.into(), ..self }
     }
 
-    /// See [`DatabaseTask::LANE`].
+    /// See [`DatabaseTask::PRIORITY`].
     #[must_use]
-    pub fn lane(self, lane: Lane) -> Self {
-        Self { lane, ..self }
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
     }
 
     /// See [`DatabaseTask::TIMEOUT`].

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
-use super::held::Held;
+use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
-use super::ledger::Ledger;
-use super::settle::{Outcome, Verdict, settle};
-use super::store::Fence;
-use super::store::complete::{self, Keep};
+use super::stats::Stats;
+use super::store::ClaimToken;
+use super::store::complete::{self, Retention};
 use super::task::Retry;
+use super::transition::{Outcome, Transition, next_state};
 use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
 use crate::error::Error;
 use crate::fault;
@@ -29,9 +29,9 @@ const LINGER: Duration = Duration::from_millis(3);
 pub struct Completer {
     pub link: ReconnectingConn,
     pub done: Receiver<Done>,
-    pub held: Arc<Held>,
-    pub ledger: Arc<Ledger>,
-    pub keep: Keep,
+    pub in_flight: Arc<InFlight>,
+    pub stats: Arc<Stats>,
+    pub retention: Retention,
     /// Closes when there will be no more outcomes.
     pub runs_until: Shutdown,
 }
@@ -72,67 +72,73 @@ impl Completer {
 
     fn write(&mut self, batch: Vec<Done>) -> Result<(), Unfinished> {
         let jobs: Vec<Arc<Job>> = batch.iter().map(|done| Arc::clone(&done.job)).collect();
-        let mut verdicts: Vec<(Fence, Verdict)> =
-            batch.into_iter().map(|done| (done.job.fence, verdict(&done.job, done.outcome))).collect();
-        self.find_unsettled(&jobs, &mut verdicts)?;
-        for (job, (_, verdict)) in jobs.iter().zip(&verdicts) {
-            tell(job, verdict);
+        let mut transitions: Vec<(ClaimToken, Transition)> =
+            batch.into_iter().map(|done| (done.job.token, transition(&done.job, done.outcome))).collect();
+        self.find_unsettled(&jobs, &mut transitions)?;
+        for (job, (_, transition)) in jobs.iter().zip(&transitions) {
+            tell(job, transition);
         }
         fault::point("complete-begins");
-        let changed = self.put(&jobs, &mut verdicts)?;
+        let changed = self.put(&jobs, &mut transitions)?;
         fault::point("complete-committed");
-        let expected = verdicts.iter().filter(|(_, verdict)| *verdict != Verdict::Settled).count() as u64;
+        let expected = transitions.iter().filter(|(_, transition)| *transition != Transition::Settled).count() as u64;
         if changed != expected {
-            self.find_refused(&verdicts)?;
+            self.find_refused(&transitions)?;
         }
-        for (job, (_, verdict)) in jobs.iter().zip(&verdicts) {
+        for (job, (_, transition)) in jobs.iter().zip(&transitions) {
             let lateness = job.began().map(|began| job.waited + (began - job.claimed));
-            self.ledger.add(&job.kind.name, verdict, lateness);
+            self.stats.add(&job.kind.name, transition, lateness);
         }
-        self.held.remove(verdicts.iter().map(|(fence, _)| fence));
+        self.in_flight.remove(transitions.iter().map(|(token, _)| token));
         Ok(())
     }
 
     /// A run that has said so is checked on: one that forgot its commit would run again and again otherwise.
-    fn find_unsettled(&mut self, jobs: &[Arc<Job>], verdicts: &mut [(Fence, Verdict)]) -> Result<(), Unfinished> {
+    fn find_unsettled(
+        &mut self,
+        jobs: &[Arc<Job>],
+        transitions: &mut [(ClaimToken, Transition)],
+    ) -> Result<(), Unfinished> {
         const FORGOTTEN: &str = "its completion was not committed: commit the transaction of `complete_in`";
-        let settled = |verdict: &Verdict| *verdict == Verdict::Settled;
-        let fences: Vec<Fence> =
-            verdicts.iter().filter(|(_, verdict)| settled(verdict)).map(|(fence, _)| *fence).collect();
-        if fences.is_empty() {
+        let settled = |transition: &Transition| *transition == Transition::Settled;
+        let tokens: Vec<ClaimToken> =
+            transitions.iter().filter(|(_, transition)| settled(transition)).map(|(token, _)| *token).collect();
+        if tokens.is_empty() {
             return Ok(());
         }
-        let unsettled = self.link.run(|conn| complete::unsettled(conn, &fences))?;
-        for (job, (fence, verdict)) in jobs.iter().zip(verdicts) {
-            if settled(verdict) && unsettled.contains(fence) {
-                *verdict = failed(job, FORGOTTEN.to_owned());
+        let unsettled = self.link.run(|conn| complete::unsettled(conn, &tokens))?;
+        for (job, (token, transition)) in jobs.iter().zip(transitions) {
+            if settled(transition) && unsettled.contains(token) {
+                *transition = failed(job, FORGOTTEN.to_owned());
             }
         }
         Ok(())
     }
 
     /// Writes them; how many rows were changed. A result that the server doesn't take is its own task's failure.
-    fn put(&mut self, jobs: &[Arc<Job>], verdicts: &mut [(Fence, Verdict)]) -> Result<u64, Unfinished> {
-        let keep = self.keep;
-        let error = match self.link.run(|conn| complete::write(conn, verdicts, &keep)) {
+    fn put(&mut self, jobs: &[Arc<Job>], transitions: &mut [(ClaimToken, Transition)]) -> Result<u64, Unfinished> {
+        let retention = self.retention;
+        let error = match self.link.run(|conn| complete::write(conn, transitions, &retention)) {
             Err(Unfinished::Refused(error)) => error,
             done => return done,
         };
-        match (jobs, verdicts) {
-            ([job], [(fence, verdict @ Verdict::Succeeded { .. })]) => {
-                *verdict = failed(job, format!("its result can't be stored: {}", describe(&error)));
-                tell(job, verdict);
-                self.link.run(|conn| complete::write(conn, &[(*fence, verdict.clone())], &keep))
+        match (jobs, transitions) {
+            ([job], [(token, transition @ Transition::Succeeded { .. })]) => {
+                *transition = failed(job, format!("its result can't be stored: {}", describe(&error)));
+                tell(job, transition);
+                self.link.run(|conn| complete::write(conn, &[(*token, transition.clone())], &retention))
             }
             ([_], _) => Err(Unfinished::Refused(error)),
-            (jobs, verdicts) => jobs.chunks(1).zip(verdicts.chunks_mut(1)).map(|(job, one)| self.put(job, one)).sum(),
+            (jobs, transitions) => {
+                jobs.chunks(1).zip(transitions.chunks_mut(1)).map(|(job, one)| self.put(job, one)).sum()
+            }
         }
     }
 
     /// Fewer rows than outcomes: the first attempt was committed though its answer was lost, or others have the tasks.
-    fn find_refused(&mut self, verdicts: &[(Fence, Verdict)]) -> Result<(), Unfinished> {
-        let refused = self.link.run(|conn| complete::refused(conn, verdicts))?;
-        self.ledger.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+    fn find_refused(&mut self, transitions: &[(ClaimToken, Transition)]) -> Result<(), Unfinished> {
+        let refused = self.link.run(|conn| complete::refused(conn, transitions))?;
+        self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         for id in refused {
             log::warn!("the outcome of task {id} came too late: it was taken back, for another run id={id}");
         }
@@ -140,31 +146,31 @@ impl Completer {
     }
 }
 
-fn verdict(job: &Job, outcome: Outcome) -> Verdict {
+fn transition(job: &Job, outcome: Outcome) -> Transition {
     let cancelled = job.interrupt.why() == Some(Interrupted::Cancelled);
-    settle(outcome, &job.record, cancelled, jitter())
+    next_state(outcome, &job.record, cancelled, jitter())
 }
 
-fn failed(job: &Job, error: String) -> Verdict {
-    verdict(job, Outcome::Failed { error, retry: Retry::AsUsual })
+fn failed(job: &Job, error: String) -> Transition {
+    transition(job, Outcome::Failed { error, retry: Retry::AsUsual })
 }
 
 /// In the log. Success is what is expected, so it says little of it.
-fn tell(job: &Job, verdict: &Verdict) {
-    let quiet =
-        matches!(verdict, Verdict::Succeeded { .. } | Verdict::Settled) && !log::log_enabled!(log::Level::Debug);
+fn tell(job: &Job, transition: &Transition) {
+    let quiet = matches!(transition, Transition::Succeeded { .. } | Transition::Settled)
+        && !log::log_enabled!(log::Level::Debug);
     if quiet {
         return;
     }
-    let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
+    let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
     let attempt = job.attempt();
-    match verdict {
-        Verdict::Succeeded { .. } | Verdict::Settled => log::debug!("succeeded"),
-        Verdict::Retry { after, error, .. } => {
+    match transition {
+        Transition::Succeeded { .. } | Transition::Settled => log::debug!("succeeded"),
+        Transition::Retry { after, error, .. } => {
             log::warn!("attempt {attempt} failed, again in {}: {error}", interval::short(*after));
         }
-        Verdict::Dead { error, .. } => log::error!("dead after attempt {attempt}: {error}"),
-        Verdict::Cancelled => log::info!("cancelled"),
-        Verdict::GivenBack => log::info!("given back: pending again"),
+        Transition::Dead { error, .. } => log::error!("dead after attempt {attempt}: {error}"),
+        Transition::Cancelled => log::info!("cancelled"),
+        Transition::Released => log::info!("given back: pending again"),
     }
 }

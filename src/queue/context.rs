@@ -8,19 +8,19 @@ use mysql::{Conn, Transaction};
 use serde::Serialize;
 
 use super::interrupt::{Interrupt, Interrupted};
-use super::store::{Fence, complete, run};
+use super::store::{ClaimToken, complete, run};
 use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
 
 /// A run's surroundings.
 pub struct TaskContext<'a> {
-    pub(super) fence: Fence,
+    pub(super) token: ClaimToken,
     pub(super) kind: &'a str,
     pub(super) attempt: u32,
     pub(super) max_attempts: u32,
     pub(super) deadline: Instant,
-    pub(super) keep: Duration,
+    pub(super) retention: Duration,
     pub(super) stop: &'a Shutdown,
     pub(super) interrupt: &'a Interrupt,
     pub(super) database: &'a Database,
@@ -36,7 +36,7 @@ pub struct TaskContext<'a> {
 impl<'a> TaskContext<'a> {
     /// The row's id.
     pub fn id(&self) -> u64 {
-        self.fence.id
+        self.token.id
     }
 
     /// The task's kind.
@@ -92,7 +92,7 @@ impl<'a> TaskContext<'a> {
         if conn.is_none() {
             let mut opened = self.database.connect()?;
             if self.conn_is_marked {
-                run::mark(&mut opened, &self.fence)?;
+                run::mark(&mut opened, &self.token)?;
             }
             *conn = Some(opened);
         }
@@ -107,7 +107,7 @@ impl<'a> TaskContext<'a> {
     /// The server can't be reached, or the task is no longer this run's.
     pub fn progress(&self, progress: &impl Serialize) -> Result<(), TaskError> {
         let json = serde_json::to_string(progress)?;
-        complete::progress(&mut *self.conn()?, &self.fence, &json)
+        complete::progress(&mut *self.conn()?, &self.token, &json)
     }
 
     /// Completes the task inside the run's own transaction: what it wrote and the completion are committed together, or
@@ -116,7 +116,7 @@ impl<'a> TaskContext<'a> {
     /// # Errors
     /// The task is no longer this run's, since its lease ran out: return the error, so that nothing is committed.
     pub fn complete_in(&self, transaction: &mut Transaction<'_>, output: &impl Serialize) -> Result<(), TaskError> {
-        complete::complete_in(transaction, &self.fence, &serde_json::to_string(output)?, self.keep)?;
+        complete::complete_in(transaction, &self.token, &serde_json::to_string(output)?, self.retention)?;
         self.completed.set(true);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl<'a> TaskContext<'a> {
 
 impl std::fmt::Debug for TaskContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskContext").field("id", &self.fence.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("TaskContext").field("id", &self.token.id).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starts the threads of the database tasks, and brings them to an end in the order in which they need each other.
+//! Starts the threads of the database tasks, and brings them to an end in the args in which they need each other.
 
 use std::fs;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::backlog;
-use super::bell::Bell;
+use super::cleaner::Cleaner;
 use super::completer::Completer;
-use super::dispatcher::{self, Dispatcher, HELD_MAX, Signals};
-use super::execute::Executor;
-use super::heart::Heart;
-use super::held::Held;
-use super::intake::CLAIM_MAX;
+use super::executor::Executor;
+use super::heartbeat::Heartbeat;
+use super::in_flight::InFlight;
 use super::job::Done;
+use super::job_channel;
 use super::kind::Kind;
-use super::ledger::Ledger;
-use super::purger::Purger;
-use super::settle::Outcome;
+use super::notifier::Notifier;
+use super::poller::{self, IN_FLIGHT_MAX, Poller, Signals};
+use super::prefetch::CLAIM_MAX;
 use super::slots::Slots;
-use super::store::complete::Keep;
-use super::store::{Fence, claim, enqueue, fleet, lease};
-use super::timekeeper::{Alarm, Executors, Timekeeper};
+use super::stats::Stats;
+use super::store::complete::Retention;
+use super::store::{ClaimToken, claim, enqueue, fleet, lease};
+use super::timeout_watcher::{Alarm, Executors, TimeoutWatcher};
+use super::transition::Outcome;
 use crate::db::retry::is_permanent;
 use crate::db::{Database, ReconnectingConn, Unfinished, locks_are_local};
 use crate::error::{Error, Exit, Result};
@@ -40,24 +40,24 @@ pub struct Settings {
     /// Only these; all that a kind is put into by itself where there are none.
     pub queues: Vec<String>,
     /// How long final rows are kept.
-    pub keep: Keep,
+    pub retention: Retention,
 }
 
 /// The running threads.
 pub struct Engine {
-    pub ledger: Arc<Ledger>,
-    held: Arc<Held>,
+    pub stats: Arc<Stats>,
+    in_flight: Arc<InFlight>,
     /// To the completer.
     done: Sender<Done>,
     slots: Arc<Slots>,
     failed: Receiver<Error>,
-    dispatcher: Thread,
+    poller: Thread,
     executors: Executors,
     completer: Thread,
-    timekeeper: Thread,
-    heart: Thread,
-    purger: Thread,
-    bell: Option<Bell>,
+    timeout_watcher: Thread,
+    heartbeat: Thread,
+    cleaner: Thread,
+    notifier: Option<Notifier>,
     /// Closing it ends the runs in processes.
     abandon: Trigger,
     /// Closed when no run is going on any more.
@@ -65,12 +65,12 @@ pub struct Engine {
     /// Closed when everything is written, or can't be.
     all_ends: Trigger,
     database: Database,
-    keep: Keep,
+    retention: Retention,
     owner: u64,
 }
 
 /// After the stop timeout, for what is left to do.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Starts everything, once the database answers.
@@ -86,24 +86,24 @@ impl Engine {
         waiting: &Shutdown,
         stop: &Shutdown,
     ) -> Result<Self> {
-        let ledger = Arc::<Ledger>::default();
+        let stats = Arc::<Stats>::default();
         let (all_ends, until) = shutdown::channel();
         let (runs_end, runs_until) = shutdown::channel();
         let (abandon, abandoned) = shutdown::channel();
-        let link = |until: &Shutdown| ReconnectingConn::new(database, until, &ledger.conn_stats);
+        let link = |until: &Shutdown| ReconnectingConn::new(database, until, &stats.conn_stats);
         let host = host_name();
         let Joined { owner, identity, locks_tell } = join(&mut link(waiting), database, &kinds, &host)?;
-        let (backlog, intake) = backlog::channel();
-        let (done, outcomes) = bounded(HELD_MAX + CLAIM_MAX);
+        let (backlog, intake) = job_channel::channel();
+        let (done, outcomes) = bounded(IN_FLIGHT_MAX + CLAIM_MAX);
         let (freed, when_freed) = bounded(1);
         let (ring, when_due) = bounded(1);
         let (rung, when_rung) = bounded(1);
         let (fail, failed) = bounded(8);
-        let held = Arc::<Held>::default();
+        let in_flight = Arc::<InFlight>::default();
         let signals = Arc::<Signals>::default();
         let slots = Arc::new(Slots::new(settings.threads));
-        let bell = Bell::hang(&identity, rung, stop)
-            .map_err(|error| Error::failure(format!("failed to make the worker's bell: {error}")))?;
+        let notifier = Notifier::bind(&identity, rung, stop)
+            .map_err(|error| Error::failure(format!("failed to make the worker's notifier: {error}")))?;
         let executor = Executor {
             intake,
             slots: Arc::clone(&slots),
@@ -111,81 +111,81 @@ impl Engine {
             freed,
             alarm: Arc::new(Alarm::new(ring)),
             database: database.clone(),
-            keep: settings.keep.finished,
+            retention: settings.retention.finished,
             stop: stop.clone(),
             abandoned,
         };
         let executors = Executors::start(&executor)?;
-        let heart = Heart {
+        let heartbeat = Heartbeat {
             link: link(&until),
             owner,
             host,
-            held: Arc::clone(&held),
-            ledger: Arc::clone(&ledger),
+            in_flight: Arc::clone(&in_flight),
+            stats: Arc::clone(&stats),
             signals: Arc::clone(&signals),
             done: done.clone(),
             database: database.clone(),
-            keep: settings.keep,
+            retention: settings.retention,
             locks_tell,
             until: until.clone(),
         };
         let completer = Completer {
             link: link(&until),
             done: outcomes,
-            held: Arc::clone(&held),
-            ledger: Arc::clone(&ledger),
-            keep: settings.keep,
+            in_flight: Arc::clone(&in_flight),
+            stats: Arc::clone(&stats),
+            retention: settings.retention,
             runs_until: runs_until.clone(),
         };
-        let timekeeper = Timekeeper {
+        let timeout_watcher = TimeoutWatcher {
             executor,
             executors: executors.clone(),
-            ledger: Arc::clone(&ledger),
+            stats: Arc::clone(&stats),
             rung: when_due,
             failed: fail.clone(),
             until: runs_until,
         };
-        let (sources, kinds_of_sources) = dispatcher::sources(&kinds, &queues(&kinds, settings));
-        let dispatcher = Dispatcher {
+        let (classes, kinds_of_classes) = poller::classes(&kinds, &queues(&kinds, settings));
+        let poller = Poller {
             link: link(stop),
             owner,
-            sources,
-            kinds: kinds_of_sources,
+            classes,
+            kinds: kinds_of_classes,
             backlog,
-            held: Arc::clone(&held),
+            in_flight: Arc::clone(&in_flight),
             slots: Arc::clone(&slots),
-            ledger: Arc::clone(&ledger),
+            stats: Arc::clone(&stats),
             signals: Arc::clone(&signals),
             rung: when_rung,
             freed: when_freed,
             stop: stop.clone(),
         };
-        let purger = Purger { link: link(stop), kinds, signals, until: stop.clone() };
+        let cleaner = Cleaner { link: link(stop), kinds, signals, until: stop.clone() };
         log::info!("worker {owner} of `{}` takes database tasks, {} at once", database.name, settings.threads);
         Ok(Self {
-            heart: spawn_watched("heart", fail.clone(), move || {
-                heart.run();
+            heartbeat: spawn_watched("heartbeat", fail.clone(), move || {
+                heartbeat.run();
                 Ok(())
             })?,
             completer: spawn_watched("completer", fail.clone(), move || completer.run())?,
-            timekeeper: spawn_watched("timekeeper", fail.clone(), move || {
-                timekeeper.run();
+            timeout_watcher: spawn_watched("timeout_watcher", fail.clone(), move || {
+                timeout_watcher.run();
                 Ok(())
             })?,
-            dispatcher: spawn_watched("dispatcher", fail, move || dispatcher.run())?,
-            purger: spawn("purger", move || purger.run())?,
-            ledger,
-            held,
+            poller: spawn_watched("poller", fail, move || poller.run())?,
+            cleaner: spawn("cleaner", move || cleaner.run())?,
+            stats,
+            in_flight,
             done,
             slots,
             failed,
             executors,
-            bell,
+            notifier,
             abandon,
             runs_end,
             all_ends,
             database: database.clone(),
-            keep: settings.keep,
+            retention: settings.retention,
             owner,
         })
     }
@@ -199,30 +199,30 @@ impl Engine {
     /// to be written. Returns what still ran then; others can have it at once, since the process is about to end.
     pub fn drain(self, deadline: Instant) -> Vec<String> {
         // It held the other end of the backlog, so the executors end when that is empty.
-        let dispatcher = self.dispatcher.join(deadline);
-        if let Some(bell) = self.bell {
-            bell.join();
+        let poller = self.poller.join(deadline);
+        if let Some(notifier) = self.notifier {
+            notifier.join();
         }
         // The executors would do so too, but only when what they run has ended.
-        for job in self.held.all().into_iter().filter(|job| job.take_back()) {
+        for job in self.in_flight.all().into_iter().filter(|job| job.take_back()) {
             self.done.send_deadline(Done { job, outcome: Outcome::NotBegun }, deadline).unwrap_or_default();
         }
         let mut left = Vec::new();
-        if dispatcher.is_err() || !self.executors.join(deadline) {
+        if poller.is_err() || !self.executors.join(deadline) {
             let stuck: Vec<_> = self.slots.running().into_iter().map(|(_, job)| job).collect();
-            left = stuck.iter().map(|job| format!("`{}` (id {})", job.kind.name, job.fence.id)).collect();
+            left = stuck.iter().map(|job| format!("`{}` (id {})", job.kind.name, job.token.id)).collect();
             drop(self.abandon);
-            self.executors.join(Instant::now() + LAST_WORDS);
+            self.executors.join(Instant::now() + FLUSH_TIMEOUT);
             // What returns later doesn't count any more.
-            let hung: Vec<Fence> = stuck.iter().filter(|job| job.tell()).map(|job| job.fence).collect();
-            give_back(&self.database, &hung, &self.keep);
+            let hung: Vec<ClaimToken> = stuck.iter().filter(|job| job.tell()).map(|job| job.token).collect();
+            release(&self.database, &hung, &self.retention);
         }
-        // The dispatcher counts no more.
-        self.ledger.queued.store(0, Ordering::Relaxed);
-        self.ledger.running.store(left.len() as u64, Ordering::Relaxed);
+        // The poller counts no more.
+        self.stats.queued.store(0, Ordering::Relaxed);
+        self.stats.running.store(left.len() as u64, Ordering::Relaxed);
         drop(self.runs_end);
-        let last = deadline.max(Instant::now() + LAST_WORDS);
-        drop(self.timekeeper.join(last));
+        let last = deadline.max(Instant::now() + FLUSH_TIMEOUT);
+        drop(self.timeout_watcher.join(last));
         let completer = self.completer.join(last);
         drop(self.all_ends);
         if let Err(completer) = completer {
@@ -233,8 +233,8 @@ impl Engine {
             );
             drop(completer.join(last));
         }
-        drop(self.purger.join(last));
-        drop(self.heart.join(last));
+        drop(self.cleaner.join(last));
+        drop(self.heartbeat.join(last));
         left
     }
 }
@@ -249,10 +249,10 @@ struct Joined {
 fn join(link: &mut ReconnectingConn, database: &Database, kinds: &[Arc<Kind>], host: &str) -> Result<Joined> {
     let joined = link.run(|conn| {
         for kind in kinds.iter().filter(|kind| kind.concurrency.is_some()) {
-            claim::ensure_gate(conn, &kind.name)?;
+            claim::ensure_control_row(conn, &kind.name)?;
         }
         fleet::has_columns(conn)?;
-        let owner = fleet::join(conn, host, std::process::id())?;
+        let owner = fleet::register(conn, host, std::process::id())?;
         fault::point("joined");
         Ok(Joined { owner, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })
     });
@@ -288,11 +288,11 @@ fn queues(kinds: &[Arc<Kind>], settings: &Settings) -> Vec<String> {
     queues
 }
 
-fn give_back(database: &Database, fences: &[Fence], keep: &Keep) {
-    if fences.is_empty() {
+fn release(database: &Database, tokens: &[ClaimToken], retention: &Retention) {
+    if tokens.is_empty() {
         return;
     }
-    match database.connect_for(LAST_WORDS).and_then(|mut conn| Ok(lease::give_back(&mut conn, fences, keep)?)) {
+    match database.connect_for(FLUSH_TIMEOUT).and_then(|mut conn| Ok(lease::release(&mut conn, tokens, retention)?)) {
         Ok(count) => log::warn!("{count} tasks that still run are pending again"),
         Err(error) => log::warn!("failed to give back what still runs: {error}"),
     }

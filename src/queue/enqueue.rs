@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mysql::prelude::Queryable;
 
-use super::bell;
+use super::notifier;
 use super::store::enqueue::{self as store, New};
-use super::task::{DatabaseTask, Lane};
+use super::task::{DatabaseTask, Priority};
 use crate::error::{Error, Result};
 
 /// A row's key, at most; bytes.
@@ -20,7 +20,7 @@ const DEDUPE_KEY_BYTES_MAX: usize = 191;
 /// # Errors
 /// The payload can't be written as JSON, or the server refuses the row.
 pub fn enqueue<T: DatabaseTask>(conn: &mut impl Queryable, payload: &T::Payload) -> Result<Enqueued> {
-    Enqueue::<T>::new().one(conn, payload)
+    Enqueue::<T>::new().insert(conn, payload)
 }
 
 /// How a task of `T` is enqueued.
@@ -35,7 +35,7 @@ pub struct Enqueued {
     /// Of the row.
     pub id: u64,
     /// Not so where a living task had the same dedupe key; the id is that one's.
-    pub is_new: bool,
+    pub inserted: bool,
 }
 
 impl<T: DatabaseTask> Enqueue<T> {
@@ -45,7 +45,7 @@ impl<T: DatabaseTask> Enqueue<T> {
             kind: T::KIND.to_owned(),
             version: T::VERSION,
             queue: T::QUEUE.to_owned(),
-            lane: T::LANE,
+            priority: T::PRIORITY,
             delay: Duration::ZERO,
             timeout: None,
             max_attempts: None,
@@ -70,8 +70,8 @@ impl<T: DatabaseTask> Enqueue<T> {
 
     /// With another priority than the kind's.
     #[must_use]
-    pub fn lane(mut self, lane: Lane) -> Self {
-        self.new.lane = lane;
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.new.priority = priority;
         self
     }
 
@@ -100,7 +100,7 @@ impl<T: DatabaseTask> Enqueue<T> {
     ///
     /// # Errors
     /// As [`enqueue`].
-    pub fn one(&self, conn: &mut impl Queryable, payload: &T::Payload) -> Result<Enqueued> {
+    pub fn insert(&self, conn: &mut impl Queryable, payload: &T::Payload) -> Result<Enqueued> {
         one(conn, &self.new, &json(payload)?)
     }
 
@@ -109,7 +109,11 @@ impl<T: DatabaseTask> Enqueue<T> {
     ///
     /// # Errors
     /// As [`enqueue`]; a dedupe key is for one task.
-    pub fn all<'p>(&self, conn: &mut impl Queryable, payloads: impl IntoIterator<Item = &'p T::Payload>) -> Result<u64>
+    pub fn insert_many<'p>(
+        &self,
+        conn: &mut impl Queryable,
+        payloads: impl IntoIterator<Item = &'p T::Payload>,
+    ) -> Result<u64>
     where
         T::Payload: 'p,
     {
@@ -146,7 +150,7 @@ pub(crate) fn one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result
         Some(key) => deduplicated(conn, new, key, payload)?,
         None => inserted(conn, new, payload)?,
     };
-    if enqueued.is_new && new.delay.is_zero() {
+    if enqueued.inserted && new.delay.is_zero() {
         wake(conn)?;
     }
     Ok(enqueued)
@@ -176,13 +180,13 @@ pub(crate) fn many<P: AsRef<str>>(
 /// # Errors
 /// The connection was lost.
 pub(crate) fn wake(conn: &mut impl Queryable) -> mysql::Result<()> {
-    bell::ring(&store::identity(conn)?);
+    notifier::notify(&store::identity(conn)?);
     Ok(())
 }
 
 fn inserted(conn: &mut impl Queryable, new: &New, payload: &str) -> std::result::Result<Enqueued, mysql::Error> {
     store::insert(conn, new, std::iter::once(payload))?;
-    Ok(Enqueued { id: store::last_id(conn)?, is_new: true })
+    Ok(Enqueued { id: store::last_id(conn)?, inserted: true })
 }
 
 /// The unique key decides; looking first keeps this transaction from holding a lock that the living task's completion
@@ -190,7 +194,7 @@ fn inserted(conn: &mut impl Queryable, new: &New, payload: &str) -> std::result:
 fn deduplicated(conn: &mut impl Queryable, new: &New, key: &str, payload: &str) -> Result<Enqueued> {
     const TRIES_MAX: usize = 10;
     if let Some(id) = store::alive(conn, key)? {
-        return Ok(Enqueued { id, is_new: false });
+        return Ok(Enqueued { id, inserted: false });
     }
     for _ in 0..TRIES_MAX {
         match inserted(conn, new, payload) {
@@ -199,7 +203,7 @@ fn deduplicated(conn: &mut impl Queryable, new: &New, key: &str, payload: &str) 
         }
         // It may have ended between the two statements.
         if let Some(id) = store::alive_now(conn, key)? {
-            return Ok(Enqueued { id, is_new: false });
+            return Ok(Enqueued { id, inserted: false });
         }
     }
     Err(Error::failure(format!("tasks with the dedupe key `{key}` come and go too quickly; try again")))

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
 use super::kind::{Kind, Work};
-use super::settle::{Outcome, Record};
-use super::store::Fence;
+use super::store::ClaimToken;
 use super::store::claim::Claimed;
 use super::task::Isolation;
+use super::transition::{Outcome, Record};
 
 /// One claim of a task.
 pub struct Job {
-    pub fence: Fence,
+    pub token: ClaimToken,
     pub kind: Arc<Kind>,
     pub version: u16,
     pub payload: String,
@@ -50,7 +50,7 @@ impl Job {
         };
         let timeout = Duration::from_millis(millis.into());
         Self {
-            fence: Fence { id: row.id, owner, claims: row.claims },
+            token: ClaimToken { id: row.id, owner, claims: row.claims },
             kind: Arc::clone(kind),
             version,
             payload: row.payload,

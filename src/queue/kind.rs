@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::backoff::Backoff;
 use super::command::CommandTask;
 use super::context::TaskContext;
-use super::task::{DatabaseTask, Isolation, Lane};
+use super::task::{DatabaseTask, Isolation, Priority};
 use crate::error::TaskError;
 
 /// What a worker knows of a kind.
@@ -18,7 +18,7 @@ pub struct Kind {
     /// The newest payload that it can decode.
     pub version: u16,
     pub queue: String,
-    pub lane: Lane,
+    pub priority: Priority,
     pub timeout: Duration,
     pub max_attempts: u32,
     pub backoff: Backoff,
@@ -59,7 +59,7 @@ impl Kind {
             name: T::KIND.to_owned(),
             version: T::VERSION,
             queue: T::QUEUE.to_owned(),
-            lane: T::LANE,
+            priority: T::PRIORITY,
             timeout: T::TIMEOUT,
             max_attempts: T::MAX_ATTEMPTS,
             backoff: T::BACKOFF,
@@ -74,7 +74,7 @@ impl Kind {
             name: task.kind,
             version: 1,
             queue: task.queue,
-            lane: task.lane,
+            priority: task.priority,
             timeout: task.timeout,
             max_attempts: task.max_attempts,
             backoff: task.backoff,

@@ -3,39 +3,39 @@
 //! A worker's threads, and what goes from one to the next:
 //!
 //! ```text
-//!           looks, claims            runs                      writes verdicts
-//! rows ──▶  dispatcher  ──jobs──▶  executors  ──outcomes──▶  completer  ──▶ rows
+//!           looks, claims            runs                      writes transitions
+//! rows ──▶  poller  ──jobs──▶  executors  ──outcomes──▶  completer  ──▶ rows
 //!               ▲ bell                ▲ deadlines                ▲ outcomes
-//!              bell                timekeeper ───────────────────┘
+//!              bell                timeout_watcher ───────────────────┘
 //!
-//! heart: leases, the fleet, rescue        purger: final rows whose time is up
+//! heart: leases, the fleet, rescue        cleaner: final rows whose time is up
 //! ```
 
-mod backlog;
 mod backoff;
-mod bell;
+mod cleaner;
 mod command;
 mod completer;
 mod context;
-mod dispatcher;
 mod engine;
 mod enqueue;
-mod execute;
-mod heart;
-mod held;
-mod intake;
+mod executor;
+mod heartbeat;
+mod in_flight;
 mod interrupt;
 mod job;
+mod job_channel;
 mod kind;
-mod ledger;
-mod outlook;
-mod purger;
-mod settle;
+mod notifier;
+mod poll_planner;
+mod poller;
+mod prefetch;
 mod slots;
 pub(crate) mod state;
+mod stats;
 pub(crate) mod store;
 mod task;
-mod timekeeper;
+mod timeout_watcher;
+mod transition;
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ pub use context::TaskContext;
 pub(crate) use engine::{Engine, Settings, unfit};
 pub use enqueue::{Enqueue, Enqueued, enqueue};
 pub(crate) use enqueue::{PLAIN, is_plain, many, one, wake};
-pub(crate) use execute::child::{HANDLER, PROGRAM, become_program, run as run_errand};
+pub(crate) use executor::child::{HANDLER, PROGRAM, become_program, run as run_errand};
 pub use interrupt::Interrupted;
 pub(crate) use kind::{Kind, Work};
-pub(crate) use ledger::{Ledger, Snapshot};
-pub(crate) use store::complete::Keep;
+pub(crate) use stats::{Snapshot, Stats};
+pub(crate) use store::complete::Retention;
 pub(crate) use store::enqueue::New;
-pub use task::{DatabaseTask, Failure, Isolation, Lane};
+pub use task::{DatabaseTask, Failure, Isolation, Priority};
 
 pub use crate::error::TaskError;
 

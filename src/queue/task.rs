@@ -30,7 +30,7 @@ pub trait DatabaseTask: Send + Sync {
     /// Where it is put if nobody says otherwise.
     const QUEUE: &'static str = "default";
     /// Its priority if nobody says otherwise.
-    const LANE: Lane = Lane::Normal;
+    const PRIORITY: Priority = Priority::Normal;
     /// Of one run, where the row has none of its own.
     const TIMEOUT: Duration = Duration::from_secs(60);
     /// Failed runs until it is dead, where the row has no number of its own.
@@ -72,7 +72,7 @@ pub enum Isolation {
 /// A priority. All that is due in one is claimed before anything of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
-pub enum Lane {
+pub enum Priority {
     /// Before everything else.
     Urgent = 0,
     /// As a rule.
@@ -82,7 +82,7 @@ pub enum Lane {
     Bulk = 2,
 }
 
-impl Lane {
+impl Priority {
     /// From the first to be served to the last.
     pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Bulk];
 

@@ -56,7 +56,7 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
         let database = settings.database.as_ref().ok_or_else(|| no_database(&registry))?;
         Some(Engine::start(registry.kinds, &settings.queue, database, shutdown, &stop)?)
     };
-    let queue = engine.as_ref().map(|engine| Arc::clone(&engine.ledger));
+    let queue = engine.as_ref().map(|engine| Arc::clone(&engine.stats));
     let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), &stop).and_then(|tasks| {
         let watched = Health { periodic_stats: tasks.periodic_stats.clone(), queue, started };
         Ok((serve(settings, watched.clone(), &stop)?, tasks, watched))

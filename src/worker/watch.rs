@@ -21,7 +21,7 @@ const STUCK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Health {
     pub periodic_stats: Vec<Arc<TaskStats>>,
-    pub queue: Option<Arc<queue::Ledger>>,
+    pub queue: Option<Arc<queue::Stats>>,
     pub started: Instant,
 }
 
@@ -135,7 +135,7 @@ fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
             ("crashed", sums.crashed.to_string()),
             ("dead", sums.dead.to_string()),
             ("cancelled", sums.cancelled.to_string()),
-            ("given_back", sums.given_back.to_string()),
+            ("released", sums.released.to_string()),
         ]);
         log::info!("heartbeat");
     }

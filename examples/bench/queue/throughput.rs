@@ -66,7 +66,7 @@ fn enqueue(bed: &Bed) -> Result<f64> {
     let payloads = vec![serde_json::json!({ "n": 12345 }); usize::try_from(TASKS)?];
     let mut conn = bed.conn()?;
     let started = Instant::now();
-    Enqueue::<Noop>::new().all(&mut conn, &payloads)?;
+    Enqueue::<Noop>::new().insert_many(&mut conn, &payloads)?;
     Ok(rate(started))
 }
 

@@ -30,7 +30,7 @@ They need the tables that `airun migrate up` makes. Those that tell something ta
         "Lists the kinds of this binary with what a task of each gets by itself, and what is pending that it doesn't know,
 where a database is named.
 
-  --json   for programs: {\"format\": 1, \"kinds\": [{\"kind\", \"version\", \"queue\", \"lane\", \"timeout_ms\", \"max_attempts\",
+  --json   for programs: {\"format\": 1, \"kinds\": [{\"kind\", \"version\", \"queue\", \"priority\", \"timeout_ms\", \"max_attempts\",
            \"concurrency\", \"isolation\", \"program\"}], \"unknown\": [{\"kind\", \"version\"}]}; isolation is one of thread,
            process, command; unknown is null where no database is named
 ",
@@ -45,7 +45,7 @@ enqueued, or none.
   --delay TIME             not before so long from now
   --dedupe-key KEY         only if no task with this key is pending or running; the id is that one's then
   --queue QUEUE            instead of the kind's
-  --lane LANE              urgent, normal or bulk, instead of the kind's
+  --priority PRIORITY              urgent, normal or bulk, instead of the kind's
   --timeout TIME           of each run, instead of the kind's; at most 49d
   --max-attempts N         failed runs until it is dead, instead of the kind's
   --payload-version N      instead of the newest that this binary knows
@@ -66,9 +66,9 @@ last. It reads no more than it shows, however many there are.
   --queue QUEUE    in this queue
   --limit N        so many at most (default 20)
   --json           for programs: {\"format\": 1, \"database\", \"tasks\": [{\"id\", \"state\", \"kind\", \"payload_version\", \"queue\",
-                   \"lane\", \"due_at\", \"created_at\", \"started_at\", \"finished_at\", \"claims\", \"failures\", \"crashes\",
-                   \"trials\", \"max_attempts\", \"timeout_ms\", \"owner\", \"cancel_requested\", \"dedupe_key\",
-                   \"last_error\"}]}; times are RFC 3339, 0 attempts or timeout are as the kind has them, lanes are 0 (urgent), 1, 2 (bulk)
+                   \"priority\", \"due_at\", \"created_at\", \"started_at\", \"finished_at\", \"claims\", \"failures\", \"crashes\",
+                   \"isolated_runs\", \"max_attempts\", \"timeout_ms\", \"owner\", \"cancel_requested\", \"dedupe_key\",
+                   \"last_error\"}]}; times are RFC 3339, 0 attempts or timeout are as the kind has them, priorities are 0 (urgent), 1, 2 (bulk)
 ",
     ),
     (

@@ -11,7 +11,7 @@ use crate::error::{Error, Exit, Result};
 use crate::interval;
 use crate::queue::Kind;
 use crate::queue::state::State;
-use crate::queue::store::admin::{self, Cancelled, Gate, Retried};
+use crate::queue::store::admin::{self, Cancelled, Control, Retried};
 use crate::queue::store::group::{Filter, groups};
 use crate::queue::store::{inspect, purge as store};
 
@@ -79,12 +79,12 @@ pub fn retry_dead(kind: Option<String>, context: &Context, output: &mut Output) 
 const LOOK: Duration = Duration::from_millis(100);
 
 pub fn cancel(ids: &[u64], wait: Option<Option<Duration>>, context: &Context, output: &mut Output) -> Result<Exit> {
-    let keep = worker::keep(None, context)?;
+    let retention = worker::retention(None, context)?;
     let mut operator = Operator::connect(context)?;
     let mut exit = Exit::Success;
     let mut asked = Vec::new();
     for &id in ids {
-        match operator.run(|conn| admin::cancel(conn, id, keep))? {
+        match operator.run(|conn| admin::cancel(conn, id, retention))? {
             Cancelled::AtOnce => output.line(&format!("task {id} is cancelled")),
             Cancelled::Asked => {
                 output.line(&format!("task {id} is running; its worker was asked to cancel it"));
@@ -155,11 +155,11 @@ pub fn purge(older_than: Option<Duration>, states: &[State], context: &Context, 
     Ok(Exit::Success)
 }
 
-pub fn pause(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
+pub fn pause(control: &Control, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
     let mut operator = Operator::connect(context)?;
-    let (scope, name) = gate.parts();
-    warn_unknown(gate, kinds);
-    let shut = operator.run(|conn| admin::pause(conn, gate))?;
+    let (scope, name) = control.parts();
+    warn_unknown(control, kinds);
+    let shut = operator.run(|conn| admin::pause(conn, control))?;
     output.line(&if shut {
         format!("the {scope} `{name}` is paused: no more of it is claimed; what runs goes on")
     } else {
@@ -168,12 +168,12 @@ pub fn pause(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut O
     Ok(Exit::Success)
 }
 
-pub fn resume(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
+pub fn resume(control: &Control, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
     let mut operator = Operator::connect(context)?;
-    let (scope, name) = gate.parts();
-    let opened = operator.run(|conn| admin::resume(conn, gate))?;
+    let (scope, name) = control.parts();
+    let opened = operator.run(|conn| admin::resume(conn, control))?;
     if !opened {
-        warn_unknown(gate, kinds);
+        warn_unknown(control, kinds);
     }
     operator.wake()?;
     output.line(&if opened {
@@ -185,12 +185,12 @@ pub fn resume(gate: &Gate, kinds: &[Arc<Kind>], context: &Context, output: &mut 
 }
 
 /// It may be another binary's, or a slip.
-fn warn_unknown(gate: &Gate, kinds: &[Arc<Kind>]) {
-    let known: Vec<&str> = match gate {
-        Gate::Kind(_) => kinds.iter().map(|kind| kind.name.as_str()).collect(),
-        Gate::Queue(_) => kinds.iter().map(|kind| kind.queue.as_str()).collect(),
+fn warn_unknown(control: &Control, kinds: &[Arc<Kind>]) {
+    let known: Vec<&str> = match control {
+        Control::Kind(_) => kinds.iter().map(|kind| kind.name.as_str()).collect(),
+        Control::Queue(_) => kinds.iter().map(|kind| kind.queue.as_str()).collect(),
     };
-    let (scope, name) = gate.parts();
+    let (scope, name) = control.parts();
     if !known.contains(&name) {
         print_error("note", &format!("this binary has no {scope} `{name}`{}", suggest::among(name, known.into_iter())));
     }

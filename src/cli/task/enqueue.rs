@@ -14,7 +14,7 @@ use crate::cli::args::Args;
 use crate::cli::output::{Output, print_error};
 use crate::cli::{Context, duration, suggest};
 use crate::error::{Error, Exit, Result, with_causes};
-use crate::queue::{self, Kind, Lane, New};
+use crate::queue::{self, Kind, New, Priority};
 
 /// What is to be enqueued.
 #[derive(Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct EnqueueArgs {
     payload: Payload,
     version: Option<u16>,
     queue: Option<String>,
-    lane: Option<Lane>,
+    priority: Option<Priority>,
     delay: Duration,
     timeout: Option<Duration>,
     max_attempts: Option<u32>,
@@ -50,7 +50,7 @@ pub fn parse(args: &mut Args) -> Result<EnqueueArgs> {
     let unchecked = args.flag("--unchecked");
     let version = args.parsed("--payload-version")?;
     let queue = args.value("--queue")?;
-    let lane = args.value("--lane")?.map(|text| lane(&text)).transpose()?;
+    let priority = args.value("--priority")?.map(|text| priority(&text)).transpose()?;
     let time = |flag, text: Option<String>| text.map(|text| duration(flag, &text)).transpose();
     let delay = time("--delay", args.value("--delay")?)?.unwrap_or_default();
     let timeout = time("--timeout", args.value("--timeout")?)?;
@@ -82,12 +82,12 @@ pub fn parse(args: &mut Args) -> Result<EnqueueArgs> {
     if version == Some(0) {
         return Err(Error::usage("`--payload-version` must be at least 1"));
     }
-    Ok(EnqueueArgs { kind, payload, version, queue, lane, delay, timeout, max_attempts, dedupe_key, unchecked })
+    Ok(EnqueueArgs { kind, payload, version, queue, priority, delay, timeout, max_attempts, dedupe_key, unchecked })
 }
 
-fn lane(text: &str) -> Result<Lane> {
-    Lane::ALL.into_iter().find(|lane| lane.name() == text).ok_or_else(|| {
-        Error::usage(format!("`{text}` can't be the value of `--lane`; take one of urgent, normal, bulk"))
+fn priority(text: &str) -> Result<Priority> {
+    Priority::ALL.into_iter().find(|priority| priority.name() == text).ok_or_else(|| {
+        Error::usage(format!("`{text}` can't be the value of `--priority`; take one of urgent, normal, bulk"))
     })
 }
 
@@ -95,7 +95,7 @@ fn lane(text: &str) -> Result<Lane> {
 struct One {
     format: u32,
     id: u64,
-    is_new: bool,
+    inserted: bool,
 }
 
 #[derive(Serialize)]
@@ -151,7 +151,7 @@ fn new(args: &EnqueueArgs, known: Option<&Kind>) -> New {
         kind: args.kind.clone(),
         version: args.version.unwrap_or_else(|| known.map_or(1, |kind| kind.version)),
         queue: args.queue.clone().unwrap_or(default),
-        lane: args.lane.unwrap_or_else(|| known.map_or(Lane::default(), |kind| kind.lane)),
+        priority: args.priority.unwrap_or_else(|| known.map_or(Priority::default(), |kind| kind.priority)),
         delay: args.delay,
         timeout: args.timeout,
         max_attempts: args.max_attempts,
@@ -194,10 +194,10 @@ fn one(
     let mut operator = Operator::connect(context)?;
     let enqueued = operator.once(|conn| queue::one(conn, new, payload))?;
     if json {
-        output.json(&One { format: JSON_FORMAT, id: enqueued.id, is_new: enqueued.is_new })?;
+        output.json(&One { format: JSON_FORMAT, id: enqueued.id, inserted: enqueued.inserted })?;
         return Ok(());
     }
-    if !enqueued.is_new {
+    if !enqueued.inserted {
         print_error("note", &format!("task {} is alive and has this dedupe key; nothing was enqueued", enqueued.id));
     }
     output.line(&enqueued.id.to_string());

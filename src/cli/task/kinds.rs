@@ -20,7 +20,7 @@ struct Listed<'a> {
     kind: &'a str,
     version: u16,
     queue: &'a str,
-    lane: &'static str,
+    priority: &'static str,
     timeout_ms: u128,
     max_attempts: u32,
     concurrency: Option<u32>,
@@ -40,7 +40,7 @@ impl<'a> Listed<'a> {
             kind: &kind.name,
             version: kind.version,
             queue: &kind.queue,
-            lane: kind.lane.name(),
+            priority: kind.priority.name(),
             timeout_ms: kind.timeout.as_millis(),
             max_attempts: kind.max_attempts,
             concurrency: kind.concurrency,
@@ -94,13 +94,13 @@ pub fn perform(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut 
 }
 
 fn table(listed: &[Listed<'_>], kinds: &[Arc<Kind>]) -> Table {
-    let mut table = Table::of(["kind", "version", "queue", "lane", "timeout", "attempts", "at once", "runs in"]);
+    let mut table = Table::of(["kind", "version", "queue", "priority", "timeout", "attempts", "at once", "runs in"]);
     for (listed, kind) in listed.iter().zip(kinds) {
         table.row([
             listed.kind.to_owned(),
             listed.version.to_string(),
             listed.queue.to_owned(),
-            listed.lane.to_owned(),
+            listed.priority.to_owned(),
             interval::format(kind.timeout),
             listed.max_attempts.to_string(),
             listed.concurrency.map_or_else(|| "any".to_owned(), |limit| limit.to_string()),

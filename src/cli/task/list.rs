@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::operator::Operator;
-use super::{JSON_FORMAT, lane, short};
+use super::{JSON_FORMAT, priority, short};
 use crate::cli::Context;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, excerpt};
@@ -42,14 +42,14 @@ pub fn perform(
         output.line(&format!("no such task in `{}`", operator.database.name));
         return Ok(Exit::Success);
     }
-    let mut table = Table::of(["id", "state", "kind", "queue", "lane", "failed", "when", "error"]);
+    let mut table = Table::of(["id", "state", "kind", "queue", "priority", "failed", "when", "error"]);
     for task in &found {
         table.row([
             task.id.to_string(),
             task.state.name().to_owned(),
             task.kind.clone(),
             task.queue.clone(),
-            lane(task.lane),
+            priority(task.priority),
             failed(task, kinds),
             when(task),
             task.last_error.as_deref().map(|error| excerpt(error, ERROR_CHARACTERS)).unwrap_or_default(),

@@ -18,9 +18,9 @@ use super::output::Output;
 use super::{Context, duration, suggest};
 use crate::error::{Error, Exit, Result};
 use crate::queue::state::State;
-use crate::queue::store::admin::Gate;
+use crate::queue::store::admin::Control;
 use crate::queue::store::group::Filter;
-use crate::queue::{self, Kind, Lane};
+use crate::queue::{self, Kind, Priority};
 use crate::registry::Registry;
 
 /// The version of every `--json` shape of these commands; raised when a field changes its meaning or goes.
@@ -43,8 +43,8 @@ enum Action {
     Cancel { ids: Vec<u64>, wait: Option<Option<Duration>> },
     Stats { exact: bool },
     Purge { older_than: Option<Duration>, states: Vec<State> },
-    Pause(Gate),
-    Resume(Gate),
+    Pause(Control),
+    Resume(Control),
     Verify,
     Check,
     Workers,
@@ -99,8 +99,8 @@ pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
             older_than: args.value("--older-than")?.map(|text| duration("--older-than", &text)).transpose()?,
             states: args.value("--state")?.map_or(Ok(State::FINAL.to_vec()), |text| states(&text, &State::FINAL))?,
         },
-        "pause" => Action::Pause(gate(args, "pause")?),
-        "resume" => Action::Resume(gate(args, "resume")?),
+        "pause" => Action::Pause(control(args, "pause")?),
+        "resume" => Action::Resume(control(args, "resume")?),
         "verify" => Action::Verify,
         "check" => Action::Check,
         "workers" => Action::Workers,
@@ -133,8 +133,8 @@ pub fn perform(command: Command, registry: Registry, context: &Context) -> Resul
         Action::Cancel { ids, wait } => change::cancel(&ids, wait, context, &mut output)?,
         Action::Stats { exact } => stats::perform(exact, context, json, &mut output)?,
         Action::Purge { older_than, states } => change::purge(older_than, &states, context, &mut output)?,
-        Action::Pause(gate) => change::pause(&gate, kinds, context, &mut output)?,
-        Action::Resume(gate) => change::resume(&gate, kinds, context, &mut output)?,
+        Action::Pause(control) => change::pause(&control, kinds, context, &mut output)?,
+        Action::Resume(control) => change::resume(&control, kinds, context, &mut output)?,
         Action::Verify => verify::perform(kinds, context, json, &mut output)?,
         Action::Check => check::perform(kinds, context, json, &mut output)?,
         Action::Workers => workers::perform(context, json, &mut output)?,
@@ -171,15 +171,15 @@ fn chosen(args: &mut Args) -> Result<Chosen> {
     }
 }
 
-fn gate(args: &mut Args, command: &str) -> Result<Gate> {
-    let gate = match (args.value("--kind")?, args.value("--queue")?) {
-        (Some(kind), None) => Gate::Kind(kind),
-        (None, Some(queue)) => Gate::Queue(queue),
+fn control(args: &mut Args, command: &str) -> Result<Control> {
+    let control = match (args.value("--kind")?, args.value("--queue")?) {
+        (Some(kind), None) => Control::Kind(kind),
+        (None, Some(queue)) => Control::Queue(queue),
         _ => return Err(Error::usage(format!("say what to {command}: `--kind KIND` or `--queue QUEUE`"))),
     };
-    let (what, name) = gate.parts();
+    let (what, name) = control.parts();
     if queue::is_plain(name) {
-        Ok(gate)
+        Ok(control)
     } else {
         Err(Error::usage(format!("`{name}` can't be a {what}'s name; {}", queue::PLAIN)))
     }
@@ -195,10 +195,10 @@ fn states(text: &str, allowed: &[State]) -> Result<Vec<State>> {
     })
 }
 
-/// A lane's name; one that there isn't is its number.
-fn lane(number: u8) -> String {
-    let lane = Lane::ALL.into_iter().find(|lane| *lane as u8 == number);
-    lane.map_or_else(|| number.to_string(), |lane| lane.name().to_owned())
+/// A priority's name; one that there isn't is its number.
+fn priority(number: u8) -> String {
+    let priority = Priority::ALL.into_iter().find(|priority| *priority as u8 == number);
+    priority.map_or_else(|| number.to_string(), |priority| priority.name().to_owned())
 }
 
 /// Whether this binary can run tasks of this kind and version.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::list::{failed, when};
 use super::operator::Operator;
-use super::{JSON_FORMAT, lane};
+use super::{JSON_FORMAT, priority};
 use crate::cli::Context;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
@@ -70,14 +70,14 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("task", task.id.to_string());
     row("kind", format!("{} version {}", task.kind, task.payload_version));
-    row("queue", format!("{}, lane {}", task.queue, lane(task.lane)));
+    row("queue", format!("{}, priority {}", task.queue, priority(task.priority)));
     row("state", format!("{}, {}", task.state.name(), when(task)));
     row("failed", failed(task, kinds));
     if task.crashes > 0 {
         row("crashed", task.crashes.to_string());
     }
-    if task.trials > 0 {
-        row("on trial", format!("{}, their ends unknown", task.trials));
+    if task.isolated_runs > 0 {
+        row("on trial", format!("{}, their ends unknown", task.isolated_runs));
     }
     row("claimed", task.claims.to_string());
     row("timeout", timeout(task, kinds));

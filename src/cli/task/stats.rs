@@ -47,7 +47,7 @@ struct Line {
 }
 
 #[derive(Serialize)]
-struct Gate {
+struct Control {
     scope: String,
     name: String,
     #[serde(serialize_with = "inspect::rfc3339_if_any")]
@@ -61,7 +61,7 @@ struct Report<'a> {
     /// By kind and queue.
     tasks: Vec<Line>,
     oldest_due_ms: Option<i64>,
-    paused: Vec<Gate>,
+    paused: Vec<Control>,
     workers_alive: usize,
     workers_gone: usize,
 }
@@ -80,7 +80,7 @@ pub fn perform(exact: bool, context: &Context, json: bool, output: &mut Output) 
         database: &operator.database.name,
         oldest_due_ms: tasks.iter().filter_map(|line| line.oldest_due_ms).max(),
         tasks,
-        paused: paused.into_iter().map(|(scope, name, paused_at)| Gate { scope, name, paused_at }).collect(),
+        paused: paused.into_iter().map(|(scope, name, paused_at)| Control { scope, name, paused_at }).collect(),
         workers_alive: workers.len() - gone,
         workers_gone: gone,
     };
@@ -138,9 +138,9 @@ fn print(report: &Report<'_>, output: &mut Output) {
     if limited {
         output.line(&format!("counting ends at {COUNT_MAX} of a sort, which is marked by `+`; `--exact` counts all"));
     }
-    for gate in &report.paused {
-        let since = gate.paused_at.as_deref().map(|at| format!(" since {at} UTC")).unwrap_or_default();
-        output.line(&format!("the {} `{}` is paused{since}", gate.scope, gate.name));
+    for control in &report.paused {
+        let since = control.paused_at.as_deref().map(|at| format!(" since {at} UTC")).unwrap_or_default();
+        output.line(&format!("the {} `{}` is paused{since}", control.scope, control.name));
     }
     let gone = match report.workers_gone {
         0 => String::new(),

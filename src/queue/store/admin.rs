@@ -6,11 +6,11 @@ use mysql::{Conn, Error};
 
 use super::enqueue::is_duplicate;
 use super::group::{Filter, Group};
-use super::purge::{Place, behind};
+use super::purge::{Cursor, behind};
 use super::{among, execute, interval, rows};
 use crate::queue::state::State;
 
-const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, trials = 0, \
+const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, isolated_runs = 0, \
     cancel_requested = FALSE, finished_at = '1970-01-01', progress = NULL";
 
 /// What became of a wish to run a task again.
@@ -44,11 +44,11 @@ pub struct Batch {
     /// Left as they are, since living tasks have their dedupe keys.
     pub duplicates: u64,
     /// Where it ended, if there may be more behind it.
-    pub last: Option<Place>,
+    pub last: Option<Cursor>,
 }
 
 /// As [`retry`], for the next batch of a group behind `place`.
-pub fn retry_batch(conn: &mut Conn, group: &Group, place: Option<&Place>) -> Result<Batch, Error> {
+pub fn retry_batch(conn: &mut Conn, group: &Group, place: Option<&Cursor>) -> Result<Batch, Error> {
     let found = rows::<(u64, String)>(
         conn,
         &format!(
@@ -88,13 +88,13 @@ pub enum Cancelled {
 }
 
 /// Cancels a task; a row that is kept for `keep` then, if it was pending.
-pub fn cancel(conn: &mut Conn, id: u64, keep: Duration) -> Result<Cancelled, Error> {
+pub fn cancel(conn: &mut Conn, id: u64, retention: Duration) -> Result<Cancelled, Error> {
     /// It may go from one state to the other between two statements, but not for ever.
     const TRIES: usize = 3;
     let pending = format!(
         "UPDATE ai_server_tasks SET state = 'cancelled', cancel_requested = TRUE, finished_at = UTC_TIMESTAMP(6), \
          due_at = UTC_TIMESTAMP(6) + {} WHERE id = {id} AND state = 'pending'",
-        interval(keep)
+        interval(retention)
     );
     let running = format!("UPDATE ai_server_tasks SET cancel_requested = TRUE WHERE id = {id} AND state = 'running'");
     for _ in 0..TRIES {
@@ -110,12 +110,12 @@ pub fn cancel(conn: &mut Conn, id: u64, keep: Duration) -> Result<Cancelled, Err
 
 /// What claims pass through.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gate {
+pub enum Control {
     Kind(String),
     Queue(String),
 }
 
-impl Gate {
+impl Control {
     /// As the row has it: scope and name.
     pub fn parts(&self) -> (&'static str, &str) {
         match self {
@@ -126,13 +126,13 @@ impl Gate {
 }
 
 /// Shuts a gate; whether it was open.
-pub fn pause(conn: &mut Conn, gate: &Gate) -> Result<bool, Error> {
-    let (scope, name) = gate.parts();
-    execute(conn, &format!("INSERT IGNORE INTO ai_server_gates (scope, name) VALUES ('{scope}', '{name}')"))?;
+pub fn pause(conn: &mut Conn, control: &Control) -> Result<bool, Error> {
+    let (scope, name) = control.parts();
+    execute(conn, &format!("INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('{scope}', '{name}')"))?;
     let shut = execute(
         conn,
         &format!(
-            "UPDATE ai_server_gates SET paused = TRUE, paused_at = UTC_TIMESTAMP(6) \
+            "UPDATE ai_server_controls SET paused = TRUE, paused_at = UTC_TIMESTAMP(6) \
              WHERE scope = '{scope}' AND name = '{name}' AND NOT paused"
         ),
     )?;
@@ -140,12 +140,12 @@ pub fn pause(conn: &mut Conn, gate: &Gate) -> Result<bool, Error> {
 }
 
 /// Opens a gate; whether it was shut.
-pub fn resume(conn: &mut Conn, gate: &Gate) -> Result<bool, Error> {
-    let (scope, name) = gate.parts();
+pub fn resume(conn: &mut Conn, control: &Control) -> Result<bool, Error> {
+    let (scope, name) = control.parts();
     let opened = execute(
         conn,
         &format!(
-            "UPDATE ai_server_gates SET paused = FALSE, paused_at = NULL \
+            "UPDATE ai_server_controls SET paused = FALSE, paused_at = NULL \
              WHERE scope = '{scope}' AND name = '{name}' AND paused"
         ),
     )?;

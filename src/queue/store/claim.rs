@@ -2,7 +2,7 @@
 
 use mysql::{Conn, Error};
 
-use super::look::{Place, Source};
+use super::poll::{Cursor, TaskClass};
 use super::{among, execute, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
@@ -11,7 +11,7 @@ use crate::queue::LEASE;
 #[derive(Debug)]
 pub enum Pick {
     /// The first from here on.
-    From(Place),
+    From(Cursor),
     /// These, as far as nobody else has them by now.
     These(Vec<u64>),
 }
@@ -41,7 +41,7 @@ type Row = (u64, String, u32, u32, u32, u32, u32, String, i64);
 /// A lost connection leaves it open whether the claim was committed; what it has claimed then is found by its owner.
 pub fn claim(
     conn: &mut Conn,
-    source: &Source,
+    source: &TaskClass,
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
@@ -57,7 +57,7 @@ pub fn claim(
 
 fn claim_open(
     conn: &mut Conn,
-    source: &Source,
+    source: &TaskClass,
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
@@ -112,7 +112,7 @@ fn claim_open(
 
 /// The statement that finds and locks what a claim takes. The index gives the order: with a sort InnoDB would lock every
 /// row that it looks at.
-pub fn select(source: &Source, pick: &Pick, limit: usize) -> String {
+pub fn select(source: &TaskClass, pick: &Pick, limit: usize) -> String {
     let which = match pick {
         Pick::From(place) => format!(
             "FORCE INDEX (due) WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
@@ -139,7 +139,7 @@ fn count_behind_gate(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
     execute(
         conn,
         &format!(
-            "START TRANSACTION; SELECT 1 FROM ai_server_gates WHERE scope = 'kind' AND name = '{kind}' FOR UPDATE"
+            "START TRANSACTION; SELECT 1 FROM ai_server_controls WHERE scope = 'kind' AND name = '{kind}' FOR UPDATE"
         ),
     )?;
     let counted = rows::<(u64,)>(
@@ -150,6 +150,6 @@ fn count_behind_gate(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
 }
 
 /// Makes sure that a kind with a limit has a gate for its claims to pass through.
-pub fn ensure_gate(conn: &mut Conn, kind: &str) -> Result<(), Error> {
-    execute(conn, &format!("INSERT IGNORE INTO ai_server_gates (scope, name) VALUES ('kind', '{kind}')")).map(drop)
+pub fn ensure_control_row(conn: &mut Conn, kind: &str) -> Result<(), Error> {
+    execute(conn, &format!("INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('kind', '{kind}')")).map(drop)
 }

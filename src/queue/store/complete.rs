@@ -6,11 +6,11 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
-use super::{Fence, among, execute, in_transaction, interval, rows};
+use super::{ClaimToken, among, execute, in_transaction, interval, rows};
 use crate::db::quote_text;
 use crate::error::TaskError;
 use crate::fault;
-use crate::queue::settle::{Spent, Verdict};
+use crate::queue::transition::{Counter, Transition};
 
 /// A text that is kept in the row; bytes.
 const ERROR_BYTES_MAX: usize = 8 << 10;
@@ -21,39 +21,41 @@ const LOST: &str = "the task is no longer this run's: its lease ran out and it w
 
 /// How long final rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Keep {
+pub struct Retention {
     /// Those that succeeded or were cancelled.
     pub finished: Duration,
     /// The dead.
     pub dead: Duration,
 }
 
-/// Writes the verdicts on tasks of one owner: the plain successes in one statement for all of one claim's number, the
+/// Writes the transitions on tasks of one owner: the plain successes in one statement for all of one claim's number, the
 /// others in one transaction. A repetition changes nothing more. How many rows were changed.
-pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Result<u64, Error> {
-    let mut plain: Vec<&Fence> = Vec::new();
+pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retention: &Retention) -> Result<u64, Error> {
+    let mut plain: Vec<&ClaimToken> = Vec::new();
     let mut singles: Vec<String> = Vec::new();
-    for (fence, verdict) in verdicts {
-        match verdict {
+    for (token, transition) in transitions {
+        match transition {
             // What most handlers return is not worth a value in the row.
-            Verdict::Succeeded { result } if result == "null" => plain.push(fence),
-            Verdict::Succeeded { result } => singles.push(single(fence, &succeeded(Some(result), keep.finished))),
-            Verdict::Retry { after, error, spent } => {
-                let change = pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), keep);
-                singles.push(single(fence, &format!("{change}, {}", failed(*spent, error))));
+            Transition::Succeeded { result } if result == "null" => plain.push(token),
+            Transition::Succeeded { result } => {
+                singles.push(single(token, &succeeded(Some(result), retention.finished)))
             }
-            Verdict::Dead { error, spent } => {
-                let change = finished("dead", keep.dead);
-                singles.push(single(fence, &format!("{change}, {}", failed(*spent, error))));
+            Transition::Retry { after, error, counter } => {
+                let change = pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), retention);
+                singles.push(single(token, &format!("{change}, {}", failed(*counter, error))));
             }
-            Verdict::Cancelled => singles.push(single(fence, &finished("cancelled", keep.finished))),
-            Verdict::GivenBack => singles.push(single(fence, &given_back(keep))),
+            Transition::Dead { error, counter } => {
+                let change = finished("dead", retention.dead);
+                singles.push(single(token, &format!("{change}, {}", failed(*counter, error))));
+            }
+            Transition::Cancelled => singles.push(single(token, &finished("cancelled", retention.finished))),
+            Transition::Released => singles.push(single(token, &released(retention))),
             // In the run's own transaction.
-            Verdict::Settled => {}
+            Transition::Settled => {}
         }
     }
     let mut changed = 0;
-    plain.sort_unstable_by_key(|fence| (fence.claims, fence.id));
+    plain.sort_unstable_by_key(|token| (token.claims, token.id));
     for alike in plain.chunk_by(|a, b| a.claims == b.claims) {
         let Some(first) = alike.first() else { continue };
         // MariaDB takes the index `due` where it may choose.
@@ -62,8 +64,8 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
             &format!(
                 "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE {} \
                  AND state = 'running' AND owner = {} AND claims = {}",
-                succeeded(None, keep.finished),
-                among(alike.iter().map(|fence| fence.id).collect()),
+                succeeded(None, retention.finished),
+                among(alike.iter().map(|token| token.id).collect()),
                 first.owner,
                 first.claims
             ),
@@ -80,43 +82,43 @@ pub fn write(conn: &mut Conn, verdicts: &[(Fence, Verdict)], keep: &Keep) -> Res
     Ok(changed)
 }
 
-fn single(fence: &Fence, change: &str) -> String {
-    format!("UPDATE ai_server_tasks SET {change} WHERE {}", fence.condition())
+fn single(token: &ClaimToken, change: &str) -> String {
+    format!("UPDATE ai_server_tasks SET {change} WHERE {}", token.condition())
 }
 
-fn succeeded(result: Option<&str>, keep: Duration) -> String {
+fn succeeded(result: Option<&str>, retention: Duration) -> String {
     let result = result.map(|json| format!(", result = {}", quote_text(json))).unwrap_or_default();
-    format!("{}{result}", finished("succeeded", keep))
+    format!("{}{result}", finished("succeeded", retention))
 }
 
 /// In a final state.
-pub fn finished(state: &str, keep: Duration) -> String {
+pub fn finished(state: &str, retention: Duration) -> String {
     format!(
         "state = '{state}', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}",
-        interval(keep)
+        interval(retention)
     )
 }
 
-fn failed(spent: Spent, error: &str) -> String {
-    let spent = match spent {
-        Spent::Failure => "failures = failures + 1",
-        Spent::Crash => "crashes = crashes + 1",
+fn failed(counter: Counter, error: &str) -> String {
+    let counter = match counter {
+        Counter::Failure => "failures = failures + 1",
+        Counter::Crash => "crashes = crashes + 1",
     };
-    format!("{spent}, trials = 0, last_error = {}", error_text(error))
+    format!("{counter}, isolated_runs = 0, last_error = {}", error_text(error))
 }
 
 /// It was due already, so it goes before what has become due since.
-pub fn given_back(keep: &Keep) -> String {
-    pending_again("created_at", keep)
+pub fn released(retention: &Retention) -> String {
+    pending_again("created_at", retention)
 }
 
 /// One that somebody wants cancelled has no reason to run again.
-fn pending_again(due_at: &str, keep: &Keep) -> String {
+fn pending_again(due_at: &str, retention: &Retention) -> String {
     format!(
         "state = IF(cancel_requested, 'cancelled', 'pending'), owner = 0, \
          finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
          due_at = IF(cancel_requested, UTC_TIMESTAMP(6) + {}, {due_at})",
-        interval(keep.finished)
+        interval(retention.finished)
     )
 }
 
@@ -141,61 +143,64 @@ pub fn fits(result: &str) -> Result<(), TaskError> {
     Err(format!("{why}; store it elsewhere, and return where").into())
 }
 
-/// Those of the verdicts that can't have been written: the row was taken back since, is another run's, or is gone.
-pub fn refused(conn: &mut Conn, verdicts: &[(Fence, Verdict)]) -> Result<Vec<u64>, Error> {
+/// Those of the transitions that can't have been written: the row was taken back since, is another run's, or is gone.
+pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Result<Vec<u64>, Error> {
     let found = rows::<(u64, u32, String)>(
         conn,
         &format!(
             "SELECT id, claims, CONCAT(state) FROM ai_server_tasks WHERE {}",
-            among(verdicts.iter().map(|(fence, _)| fence.id).collect())
+            among(transitions.iter().map(|(token, _)| token.id).collect())
         ),
     )?;
     let found: HashMap<(u64, u32), String> =
         found.into_iter().map(|(id, claims, state)| ((id, claims), state)).collect();
-    let stands = |fence: &Fence, verdict: &Verdict| {
-        found.get(&(fence.id, fence.claims)).is_some_and(|state| match verdict {
-            Verdict::Succeeded { .. } => state == "succeeded",
-            Verdict::Dead { .. } => state == "dead",
-            Verdict::Settled => true,
-            Verdict::Cancelled | Verdict::Retry { .. } | Verdict::GivenBack => state != "running",
+    let stands = |token: &ClaimToken, transition: &Transition| {
+        found.get(&(token.id, token.claims)).is_some_and(|state| match transition {
+            Transition::Succeeded { .. } => state == "succeeded",
+            Transition::Dead { .. } => state == "dead",
+            Transition::Settled => true,
+            Transition::Cancelled | Transition::Retry { .. } | Transition::Released => state != "running",
         })
     };
-    Ok(verdicts.iter().filter(|(fence, verdict)| !stands(fence, verdict)).map(|(fence, _)| fence.id).collect())
+    Ok(transitions.iter().filter(|(token, transition)| !stands(token, transition)).map(|(token, _)| token.id).collect())
 }
 
 /// Those of `fences` whose tasks still run: the completion inside their handler's transaction was not committed.
-pub fn unsettled(conn: &mut Conn, fences: &[Fence]) -> Result<Vec<Fence>, Error> {
+pub fn unsettled(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<ClaimToken>, Error> {
     let found = rows::<(u64, u64, u32)>(
         conn,
         &format!(
             "SELECT id, owner, claims FROM ai_server_tasks WHERE {} AND state = 'running'",
-            among(fences.iter().map(|fence| fence.id).collect())
+            among(tokens.iter().map(|token| token.id).collect())
         ),
     )?;
     Ok(found
         .into_iter()
-        .map(|(id, owner, claims)| Fence { id, owner, claims })
-        .filter(|f| fences.contains(f))
+        .map(|(id, owner, claims)| ClaimToken { id, owner, claims })
+        .filter(|f| tokens.contains(f))
         .collect())
 }
 
 /// Completes a task in its handler's own transaction.
 pub fn complete_in(
     transaction: &mut Transaction<'_>,
-    fence: &Fence,
+    token: &ClaimToken,
     result: &str,
-    keep: Duration,
+    retention: Duration,
 ) -> Result<(), TaskError> {
     fits(result)?;
     let result = (result != "null").then_some(result);
-    fenced(transaction, &format!("UPDATE ai_server_tasks SET {} WHERE {}", succeeded(result, keep), fence.condition()))
+    fenced(
+        transaction,
+        &format!("UPDATE ai_server_tasks SET {} WHERE {}", succeeded(result, retention), token.condition()),
+    )
 }
 
 /// Says how far a running task is.
-pub fn progress(conn: &mut impl Queryable, fence: &Fence, json: &str) -> Result<(), TaskError> {
+pub fn progress(conn: &mut impl Queryable, token: &ClaimToken, json: &str) -> Result<(), TaskError> {
     fits(json)?;
     let json = quote_text(json);
-    fenced(conn, &format!("UPDATE ai_server_tasks SET progress = {json} WHERE {}", fence.condition()))
+    fenced(conn, &format!("UPDATE ai_server_tasks SET progress = {json} WHERE {}", token.condition()))
 }
 
 fn fenced(conn: &mut impl Queryable, statement: &str) -> Result<(), TaskError> {

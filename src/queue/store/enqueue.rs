@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 
 use super::interval;
 use crate::db::quote_text;
-use crate::queue::task::Lane;
+use crate::queue::task::Priority;
 
 /// What a row needs but for its payload. Names are plain: letters, digits, `_`, `-`, `.`.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct New {
     pub kind: String,
     pub version: u16,
     pub queue: String,
-    pub lane: Lane,
+    pub priority: Priority,
     pub delay: Duration,
     /// `None`: as its kind has it.
     pub timeout: Option<Duration>,
@@ -72,7 +72,7 @@ fn statement(new: &New) -> (String, String) {
     };
     put(new.version != 1, "payload_version", new.version.to_string());
     put(new.queue != QUEUE, "queue", format!("'{}'", new.queue));
-    put(new.lane != Lane::Normal, "lane", (new.lane as u8).to_string());
+    put(new.priority != Priority::Normal, "priority", (new.priority as u8).to_string());
     put(!new.delay.is_zero(), "due_at", format!("UTC_TIMESTAMP(6) + {}", interval(new.delay)));
     if let Some(timeout) = new.timeout {
         put(true, "timeout_ms", u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1).to_string());
@@ -113,20 +113,20 @@ pub fn last_id(conn: &mut impl Queryable) -> Result<u64, Error> {
 
 /// The living task with this key, as far as this session sees it. Takes no lock, so that the task can end meanwhile.
 pub fn alive(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
-    conn.query_first(format!("SELECT id FROM ai_server_tasks WHERE alive_dedupe_key = {}", quote_text(key)))
+    conn.query_first(format!("SELECT id FROM ai_server_tasks WHERE active_dedupe_key = {}", quote_text(key)))
 }
 
 /// As [`alive`], also behind this session's snapshot.
 pub fn alive_now(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
     conn.query_first(format!(
-        "SELECT id FROM ai_server_tasks WHERE alive_dedupe_key = {} LOCK IN SHARE MODE",
+        "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = {} LOCK IN SHARE MODE",
         quote_text(key)
     ))
 }
 
 /// Whether an insert failed because a living task has its key.
 pub fn is_duplicate(error: &Error) -> bool {
-    matches!(error, Error::MySqlError(error) if error.code == 1062 && error.message.contains("alive_dedupe_key"))
+    matches!(error, Error::MySqlError(error) if error.code == 1062 && error.message.contains("active_dedupe_key"))
 }
 
 /// What tells this database from all others that the host's processes may use.

@@ -11,11 +11,11 @@ pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256
 
 /// Whether the tables have the newest column, which is needed when a worker has gone only.
 pub fn has_columns(conn: &mut Conn) -> Result<(), Error> {
-    execute(conn, "SELECT trials FROM ai_server_tasks LIMIT 0").map(drop)
+    execute(conn, "SELECT isolated_runs FROM ai_server_tasks LIMIT 0").map(drop)
 }
 
 /// Adds a worker; its id is the owner of what it claims.
-pub fn join(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {
+pub fn register(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {
     let host = crate::db::quote_text(host);
     execute(conn, &format!("INSERT INTO ai_server_workers (host, process_id) VALUES ({host}, {process_id})"))?;
     Ok(conn.last_insert_id())
@@ -32,21 +32,21 @@ pub fn rejoin(conn: &mut Conn, worker: u64, host: &str, process_id: u32) -> Resu
 }
 
 /// Takes the lock that says that the worker lives; whether this connection has it now.
-pub fn hold(conn: &mut Conn, worker: u64) -> Result<bool, Error> {
+pub fn acquire_liveness_lock(conn: &mut Conn, worker: u64) -> Result<bool, Error> {
     let taken = rows::<(Option<i64>,)>(conn, &format!("SELECT GET_LOCK({LOCK}{worker}), 0)"))?;
     if taken != [(Some(1),)] {
         return Ok(false);
     }
-    execute(conn, &format!("UPDATE ai_server_workers SET missing_at = NULL WHERE id = {worker}"))?;
+    execute(conn, &format!("UPDATE ai_server_workers SET suspected_at = NULL WHERE id = {worker}"))?;
     Ok(true)
 }
 
 /// Gives a sign of life; whether the worker is still one of the fleet.
-pub fn beat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error> {
+pub fn heartbeat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error> {
     let changed = execute(
         conn,
         &format!(
-            "UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle}, missing_at = NULL \
+            "UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle}, suspected_at = NULL \
              WHERE id = {worker}"
         ),
     )?;
@@ -92,12 +92,12 @@ pub struct Absent {
 
 /// Looks for workers whose lock is free, or whose last sign of life is too old where locks tell nothing; those that
 /// were missing at an earlier look already have gone. A worker that has only lost its connection comes back meanwhile.
-pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
+pub fn find_dead(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
     let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}id)) = 1 OR ") } else { String::new() };
     let missing = rows::<(u64, String, u32, i64)>(
         conn,
         &format!(
-            "SELECT id, host, process_id, COALESCE(TIMESTAMPDIFF(MICROSECOND, missing_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
+            "SELECT id, host, process_id, COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
              WHERE {free}seen_at < UTC_TIMESTAMP(6) - {}",
             interval(LEASE)
         ),
@@ -109,7 +109,7 @@ pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
             execute(
                 conn,
                 &format!(
-                    "UPDATE ai_server_workers SET missing_at = UTC_TIMESTAMP(6) WHERE id = {id} AND missing_at IS NULL"
+                    "UPDATE ai_server_workers SET suspected_at = UTC_TIMESTAMP(6) WHERE id = {id} AND suspected_at IS NULL"
                 ),
             )?;
             fault::point("missing-marked");
@@ -121,6 +121,6 @@ pub fn absent(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
 }
 
 /// Removes a worker that has left, or that has gone and has no task any more.
-pub fn leave(conn: &mut Conn, worker: u64) -> Result<(), Error> {
+pub fn deregister(conn: &mut Conn, worker: u64) -> Result<(), Error> {
     execute(conn, &format!("DELETE FROM ai_server_workers WHERE id = {worker}")).map(drop)
 }

@@ -14,7 +14,7 @@ pub struct Group {
     pub kind: String,
     pub version: u16,
     pub queue: String,
-    pub lane: u8,
+    pub priority: u8,
 }
 
 /// Which tasks are meant; no state is all of them.
@@ -41,12 +41,12 @@ impl Group {
     /// The rows that it is about, in SQL.
     pub fn condition(&self) -> String {
         format!(
-            "state = '{}' AND kind = {} AND payload_version = {} AND queue = {} AND lane = {}",
+            "state = '{}' AND kind = {} AND payload_version = {} AND queue = {} AND priority = {}",
             self.state.name(),
             quote_text(&self.kind),
             self.version,
             quote_text(&self.queue),
-            self.lane
+            self.priority
         )
     }
 }
@@ -62,15 +62,15 @@ pub fn groups(conn: &mut Conn, filter: &Filter) -> Result<Vec<Group>, Error> {
     let found = rows::<(String, String, u16, String, u8)>(
         conn,
         &format!(
-            "SELECT DISTINCT state, kind, payload_version, queue, lane FROM ai_server_tasks FORCE INDEX (due) \
+            "SELECT DISTINCT state, kind, payload_version, queue, priority FROM ai_server_tasks FORCE INDEX (due) \
              WHERE state IN ({}){}{}",
             names.join(", "),
             and("kind", &filter.kind),
             and("queue", &filter.queue)
         ),
     )?;
-    let group = |(state, kind, version, queue, lane): (String, _, _, _, _)| {
-        Some(Group { state: State::named(&state)?, kind, version, queue, lane })
+    let group = |(state, kind, version, queue, priority): (String, _, _, _, _)| {
+        Some(Group { state: State::named(&state)?, kind, version, queue, priority })
     };
     Ok(found.into_iter().filter_map(group).collect())
 }

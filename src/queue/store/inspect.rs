@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::fleet::LOCK;
 use super::group::{Filter, Group, groups};
-use super::purge::{Place, behind};
+use super::purge::{Cursor, behind};
 use super::{interval, rows};
 use crate::queue::LEASE;
 use crate::queue::state::State;
@@ -20,7 +20,7 @@ pub struct Summary {
     pub kind: String,
     pub payload_version: u16,
     pub queue: String,
-    pub lane: u8,
+    pub priority: u8,
     /// Pending: not before; running: end of the lease; final: purged after.
     #[serde(serialize_with = "rfc3339")]
     pub due_at: String,
@@ -39,7 +39,7 @@ pub struct Summary {
     pub claims: u32,
     pub failures: u32,
     pub crashes: u32,
-    pub trials: u32,
+    pub isolated_runs: u32,
     /// 0: as its kind has it.
     pub max_attempts: u32,
     /// 0: as its kind has it.
@@ -75,12 +75,12 @@ pub struct Details {
     pub runs_on: Option<(String, u32)>,
 }
 
-const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.lane, CAST(t.due_at AS CHAR) AS due_at, \
+const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, CAST(t.due_at AS CHAR) AS due_at, \
     TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.due_at) AS due_in, CAST(t.created_at AS CHAR) AS created_at, \
     IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
     IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
     TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \
-    t.claims, t.failures, t.crashes, t.trials, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
+    t.claims, t.failures, t.crashes, t.isolated_runs, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
     t.last_error";
 
 impl Summary {
@@ -92,7 +92,7 @@ impl Summary {
             kind: take(row, "kind")?,
             payload_version: take(row, "payload_version")?,
             queue: take(row, "queue")?,
-            lane: take(row, "lane")?,
+            priority: take(row, "priority")?,
             due_at: take(row, "due_at")?,
             due_in_micros: take(row, "due_in")?,
             created_at: take(row, "created_at")?,
@@ -102,7 +102,7 @@ impl Summary {
             claims: take(row, "claims")?,
             failures: take(row, "failures")?,
             crashes: take(row, "crashes")?,
-            trials: take(row, "trials")?,
+            isolated_runs: take(row, "isolated_runs")?,
             max_attempts: take(row, "max_attempts")?,
             timeout_ms: take(row, "timeout_ms")?,
             owner: take(row, "owner")?,
@@ -206,10 +206,10 @@ pub fn oldest_due(conn: &mut Conn, group: &Group) -> Result<Option<i64>, Error> 
 const PAGE: usize = 100;
 
 /// Payloads with their ids, and where they ended, if there may be more.
-pub type Payloads = (Vec<(u64, String)>, Option<Place>);
+pub type Payloads = (Vec<(u64, String)>, Option<Cursor>);
 
 /// The next payloads of a group behind `place`.
-pub fn payloads(conn: &mut Conn, group: &Group, place: Option<&Place>) -> Result<Payloads, Error> {
+pub fn payloads(conn: &mut Conn, group: &Group, place: Option<&Cursor>) -> Result<Payloads, Error> {
     let found = rows::<(u64, String, String)>(
         conn,
         &format!(
@@ -278,5 +278,5 @@ pub fn workers(conn: &mut Conn, locks_tell: bool) -> Result<Vec<Worker>, Error> 
 
 /// The gates that are shut: scope, name, since when.
 pub fn paused(conn: &mut Conn) -> Result<Vec<(String, String, Option<String>)>, Error> {
-    rows(conn, "SELECT scope, name, CAST(paused_at AS CHAR) FROM ai_server_gates WHERE paused ORDER BY scope, name")
+    rows(conn, "SELECT scope, name, CAST(paused_at AS CHAR) FROM ai_server_controls WHERE paused ORDER BY scope, name")
 }

@@ -2,18 +2,18 @@
 
 use mysql::{Conn, Error};
 
-use super::complete::{Keep, finished, given_back};
-use super::{Fence, among, execute, in_transaction, interval, rows};
+use super::complete::{Retention, finished, released};
+use super::{ClaimToken, among, execute, in_transaction, interval, rows};
 use crate::fault;
 use crate::queue::LEASE;
-use crate::queue::settle::TRIALS_MAX;
+use crate::queue::transition::ISOLATED_RUNS_MAX;
 
 /// Rows of one statement, at most.
 const BATCH_MAX: usize = 500;
 
 /// Extends the leases of an owner's tasks, but for those that a handler's transaction has locked, which nobody can take
 /// meanwhile. Which were extended, and for which of them cancelling was asked for.
-pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(Fence, bool)>, Error> {
+pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(ClaimToken, bool)>, Error> {
     let mut extended = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
         extended.extend(in_transaction(conn, |conn| {
@@ -37,7 +37,7 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(Fence, bo
                 )?;
             }
             fault::point("lease-locked");
-            Ok(found.into_iter().map(|(id, claims, cancelled)| (Fence { id, owner, claims }, cancelled)))
+            Ok(found.into_iter().map(|(id, claims, cancelled)| (ClaimToken { id, owner, claims }, cancelled)))
         })?);
     }
     Ok(extended)
@@ -47,25 +47,25 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(Fence, bo
 #[derive(Debug, Default)]
 pub struct News {
     /// Somebody wants them cancelled.
-    pub cancelled: Vec<Fence>,
+    pub cancelled: Vec<ClaimToken>,
     /// Their leases ran out, and they were taken back.
-    pub lost: Vec<Fence>,
+    pub lost: Vec<ClaimToken>,
 }
 
 /// Looks at what was done to tasks since they were claimed.
-pub fn news(conn: &mut Conn, fences: &[Fence]) -> Result<News, Error> {
+pub fn news(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<News, Error> {
     let found = rows::<(u64, u32, bool, bool)>(
         conn,
         &format!(
             "SELECT id, claims, state = 'pending', cancel_requested FROM ai_server_tasks WHERE {}",
-            among(fences.iter().map(|fence| fence.id).collect())
+            among(tokens.iter().map(|token| token.id).collect())
         ),
     )?;
     let mut news = News::default();
-    for fence in fences {
-        match found.iter().find(|(id, ..)| *id == fence.id) {
-            Some((_, claims, pending, _)) if *pending || *claims != fence.claims => news.lost.push(*fence),
-            Some((.., true)) => news.cancelled.push(*fence),
+    for token in tokens {
+        match found.iter().find(|(id, ..)| *id == token.id) {
+            Some((_, claims, pending, _)) if *pending || *claims != token.claims => news.lost.push(*token),
+            Some((.., true)) => news.cancelled.push(*token),
             _ => {}
         }
     }
@@ -73,25 +73,25 @@ pub fn news(conn: &mut Conn, fences: &[Fence]) -> Result<News, Error> {
 }
 
 /// Everything that runs for `owner` as the database has it.
-pub fn owned(conn: &mut Conn, owner: u64) -> Result<Vec<Fence>, Error> {
+pub fn owned(conn: &mut Conn, owner: u64) -> Result<Vec<ClaimToken>, Error> {
     let found = rows::<(u64, u32)>(
         conn,
         &format!(
             "SELECT id, claims FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'running' AND owner = {owner}"
         ),
     )?;
-    Ok(found.into_iter().map(|(id, claims)| Fence { id, owner, claims }).collect())
+    Ok(found.into_iter().map(|(id, claims)| ClaimToken { id, owner, claims }).collect())
 }
 
 /// Running tasks that nobody runs: their lease has run out, or their owner is no worker any more.
-pub fn ownerless(conn: &mut Conn) -> Result<Vec<Fence>, Error> {
+pub fn find_orphaned(conn: &mut Conn) -> Result<Vec<ClaimToken>, Error> {
     let found = rows::<(u64, u64, u32)>(
         conn,
         "SELECT t.id, t.owner, t.claims FROM ai_server_tasks t FORCE INDEX (due) \
          LEFT JOIN ai_server_workers w ON w.id = t.owner \
          WHERE t.state = 'running' AND (w.id IS NULL OR t.due_at < UTC_TIMESTAMP(6))",
     )?;
-    Ok(found.into_iter().map(|(id, owner, claims)| Fence { id, owner, claims }).collect())
+    Ok(found.into_iter().map(|(id, owner, claims)| ClaimToken { id, owner, claims }).collect())
 }
 
 /// What became of tasks whose worker has gone.
@@ -105,35 +105,40 @@ pub struct Rescued {
 
 /// Makes tasks pending again whose worker has gone. Each counts as having taken it with it once; from then on it runs
 /// in a process of its own, which tells whether it was to blame. One that takes its worker down from there is told by
-/// [`TRIALS_MAX`].
-pub fn rescue(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<Rescued, Error> {
-    let again = format!("crashes = GREATEST(crashes, 1), {}", given_back(keep));
+/// [`ISOLATED_RUNS_MAX`].
+pub fn rescue(conn: &mut Conn, tokens: &[ClaimToken], retention: &Retention) -> Result<Rescued, Error> {
+    let again = format!("crashes = GREATEST(crashes, 1), {}", released(retention));
     let dead = format!(
-        "{}, last_error = 'worker_lost: {TRIALS_MAX} workers have gone while they ran it'",
-        finished("dead", keep.dead)
+        "{}, last_error = 'worker_lost: {ISOLATED_RUNS_MAX} workers have gone while they ran it'",
+        finished("dead", retention.dead)
     );
-    let too_often = format!("trials >= {TRIALS_MAX} AND NOT cancel_requested");
-    let [dead, alive] = take_back(conn, fences, [(&dead, &too_often), (&again, "TRUE")])?;
+    let too_often = format!("isolated_runs >= {ISOLATED_RUNS_MAX} AND NOT cancel_requested");
+    let [dead, alive] = take_back(conn, tokens, [(&dead, &too_often), (&again, "TRUE")])?;
     Ok(Rescued { alive, dead })
 }
 
 /// A run begins that nobody may live to tell the end of.
-pub fn begin_trial(conn: &mut Conn, fence: &Fence) -> Result<(), Error> {
-    execute(conn, &format!("UPDATE ai_server_tasks SET trials = trials + 1 WHERE {}", fence.condition())).map(drop)
+pub fn begin_trial(conn: &mut Conn, token: &ClaimToken) -> Result<(), Error> {
+    execute(conn, &format!("UPDATE ai_server_tasks SET isolated_runs = isolated_runs + 1 WHERE {}", token.condition()))
+        .map(drop)
 }
 
 /// Makes tasks pending again that have not begun, as if they hadn't been claimed. How many.
-pub fn give_back(conn: &mut Conn, fences: &[Fence], keep: &Keep) -> Result<u64, Error> {
-    take_back(conn, fences, [(&given_back(keep), "TRUE")]).map(|[changed]| changed)
+pub fn release(conn: &mut Conn, tokens: &[ClaimToken], retention: &Retention) -> Result<u64, Error> {
+    take_back(conn, tokens, [(&released(retention), "TRUE")]).map(|[changed]| changed)
 }
 
 /// Makes the first of the changes to each task whose condition is so; how many had which. One that a handler's
 /// transaction has locked is left for the next time: it must not keep the others.
-fn take_back<const N: usize>(conn: &mut Conn, fences: &[Fence], changes: [(&str, &str); N]) -> Result<[u64; N], Error> {
+fn take_back<const N: usize>(
+    conn: &mut Conn,
+    tokens: &[ClaimToken],
+    changes: [(&str, &str); N],
+) -> Result<[u64; N], Error> {
     let mut changed = [0; N];
-    let mut fences = fences.to_vec();
-    fences.sort_unstable_by_key(|fence| (fence.owner, fence.claims, fence.id));
-    for alike in fences.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
+    let mut tokens = tokens.to_vec();
+    tokens.sort_unstable_by_key(|token| (token.owner, token.claims, token.id));
+    for alike in tokens.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
         for batch in alike.chunks(BATCH_MAX) {
             let Some(first) = batch.first() else { continue };
             let counts = in_transaction(conn, |conn| {
@@ -143,7 +148,7 @@ fn take_back<const N: usize>(conn: &mut Conn, fences: &[Fence], changes: [(&str,
                     &format!(
                         "SELECT id FROM ai_server_tasks FORCE INDEX (PRIMARY) WHERE {} \
                          AND state = 'running' AND owner = {} AND claims = {} FOR UPDATE SKIP LOCKED",
-                        among(batch.iter().map(|fence| fence.id).collect()),
+                        among(batch.iter().map(|token| token.id).collect()),
                         first.owner,
                         first.claims
                     ),

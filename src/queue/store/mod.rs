@@ -9,7 +9,7 @@ pub mod fleet;
 pub mod group;
 pub mod inspect;
 pub mod lease;
-pub mod look;
+pub mod poll;
 pub mod purge;
 pub mod run;
 pub mod verify;
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 /// The right to say what becomes of a task: its row is running, and was claimed by this owner for this time. A later
 /// claim has another number, so that a late finisher can't overwrite what came after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Fence {
+pub struct ClaimToken {
     pub id: u64,
     pub owner: u64,
     pub claims: u32,
 }
 
-impl Fence {
+impl ClaimToken {
     /// The rows that it is about, in SQL.
     fn condition(&self) -> String {
         format!("id = {} AND state = 'running' AND owner = {} AND claims = {}", self.id, self.owner, self.claims)

@@ -32,7 +32,7 @@ pub fn purge_due(conn: &mut Conn, group: &Group) -> Result<u64, Error> {
 }
 
 /// Where a walk through a group has come to: `due_at` and id of the last row.
-pub type Place = (String, u64);
+pub type Cursor = (String, u64);
 
 /// Deletes those of the next batch behind `place` that ended longer ago than `age`: how many, and where the batch ended,
 /// if there may be more behind it. The index has no `finished_at`, so all rows of the group are looked at in turn.
@@ -40,8 +40,8 @@ pub fn purge_older(
     conn: &mut Conn,
     group: &Group,
     age: Duration,
-    place: Option<&Place>,
-) -> Result<(u64, Option<Place>), Error> {
+    place: Option<&Cursor>,
+) -> Result<(u64, Option<Cursor>), Error> {
     let found = rows::<(u64, String, bool)>(
         conn,
         &format!(
@@ -71,7 +71,7 @@ pub fn purge_older(
 
 /// The condition for rows behind `place`, in the index's order. Many rows may have one `due_at`; in just these words both
 /// servers begin at the row itself, whereas with one more bound on `due_at` they pass all that have it.
-pub fn behind(place: Option<&Place>) -> String {
+pub fn behind(place: Option<&Cursor>) -> String {
     place.map_or_else(String::new, |(due_at, id)| {
         format!(" AND (due_at > '{due_at}' OR (due_at = '{due_at}' AND id > {id}))")
     })

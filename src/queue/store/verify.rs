@@ -5,7 +5,7 @@ use mysql::{Conn, Error};
 use super::fleet::LOCK;
 use super::rows;
 use crate::db::quote_text;
-use crate::queue::settle::CRASHES_MAX;
+use crate::queue::transition::CRASHES_MAX;
 
 /// A promise about rows.
 #[derive(Debug)]
@@ -52,10 +52,10 @@ const OF_ROWS: [(Invariant, &str); 8] = [
     (
         Invariant {
             name: "never_claimed",
-            broken: "pending in a lane or with a payload version that no worker looks for",
-            advice: "lanes are 0 to 2, versions begin at 1: mend who enqueues them, and these by UPDATE",
+            broken: "pending in a priority or with a payload version that no worker looks for",
+            advice: "priorities are 0 to 2, versions begin at 1: mend who enqueues them, and these by UPDATE",
         },
-        "state = 'pending' AND (lane > 2 OR payload_version = 0)",
+        "state = 'pending' AND (priority > 2 OR payload_version = 0)",
     ),
 ];
 
@@ -71,7 +71,7 @@ const OWNER_GONE: Invariant =
 const DUPLICATES: Invariant = Invariant {
     name: "dedupe_key_twice",
     broken: "alive with the dedupe key of another",
-    advice: "the unique key `alive_dedupe_key` is missing: cancel all but one of each, and make it anew",
+    advice: "the unique key `active_dedupe_key` is missing: cancel all but one of each, and make it anew",
 };
 const LIMIT: Invariant = Invariant {
     name: "concurrency_exceeded",
@@ -151,8 +151,8 @@ pub fn running(conn: &mut Conn, locks_tell: bool) -> Result<Vec<(Broken, u32)>, 
 pub fn duplicates(conn: &mut Conn) -> Result<Vec<Broken>, Error> {
     let found = rows::<(u64,)>(
         conn,
-        "SELECT MIN(id) FROM ai_server_tasks WHERE alive_dedupe_key IS NOT NULL \
-         GROUP BY alive_dedupe_key HAVING COUNT(*) > 1",
+        "SELECT MIN(id) FROM ai_server_tasks WHERE active_dedupe_key IS NOT NULL \
+         GROUP BY active_dedupe_key HAVING COUNT(*) > 1",
     )?;
     Ok(found.into_iter().map(|(id,)| (&DUPLICATES, id)).collect())
 }

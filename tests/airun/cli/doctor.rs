@@ -78,9 +78,9 @@ on_both! {
         assert_eq!(empty.code, 1);
         db.prepare();
         for (change, back, found) in [
-            ("DROP KEY due, ADD KEY due (state, due_at)", "DROP KEY due, ADD KEY due (state, kind, payload_version, queue, lane, due_at, id)",
-             "`ai_server_tasks` has no index `due` on (state,kind,payload_version,queue,lane,due_at,id)"),
-            ("DROP KEY alive_dedupe_key", "ADD UNIQUE KEY alive_dedupe_key (alive_dedupe_key)", "`ai_server_tasks` has no unique key `alive_dedupe_key`"),
+            ("DROP KEY due, ADD KEY due (state, due_at)", "DROP KEY due, ADD KEY due (state, kind, payload_version, queue, priority, due_at, id)",
+             "`ai_server_tasks` has no index `due` on (state,kind,payload_version,queue,priority,due_at,id)"),
+            ("DROP KEY active_dedupe_key", "ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)", "`ai_server_tasks` has no unique key `active_dedupe_key`"),
             ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "`ai_server_tasks` has no column `crashes`"),
             ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` is no InnoDB table"),
         ] {
@@ -106,7 +106,7 @@ on_both! {
         assert_eq!(finished.code, 1, "{finished:?}");
         let complaints = complaints(&finished);
         assert_eq!(complaints[0], "note oldest-snapshot: this user may not see other transactions");
-        let tables = ["ai_server_tasks", "ai_server_workers", "ai_server_gates"];
+        let tables = ["ai_server_tasks", "ai_server_workers", "ai_server_controls"];
         let denied = tables.map(|table| format!("INSERT on `{table}`, UPDATE on `{table}`, DELETE on `{table}`")).join(", ");
         assert_eq!(complaints[1], format!("problem privileges: this user may not {denied}"));
         assert!(complaints[2].starts_with("problem skip-locked: could not be tried: 1142 (42000): INSERT command denied"), "{complaints:?}");

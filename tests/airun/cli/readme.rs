@@ -142,9 +142,15 @@ fn every_command_and_setting_that_it_names_is_in_the_help() {
         assert!(README.contains(flag) && up.contains(flag), "{flag}");
     }
     let worker = help("worker");
-    for flag in
-        ["--heartbeat", "--stop-timeout", "--metrics-file", "--metrics-addr", "--log-format", "--keep", "--keep-dead"]
-    {
+    for flag in [
+        "--heartbeat",
+        "--stop-timeout",
+        "--metrics-file",
+        "--metrics-addr",
+        "--log-format",
+        "--retention",
+        "--dead-retention",
+    ] {
         assert!(README.contains(flag) && worker.contains(flag), "{flag}");
     }
     let rows = README.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| row.starts_with("migrate "));
@@ -158,7 +164,7 @@ fn every_command_and_setting_that_it_names_is_in_the_help() {
         for command in commands.split(", ") {
             let words: Vec<&str> = command.trim_matches('`').split(' ').take(2).collect();
             let page = help(&words.join(" "));
-            let flags = does.split('`').filter(|part| part.starts_with("--") && !part.starts_with("--keep"));
+            let flags = does.split('`').filter(|part| part.starts_with("--") && !part.starts_with("--retention"));
             for flag in flags.map(|flag| flag.split(' ').next().unwrap()) {
                 assert!(page.contains(flag), "{flag} in {command}");
             }

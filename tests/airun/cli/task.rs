@@ -74,7 +74,10 @@ fn a_wrong_command_line_says_what_to_do() {
             "task enqueue versioned 1 --payload-version 3",
             "this binary knows `versioned` up to payload version 2, not 3; `--unchecked` enqueues it for one that does",
         ),
-        ("task enqueue echo 1 --lane fast", "`fast` can't be the value of `--lane`; take one of urgent, normal, bulk"),
+        (
+            "task enqueue echo 1 --priority fast",
+            "`fast` can't be the value of `--priority`; take one of urgent, normal, bulk",
+        ),
         ("task enqueue echo 1 --max-attempts 0", "`--max-attempts` must be at least 1"),
         ("task enqueue echo 1 --timeout 50d", "`--timeout` must be longer than zero, and at most 49 days"),
         ("task enqueue echo 1 --lines", "with `--lines` the payloads are on standard input; give no other"),
@@ -102,7 +105,7 @@ on_both! {
         db.prepare();
         let kinds = db.told("task kinds");
         let lines: Vec<&str> = kinds.lines().collect();
-        assert_eq!(lines[0], "kind       version  queue    lane    timeout  attempts  at once  runs in");
+        assert_eq!(lines[0], "kind       version  queue    priority    timeout  attempts  at once  runs in");
         for line in [
             "act_apart  1        default  normal  1m       2         any      a process",
             "single     1        default  normal  1m       10        1        a thread",
@@ -122,7 +125,7 @@ on_both! {
         let single = json["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "single").unwrap();
         assert_eq!(
             *single,
-            serde_json::json!({"kind": "single", "version": 1, "queue": "default", "lane": "normal", "timeout_ms": 60_000,
+            serde_json::json!({"kind": "single", "version": 1, "queue": "default", "priority": "normal", "timeout_ms": 60_000,
                 "max_attempts": 10, "concurrency": 1, "isolation": "thread"})
         );
     }
@@ -130,14 +133,14 @@ on_both! {
     fn a_task_is_enqueued_as_it_is_asked_for(db) {
         db.prepare();
         assert_eq!(db.told("task enqueue echo [1,\"zwei\"]"), "1\n");
-        assert_eq!(db.told("task enqueue echo -5 --queue other --lane urgent --timeout 90s --max-attempts 3 --delay 1h --dedupe-key k"), "2\n");
+        assert_eq!(db.told("task enqueue echo -5 --queue other --priority urgent --timeout 90s --max-attempts 3 --delay 1h --dedupe-key k"), "2\n");
         assert_eq!(db.told("task enqueue versioned 7 --payload-version 1"), "3\n");
         assert_eq!(db.told("task enqueue newer {} --unchecked --payload-version 4"), "4\n");
         assert_eq!(db.told("task enqueue once 7 --unchecked"), "5\n");
         let input = db.lab_with("task enqueue echo -", "{\"text\": \"it's \\\\ ünïcode\"}\n");
         assert_eq!(parts(input), (0, "6\n".to_owned(), String::new()));
         assert_eq!(
-            db.rows("SELECT kind, payload_version, queue, lane, timeout_ms, max_attempts, dedupe_key, TIMESTAMPDIFF(MINUTE, created_at, due_at), payload FROM ai_server_tasks ORDER BY id"),
+            db.rows("SELECT kind, payload_version, queue, priority, timeout_ms, max_attempts, dedupe_key, TIMESTAMPDIFF(MINUTE, created_at, due_at), payload FROM ai_server_tasks ORDER BY id"),
             [
                 "echo|1|default|1|0|0|NULL|0|[1, \"zwei\"]",
                 "echo|1|other|0|90000|3|k|60|-5",
@@ -197,13 +200,13 @@ on_both! {
         let table = db.told("task list");
         let lines: Vec<&str> = table.lines().collect();
         let columns: Vec<&str> = lines[0].split_whitespace().collect();
-        assert_eq!(columns, ["id", "state", "kind", "queue", "lane", "failed", "when", "error"], "{table}");
+        assert_eq!(columns, ["id", "state", "kind", "queue", "priority", "failed", "when", "error"], "{table}");
         assert!(lines[3].starts_with("4   pending    echo  default  normal  2/10    due in 23h "), "{table}");
         assert!(lines[3].ends_with("s  the lamp is broken…"), "{table}");
         assert!(lines[6].starts_with("1   dead       noop  default  normal  0/10    ") && lines[6].ends_with(" ago"), "{table}");
         let list = db.json("task list --limit 1 --state pending --kind echo --queue default");
         assert_eq!(list["database"], db.name.as_str());
-        for (field, value) in [("id", 2.into()), ("state", "pending".into()), ("lane", 1.into()), ("failures", 0.into()),
+        for (field, value) in [("id", 2.into()), ("state", "pending".into()), ("priority", 1.into()), ("failures", 0.into()),
             ("started_at", serde_json::Value::Null), ("cancel_requested", false.into()), ("owner", 0.into())] {
             // Enqueued last of those two, since 4 has failed but not since.
             let task = &db.json("task list --state pending --kind echo --queue default")["tasks"][1];
@@ -335,7 +338,7 @@ on_both! {
     fn stats_count_and_say_where_counting_ended(db) {
         db.prepare();
         assert_eq!(db.told("task stats"), format!("no task in `{}`\nworkers: 0 alive\n", db.name));
-        db.execute(&["INSERT INTO ai_server_tasks (kind, payload, lane, queue, due_at) VALUES ('echo', '1', 0, 'default', UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), ('echo', '1', 1, 'default', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR), ('noop', '1', 1, 'other', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR)"]);
+        db.execute(&["INSERT INTO ai_server_tasks (kind, payload, priority, queue, due_at) VALUES ('echo', '1', 0, 'default', UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), ('echo', '1', 1, 'default', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR), ('noop', '1', 1, 'other', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR)"]);
         db.told("task enqueue echo 1 --delay 1h");
         db.told("task cancel 4");
         db.told("task pause --kind noop");
@@ -383,7 +386,7 @@ on_both! {
         assert_eq!(db.told("task resume --kind echo"), "the kind `echo` was not paused\n");
         db.told("task pause --queue default");
         // Nothing else tells that it has looked again; whatever it claims by its old look ends.
-        db.until("SELECT COUNT(*) FROM ai_server_gates WHERE scope = 'queue' AND paused", &["1"]);
+        db.until("SELECT COUNT(*) FROM ai_server_controls WHERE scope = 'queue' AND paused", &["1"]);
         stop(worker);
         let worker = db.worker();
         let held = put(db, "echo", "2");

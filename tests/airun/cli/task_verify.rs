@@ -25,7 +25,7 @@ const BROKEN: [(&str, &str); 13] = [
     ("attempts_exceeded", "state = 'dead', finished_at = UTC_TIMESTAMP(6), max_attempts = 3, failures = 4, claims = 4"),
     ("crashes_exceeded", "crashes = 3, claims = 3"),
     ("runs_without_claim", "state = 'succeeded', finished_at = UTC_TIMESTAMP(6), failures = 2, claims = 2"),
-    ("never_claimed", "lane = 3"),
+    ("never_claimed", "priority = 3"),
     ("never_claimed", "payload_version = 0"),
 ];
 
@@ -82,7 +82,7 @@ on_both! {
     fn living_tasks_with_one_key_are_found(db) {
         db.prepare();
         db.execute(&[
-            "ALTER TABLE ai_server_tasks DROP KEY alive_dedupe_key",
+            "ALTER TABLE ai_server_tasks DROP KEY active_dedupe_key",
             "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('echo', '1', 'k'), ('echo', '1', 'k'), ('echo', '1', 'other'), ('echo', '1', NULL), ('echo', '1', NULL)",
         ]);
         assert_eq!(findings(db), [("dedupe_key_twice".to_owned(), vec![1])]);

@@ -18,7 +18,7 @@ on_both! {
         let before = db.contents();
         up(db);
         let after = db.contents();
-        let queue = ["ai_server_gates", "ai_server_tasks", "ai_server_workers"];
+        let queue = ["ai_server_controls", "ai_server_tasks", "ai_server_workers"];
         assert_eq!(db.tables(), [&["agent_conversations", "agent_messages", "agent_sessions"][..], &queue].concat());
         let down = db.airun(&format!("migrate rollback -n 100 {}", folder()));
         assert_eq!(down.code, 0, "{down:?}");
@@ -30,7 +30,7 @@ on_both! {
     fn any_language_can_enqueue_by_insert(db) {
         up(db);
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('mail.send', '{\"to\": \"ada@example.org\"}')"]);
-        let row = "SELECT queue, lane, state, claims, owner, due_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = due_at FROM ai_server_tasks";
+        let row = "SELECT queue, priority, state, claims, owner, due_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = due_at FROM ai_server_tasks";
         assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1"]);
     }
 

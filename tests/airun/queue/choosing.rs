@@ -3,7 +3,7 @@
 use mysql::TxOpts;
 use mysql::prelude::Queryable as _;
 
-use airun::queue::{DatabaseTask, Enqueue, Enqueued, Lane, TaskContext, TaskError, enqueue};
+use airun::queue::{DatabaseTask, Enqueue, Enqueued, Priority, TaskContext, TaskError, enqueue};
 
 use super::{put, put_with, task, worker, worker_at};
 use crate::on_both;
@@ -75,13 +75,13 @@ on_both! {
     fn an_urgent_task_goes_before_a_normal_one_and_that_before_bulk(db) {
         db.prepare();
         // Also where the kinds' names have another order.
-        for (kind, lane) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
-            put_with(db, kind, "1", &format!(", lane = {lane}"));
+        for (kind, priority) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
+            put_with(db, kind, "1", &format!(", priority = {priority}"));
         }
         let worker = worker(db, "--threads 1");
         db.until_done();
         stop(worker);
-        let order = "SELECT lane FROM ai_server_tasks ORDER BY finished_at, id";
+        let order = "SELECT priority FROM ai_server_tasks ORDER BY finished_at, id";
         assert_eq!(db.rows(order), ["0", "0", "1", "1", "2", "2"]);
     }
 
@@ -119,7 +119,7 @@ on_both! {
     fn what_is_paused_waits_and_nothing_else_does(db) {
         db.prepare();
         db.execute(&[
-            "REPLACE INTO ai_server_gates (scope, name, paused) VALUES ('kind', 'echo', TRUE), ('queue', 'shut', TRUE), ('kind', 'single', TRUE)",
+            "REPLACE INTO ai_server_controls (scope, name, paused) VALUES ('kind', 'echo', TRUE), ('queue', 'shut', TRUE), ('kind', 'single', TRUE)",
             "CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))",
         ]);
         let paused = [put(db, "echo", "1"), put_with(db, "noop", "{}", ", queue = 'shut'"), put(db, "single", "1")];
@@ -131,7 +131,7 @@ on_both! {
         for id in paused {
             assert_eq!(task(db, id, "state, claims"), "pending|0");
         }
-        db.execute(&["UPDATE ai_server_gates SET paused = FALSE"]);
+        db.execute(&["UPDATE ai_server_controls SET paused = FALSE"]);
         db.until_done();
         stop(worker);
     }
@@ -140,7 +140,7 @@ on_both! {
         db.prepare();
         let worker = worker(db, "");
         let delay = std::time::Duration::from_millis(1200);
-        let delayed = Enqueue::<Echo>::new().delay(delay).one(&mut db.conn(), &7).unwrap().id;
+        let delayed = Enqueue::<Echo>::new().delay(delay).insert(&mut db.conn(), &7).unwrap().id;
         db.until_state(delayed, "succeeded");
         stop(worker);
         assert_eq!(task(db, delayed, "result, started_at >= created_at + INTERVAL 1200000 MICROSECOND"), "7|1");
@@ -152,7 +152,7 @@ on_both! {
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         let undone = enqueue::<Echo>(&mut transaction, &1).unwrap();
-        assert!(undone.is_new);
+        assert!(undone.inserted);
         transaction.rollback().unwrap();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         let id = enqueue::<Echo>(&mut transaction, &2).unwrap().id;
@@ -169,12 +169,12 @@ on_both! {
     fn many_are_enqueued_at_once_with_what_they_are_told(db) {
         db.prepare();
         let payloads: Vec<u64> = (0..2500).collect();
-        let how = Enqueue::<Echo>::new().queue("bulk").lane(Lane::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
-        assert_eq!(how.all(&mut db.conn(), &payloads).unwrap(), 2500);
+        let how = Enqueue::<Echo>::new().queue("bulk").priority(Priority::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
+        assert_eq!(how.insert_many(&mut db.conn(), &payloads).unwrap(), 2500);
         let worker = worker(db, "--queues bulk");
         db.until_done();
         stop(worker);
-        let all = "SELECT state, queue, lane, max_attempts, timeout_ms, COUNT(*), COUNT(DISTINCT result), MAX(CAST(CAST(result AS CHAR) AS UNSIGNED)) \
+        let all = "SELECT state, queue, priority, max_attempts, timeout_ms, COUNT(*), COUNT(DISTINCT result), MAX(CAST(CAST(result AS CHAR) AS UNSIGNED)) \
                    FROM ai_server_tasks GROUP BY 1, 2, 3, 4, 5";
         assert_eq!(db.rows(all), ["succeeded|bulk|2|3|9000|2500|2500|2499"]);
     }
@@ -182,20 +182,20 @@ on_both! {
     fn of_tasks_with_one_key_only_one_is_alive(db) {
         db.prepare();
         let how = || Enqueue::<Echo>::new().dedupe_key("once");
-        let first = how().one(&mut db.conn(), &1).unwrap();
-        assert!(first.is_new);
-        let same = Enqueued { id: first.id, is_new: false };
-        assert_eq!(how().one(&mut db.conn(), &2).unwrap(), same);
+        let first = how().insert(&mut db.conn(), &1).unwrap();
+        assert!(first.inserted);
+        let same = Enqueued { id: first.id, inserted: false };
+        assert_eq!(how().insert(&mut db.conn(), &2).unwrap(), same);
         // Also in a transaction that began before it was there.
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         transaction.query_drop("SELECT * FROM ai_server_tasks").unwrap();
         let worker = worker(db, "");
         db.until_state(first.id, "succeeded");
-        let second = how().one(&mut db.conn(), &3).unwrap();
-        assert!(second.is_new && second.id != first.id);
+        let second = how().insert(&mut db.conn(), &3).unwrap();
+        assert!(second.inserted && second.id != first.id);
         db.until_state(second.id, "succeeded");
-        let third = how().one(&mut db.conn(), &4).unwrap();
+        let third = how().insert(&mut db.conn(), &4).unwrap();
         db.until_state(third.id, "succeeded");
         drop(transaction);
         stop(worker);
@@ -209,7 +209,7 @@ on_both! {
                     .map(|n| {
                         scope.spawn(move || {
                             let mut conn = db.conn();
-                            Enqueue::<Echo>::new().dedupe_key(format!("race {round}")).one(&mut conn, &n).unwrap()
+                            Enqueue::<Echo>::new().dedupe_key(format!("race {round}")).insert(&mut conn, &n).unwrap()
                         })
                     })
                     .collect();
@@ -218,7 +218,7 @@ on_both! {
         };
         for round in 0..5 {
             let told = race(round);
-            assert_eq!(told.iter().filter(|told| told.is_new).count(), 1, "{told:?}");
+            assert_eq!(told.iter().filter(|told| told.inserted).count(), 1, "{told:?}");
             assert!(told.iter().all(|one| one.id == told[0].id), "{told:?}");
         }
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["5"]);
@@ -238,7 +238,7 @@ on_both! {
         db.prepare();
         let ids = [put(db, "noop", "{}"), put(db, "noop", "{}"), put(db, "fails", r#""fatal""#), put(db, "noop", "{}")];
         db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'cancelled', due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE id = {}", ids[3])]);
-        let first = worker(db, "--keep 0s --keep-dead 1h");
+        let first = worker(db, "--retention 0s --dead-retention 1h");
         db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
         stop(first);
         // Each worker begins with it.

@@ -89,7 +89,7 @@ on_both! {
     fn a_task_that_many_workers_ran_when_they_ended_is_dead(db) {
         db.prepare();
         // On trial, and 24 workers have gone already.
-        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claims = 24, trials = 24");
+        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claims = 24, isolated_runs = 24");
         let mut first = worker(db, "");
         first.wait_for("begun in process ");
         let mut second = worker(db, "");
@@ -98,14 +98,14 @@ on_both! {
         first.signal("KILL");
         db.until_state(id, "dead");
         assert_eq!(
-            task(db, id, "claims, trials, last_error"),
+            task(db, id, "claims, isolated_runs, last_error"),
             "25|25|worker_lost: 25 workers have gone while they ran it"
         );
         second.wait_for("1 tasks are dead: 25 workers have gone while they ran them");
         db.until_state(other, "succeeded");
         stop(second);
         assert_eq!(db.lab(&format!("task retry {id}")).code, 0);
-        assert_eq!(task(db, id, "state, crashes, trials"), "pending|0|0");
+        assert_eq!(task(db, id, "state, crashes, isolated_runs"), "pending|0|0");
     }
 
     fn a_worker_that_only_lost_its_connection_keeps_its_tasks(db) {
@@ -114,7 +114,7 @@ on_both! {
         let lock = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':1')";
         let mut last = String::new();
         for _ in 0..4 {
-            let present = format!("SELECT missing_at IS NULL AND IS_USED_LOCK({lock}) > 0 FROM ai_server_workers WHERE id = 1");
+            let present = format!("SELECT suspected_at IS NULL AND IS_USED_LOCK({lock}) > 0 FROM ai_server_workers WHERE id = 1");
             db.until(&format!("{present} AND IS_USED_LOCK({lock}) <> '{last}'"), &["1"]);
             last = db.rows(&format!("SELECT IS_USED_LOCK({lock})")).concat();
             db.execute(&[&format!("KILL {last}")]);

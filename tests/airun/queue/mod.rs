@@ -39,7 +39,7 @@ fn put(db: &Database, kind: &str, payload: &str) -> u64 {
     put_with(db, kind, payload, "")
 }
 
-/// As [`put`], with more columns: `, lane = 0`.
+/// As [`put`], with more columns: `, priority = 0`.
 fn put_with(db: &Database, kind: &str, payload: &str, more: &str) -> u64 {
     let mut conn = db.conn();
     conn.exec_drop(format!("INSERT INTO ai_server_tasks SET kind = ?, payload = ?{more}"), (kind, payload)).unwrap();

@@ -97,7 +97,7 @@ on_both! {
         assert_eq!(done.map(|id| task(db, id, "state")), ["succeeded", "succeeded"]);
         db.until_state(fatal, "dead");
         let line = |parts: &[&str]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 given_back=0"]), "{log}");
+        assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 released=0"]), "{log}");
         assert!(line(&["heartbeat task=fails succeeded=0 retried=0 crashed=0 dead=1 "]), "{log}");
         assert!(line(&["heartbeat of the database tasks running=0 claimed=0 rescued=0 refused=0 lost_threads=0 "]), "{log}");
         let metrics = std::fs::read_to_string(&file).unwrap();

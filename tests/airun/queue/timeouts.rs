@@ -86,7 +86,7 @@ on_both! {
         let worker = worker(db, "");
         for _ in 0..20 {
             // Claimed together, begun together: short ones and long ones.
-            put_with(db, "act", r#"{"wait_ms": 200}"#, ", lane = 0");
+            put_with(db, "act", r#"{"wait_ms": 200}"#, ", priority = 0");
             put_with(db, "act", r#"{"query_s": 1000}"#, ", timeout_ms = 50, max_attempts = 1");
         }
         db.until_done();

@@ -9,49 +9,49 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::job::Job;
 
 /// More than are ever held, so that putting one in never waits.
-const ROOM: usize = 2 * super::dispatcher::HELD_MAX;
+const ROOM: usize = 2 * super::poller::IN_FLIGHT_MAX;
 
-/// The dispatcher's end.
-pub struct Backlog {
+/// The poller's end.
+pub struct JobSender {
     jobs: Sender<Arc<Job>>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<QueuedWork>,
 }
 
 /// An executor's end.
 #[derive(Clone)]
-pub struct Intake {
+pub struct JobReceiver {
     jobs: Receiver<Arc<Job>>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<QueuedWork>,
 }
 
 /// What is between them.
 #[derive(Default)]
-pub struct Waiting {
+pub struct QueuedWork {
     count: AtomicU64,
     nanos: AtomicU64,
 }
 
-pub fn channel() -> (Backlog, Intake) {
+pub fn channel() -> (JobSender, JobReceiver) {
     let (sender, receiver) = bounded(ROOM);
-    let waiting = Arc::<Waiting>::default();
-    (Backlog { jobs: sender, waiting: Arc::clone(&waiting) }, Intake { jobs: receiver, waiting })
+    let waiting = Arc::<QueuedWork>::default();
+    (JobSender { jobs: sender, waiting: Arc::clone(&waiting) }, JobReceiver { jobs: receiver, waiting })
 }
 
-impl Backlog {
+impl JobSender {
     pub fn put(&self, job: Arc<Job>) {
         self.waiting.count.fetch_add(1, Ordering::Relaxed);
         self.waiting.nanos.fetch_add(nanos(&job), Ordering::Relaxed);
-        // The executors end after the dispatcher, and there is room.
+        // The executors end after the poller, and there is room.
         self.jobs.send(job).unwrap_or_default();
     }
 
-    pub fn waiting(&self) -> &Arc<Waiting> {
+    pub fn waiting(&self) -> &Arc<QueuedWork> {
         &self.waiting
     }
 }
 
-impl Intake {
-    /// The next; `None` when the dispatcher has ended and nothing is left.
+impl JobReceiver {
+    /// The next; `None` when the poller has ended and nothing is left.
     pub fn take(&self) -> Option<Arc<Job>> {
         let job = self.jobs.recv().ok()?;
         self.waiting.count.fetch_sub(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Intake {
     }
 }
 
-impl Waiting {
+impl QueuedWork {
     pub fn count(&self) -> usize {
         usize::try_from(self.count.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }

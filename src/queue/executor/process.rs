@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, after, bounded, never, select};
 use mysql::Conn;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
-use super::child::{self, Errand};
+use super::child::{self, ChildRequest};
 use super::tree;
 use super::{Executor, timed_out};
 use crate::error::{Error, Result, TaskError};
@@ -20,10 +20,10 @@ use crate::observe::scope;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::Work;
-use crate::queue::settle::Outcome;
 use crate::queue::store::complete::fits;
 use crate::queue::store::{lease, run};
 use crate::queue::task::Retry;
+use crate::queue::transition::Outcome;
 use crate::threads::{self, Thread};
 
 /// From asking a run that was told to end until it is killed.
@@ -44,7 +44,7 @@ const READ_LIMIT: Duration = Duration::from_secs(1);
 
 pub fn run(executor: &Executor, job: &Arc<Job>, deadline: Instant) -> Outcome {
     if job.record.crashes > 0
-        && let Err(error) = on_the_side(executor, |conn| lease::begin_trial(conn, &job.fence))
+        && let Err(error) = on_the_side(executor, |conn| lease::begin_trial(conn, &job.token))
     {
         log::warn!("failed to write down that it is on trial: {error}");
     }
@@ -63,7 +63,7 @@ fn on_the_side<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::Re
 struct Run<'a> {
     job: &'a Arc<Job>,
     child: Child,
-    cookie: String,
+    run_id: String,
     /// Closes when the process has ended; it isn't reaped yet then, so that its id still means it.
     ended: Thread,
     when_ended: Receiver<bool>,
@@ -101,14 +101,14 @@ enum End {
 
 impl<'a> Run<'a> {
     fn start(executor: &Executor, job: &'a Arc<Job>, deadline: Instant) -> Result<Self> {
-        let cookie = tree::cookie(&job.fence);
-        let errand = Errand::of(job, executor, deadline, &cookie);
+        let run_id = tree::run_id(&job.token);
+        let request = ChildRequest::of(job, executor, deadline, &run_id);
         let (mut command, input, token) = match &job.kind.work {
-            Work::Handler { .. } => (child::handler_command(), errand.to_json()?, Some(child::token(&cookie))),
+            Work::Handler { .. } => (child::handler_command(), request.to_json()?, Some(child::marker(&run_id))),
             Work::Command { program, args } => {
                 let mut command = child::program_command(program, args);
                 command
-                    .env("AIRUN_TASK_ID", job.fence.id.to_string())
+                    .env("AIRUN_TASK_ID", job.token.id.to_string())
                     .env("AIRUN_TASK_KIND", &job.kind.name)
                     .env("AIRUN_TASK_ATTEMPT", job.attempt().to_string())
                     .env("AIRUN_TASK_TIMEOUT_MS", job.timeout.as_millis().to_string());
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         };
         // A handler's process logs by itself, as this one does.
         let stderr = if token.is_some() { Stdio::inherit() } else { Stdio::piped() };
-        command.env(tree::COOKIE, &cookie).process_group(0);
+        command.env(tree::COOKIE, &run_id).process_group(0);
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = spawned.map_err(|error| Error::failure(format!("failed to start its process: {error}")))?;
         let pid = pid(&child);
@@ -133,12 +133,12 @@ impl<'a> Run<'a> {
         let (pairs, same_pairs) = scope::with(|pairs| (pairs.to_vec(), pairs.to_vec()));
         let readers = [
             threads::spawn("stdout", move || match token {
-                Some(token) => listen(stdout, &token, pairs, &out),
-                None => keep(stdout, pairs, &out),
+                Some(marker) => listen(stdout, &marker, pairs, &out),
+                None => retention(stdout, pairs, &out),
             })?,
             threads::spawn("stderr", move || overhear(stderr, same_pairs, &err))?,
         ];
-        Ok(Self { job, child, cookie, ended, when_ended, readers, writer, output, reason })
+        Ok(Self { job, child, run_id, ended, when_ended, readers, writer, output, reason })
     }
 
     fn finish(mut self, executor: &Executor, deadline: Instant) -> Outcome {
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
             // Whatever it left behind would keep its output open. What has left the group as well is meant to stay.
             tree::kill_group(pid(&self.child));
         } else {
-            tree::kill(pid(&self.child), &self.cookie);
+            tree::kill(pid(&self.child), &self.run_id);
         }
         let limit = Instant::now() + READ_LIMIT;
         drop(self.ended.join(limit));
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
             drop(thread.join(limit));
         }
         if matches!(self.job.kind.work, Work::Handler { .. }) && !status.as_ref().is_ok_and(ExitStatus::success) {
-            let ended = on_the_side(executor, |conn| run::end(conn, &self.job.fence));
+            let ended = on_the_side(executor, |conn| run::end(conn, &self.job.token));
             if let Err(error) = ended {
                 log::warn!("failed to end the connection of its process: {error}");
             }
@@ -226,7 +226,7 @@ fn feed(stdin: Option<ChildStdin>, input: &str) {
 }
 
 /// Keeps a program's output, which is its result.
-fn keep(stdout: Option<ChildStdout>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+fn retention(stdout: Option<ChildStdout>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
     let Some(mut stdout) = stdout else { return };
     let _scope = scope::enter(pairs);
     let mut left_out = 0;

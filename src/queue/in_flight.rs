@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::job::Job;
-use super::store::Fence;
+use super::store::ClaimToken;
 
 #[derive(Default)]
-pub struct Held(Mutex<HashMap<Fence, Arc<Job>>>);
+pub struct InFlight(Mutex<HashMap<ClaimToken, Arc<Job>>>);
 
-impl Held {
+impl InFlight {
     pub fn add(&self, jobs: &[Arc<Job>]) {
-        self.jobs().extend(jobs.iter().map(|job| (job.fence, Arc::clone(job))));
+        self.jobs().extend(jobs.iter().map(|job| (job.token, Arc::clone(job))));
     }
 
     /// Their fate is written.
-    pub fn remove<'a>(&self, fences: impl Iterator<Item = &'a Fence>) {
+    pub fn remove<'a>(&self, tokens: impl Iterator<Item = &'a ClaimToken>) {
         let mut jobs = self.jobs();
-        for fence in fences {
-            jobs.remove(fence);
+        for token in tokens {
+            jobs.remove(token);
         }
     }
 
@@ -30,16 +30,16 @@ impl Held {
         self.jobs().values().cloned().collect()
     }
 
-    pub fn get(&self, fence: &Fence) -> Option<Arc<Job>> {
-        self.jobs().get(fence).cloned()
+    pub fn get(&self, token: &ClaimToken) -> Option<Arc<Job>> {
+        self.jobs().get(token).cloned()
     }
 
-    pub fn has(&self, fence: &Fence) -> bool {
-        self.jobs().contains_key(fence)
+    pub fn has(&self, token: &ClaimToken) -> bool {
+        self.jobs().contains_key(token)
     }
 
     /// Nothing panics while it is locked.
-    fn jobs(&self) -> MutexGuard<'_, HashMap<Fence, Arc<Job>>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<ClaimToken, Arc<Job>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use mysql::Conn;
 
-use super::backlog::Intake;
 use super::context;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
-use super::settle::Outcome;
+use super::job_channel::JobReceiver;
 use super::slots::Slots;
 use super::task::Retry;
-use super::timekeeper::Alarm;
+use super::timeout_watcher::Alarm;
+use super::transition::Outcome;
 use crate::db::Database;
 use crate::error::Result;
 use crate::fault;
@@ -31,16 +31,16 @@ use crate::threads::{self, Thread};
 /// What every executor has.
 #[derive(Clone)]
 pub struct Executor {
-    pub intake: Intake,
+    pub intake: JobReceiver,
     pub slots: Arc<Slots>,
     pub done: Sender<Done>,
-    /// To tell the dispatcher that a thread is free.
+    /// To tell the poller that a thread is free.
     pub freed: Sender<()>,
-    /// To tell the timekeeper that a run begins.
+    /// To tell the timeout_watcher that a run begins.
     pub alarm: Arc<Alarm>,
     pub database: Database,
     /// How long a task that succeeded is kept.
-    pub keep: Duration,
+    pub retention: Duration,
     pub stop: Shutdown,
     /// Closes when runs in processes are to be ended.
     pub abandoned: Shutdown,
@@ -131,7 +131,7 @@ impl Executor {
 fn scope(job: &Job) -> scope::Scope {
     scope::enter([
         ("task", job.kind.name.clone()),
-        ("id", job.fence.id.to_string()),
+        ("id", job.token.id.to_string()),
         ("attempt", job.attempt().to_string()),
     ])
 }

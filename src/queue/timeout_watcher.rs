@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::execute::{Executor, timed_out};
+use super::executor::{Executor, timed_out};
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
-use super::ledger::Ledger;
-use super::settle::Outcome;
+use super::stats::Stats;
 use super::task::Retry;
+use super::transition::Outcome;
 use crate::db::{self, Database};
 use crate::error::{Error, Result};
 use crate::observe::scope;
@@ -66,7 +66,7 @@ impl Executors {
     }
 }
 
-/// When the timekeeper has to look, at the latest: whoever begins a run sets it. Only a deadline before all that are
+/// When the timeout_watcher has to look, at the latest: whoever begins a run sets it. Only a deadline before all that are
 /// known rings, so that the many runs that are over long before theirs cost nothing.
 pub struct Alarm {
     since: Instant,
@@ -98,10 +98,10 @@ impl Alarm {
     }
 }
 
-pub struct Timekeeper {
+pub struct TimeoutWatcher {
     pub executor: Executor,
     pub executors: Executors,
-    pub ledger: Arc<Ledger>,
+    pub stats: Arc<Stats>,
     /// The alarm's.
     pub rung: Receiver<()>,
     /// Gets the reason when the worker has to end.
@@ -120,7 +120,7 @@ enum Due {
     GiveUp,
 }
 
-impl Timekeeper {
+impl TimeoutWatcher {
     /// The thread's body.
     pub fn run(self) {
         let mut told = Told::new();
@@ -188,8 +188,8 @@ impl Timekeeper {
             // It has just returned.
             return;
         }
-        let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
-        let lost = self.ledger.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
+        let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
+        let lost = self.stats.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
         self.executor.slots.end(slot);
         let error = format!("{}, and its thread does not return", timed_out(job.timeout));
@@ -227,7 +227,7 @@ fn next_step(deadline: Instant, told: Option<Instant>) -> (Due, Instant) {
 pub fn interrupt(job: &Job, why: Interrupted, database: &Database) {
     job.interrupt.raise(why, |connection| {
         if let Err(error) = db::kill_query(database, connection) {
-            log::warn!("failed to end the statement of task {}: {error}", job.fence.id);
+            log::warn!("failed to end the statement of task {}: {error}", job.token.id);
         }
     });
 }

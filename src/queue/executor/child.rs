@@ -22,7 +22,7 @@ use crate::queue::context::TaskContext;
 use crate::queue::interrupt::Interrupt;
 use crate::queue::job::Job;
 use crate::queue::kind::{Kind, Work};
-use crate::queue::store::Fence;
+use crate::queue::store::ClaimToken;
 use crate::shutdown::Shutdown;
 
 /// The command of this binary that runs one task for a worker; nobody else has a use for it.
@@ -34,43 +34,43 @@ const PARENT: &str = "AIRUN_TASK_WORKER";
 
 /// What a handler's process is told on its standard input.
 #[derive(Serialize, Deserialize)]
-pub struct Errand {
-    fence: Fence,
+pub struct ChildRequest {
+    token: ClaimToken,
     kind: String,
     version: u16,
     payload: String,
     attempt: u32,
     max_attempts: u32,
     time_left: Duration,
-    keep: Duration,
+    retention: Duration,
     database: Database,
-    token: String,
+    marker: String,
 }
 
-impl Errand {
-    pub fn of(job: &Job, executor: &Executor, deadline: Instant, cookie: &str) -> Self {
+impl ChildRequest {
+    pub fn of(job: &Job, executor: &Executor, deadline: Instant, run_id: &str) -> Self {
         Self {
-            fence: job.fence,
+            token: job.token,
             kind: job.kind.name.clone(),
             version: job.version,
             payload: job.payload.clone(),
             attempt: job.attempt(),
             max_attempts: job.record.max_attempts,
             time_left: deadline.saturating_duration_since(Instant::now()),
-            keep: executor.keep,
+            retention: executor.retention,
             database: executor.database.clone(),
-            token: token(cookie),
+            marker: marker(run_id),
         }
     }
 
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::failure(format!("failed to write the errand: {error}")))
+        serde_json::to_string(self).map_err(|error| Error::failure(format!("failed to write the request: {error}")))
     }
 }
 
 /// Begins the line of standard output that is the report.
-pub fn token(cookie: &str) -> String {
-    format!("airun-report-{cookie}:")
+pub fn marker(run_id: &str) -> String {
+    format!("airun-report-{run_id}:")
 }
 
 /// This binary, as a handler's process: the very same, also when its file was replaced meanwhile.
@@ -133,35 +133,35 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     end_with_worker()?;
     let failed = |what: &str, error: &dyn std::fmt::Display| Error::failure(format!("failed to {what}: {error}"));
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|error| failed("read the errand", &error))?;
-    let errand: Errand = serde_json::from_str(&text).map_err(|error| failed("read the errand", &error))?;
-    let kind = kinds.iter().find(|kind| kind.name == errand.kind);
+    std::io::stdin().read_to_string(&mut text).map_err(|error| failed("read the request", &error))?;
+    let request: ChildRequest = serde_json::from_str(&text).map_err(|error| failed("read the request", &error))?;
+    let kind = kinds.iter().find(|kind| kind.name == request.kind);
     let Some(Work::Handler { run, .. }) = kind.map(|kind| &kind.work) else {
-        return Err(Error::failure(format!("there is no handler of the kind `{}`", errand.kind)));
+        return Err(Error::failure(format!("there is no handler of the kind `{}`", request.kind)));
     };
     let _scope = scope::enter([
-        ("task", errand.kind.clone()),
-        ("id", errand.fence.id.to_string()),
-        ("attempt", errand.attempt.to_string()),
+        ("task", request.kind.clone()),
+        ("id", request.token.id.to_string()),
+        ("attempt", request.attempt.to_string()),
     ]);
     let context = TaskContext {
-        fence: errand.fence,
-        kind: &errand.kind,
-        attempt: errand.attempt,
-        max_attempts: errand.max_attempts,
-        deadline: Instant::now() + errand.time_left,
-        keep: errand.keep,
+        token: request.token,
+        kind: &request.kind,
+        attempt: request.attempt,
+        max_attempts: request.max_attempts,
+        deadline: Instant::now() + request.time_left,
+        retention: request.retention,
         stop,
         interrupt: &Interrupt::default(),
-        database: &errand.database,
+        database: &request.database,
         conn: &RefCell::new(None),
         conn_is_tried: Cell::new(false),
         conn_is_marked: true,
         completed: Cell::new(false),
     };
-    let outcome = handle(run, errand.version, &errand.payload, &context);
+    let outcome = handle(run, request.version, &request.payload, &context);
     let report = serde_json::to_string(&outcome).map_err(|error| failed("report", &error))?;
     // A line of its own, whatever the handler has printed.
-    let line = format!("\n{}{report}\n", errand.token);
+    let line = format!("\n{}{report}\n", request.marker);
     std::io::stdout().write_all(line.as_bytes()).map_err(|error| failed("report", &error))
 }

@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
-use super::backlog::Backlog;
-use super::held::Held;
-use super::intake::{CLAIM_MAX, Load, wanted};
+use super::in_flight::InFlight;
 use super::job::Job;
+use super::job_channel::JobSender;
 use super::kind::Kind;
-use super::ledger::Ledger;
-use super::outlook::{Outlook, Want};
+use super::poll_planner::{PollPlanner, Want};
+use super::prefetch::{CLAIM_MAX, Load, claim_limit};
 use super::slots::Slots;
+use super::stats::Stats;
 use super::store::claim::{self, Pick};
-use super::store::look::{self, Found, Head, Place, Source};
-use super::task::Lane;
+use super::store::poll::{self, Cursor, DueTasks, PollResult, TaskClass};
+use super::task::Priority;
 use crate::db::{ReconnectingConn, Unfinished, jitter};
 use crate::error::Error;
 use crate::fault;
 use crate::shutdown::Shutdown;
 
 /// Tasks that a worker holds, at most: while their completions can't be written, no more are claimed.
-pub const HELD_MAX: usize = 5000;
+pub const IN_FLIGHT_MAX: usize = 5000;
 
 /// All idle workers together ask the server this often for due tasks; each waits so long times their number.
 const POLL: Duration = Duration::from_millis(30);
 /// One worker's wait, at most.
 const POLL_MAX: Duration = Duration::from_secs(5);
-/// While whole batches are claimed from one source, the others are looked at this often.
+/// While whole batches are claimed from one class, the others are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Who rings inside a transaction rings before its commit, so after a ring in vain it is looked again, this much later
 /// and then twice as late each time.
 const ECHO_FIRST: Duration = Duration::from_millis(2);
 const ECHO_LAST: Duration = Duration::from_millis(64);
 
-/// What the dispatcher and the heart tell each other.
+/// What the poller and the heart tell each other.
 pub struct Signals {
     /// How many workers live, this one among them.
     pub workers: AtomicU32,
@@ -63,8 +63,8 @@ impl Default for Signals {
 /// What came of a try to claim.
 #[derive(Debug)]
 enum Taken {
-    /// A whole batch of this source; the next one is likely there.
-    Batch(usize, Place),
+    /// A whole batch of this class; the next one is likely there.
+    Batch(usize, Cursor),
     /// Less.
     Some,
     /// Something is due that there is no thread for.
@@ -72,16 +72,16 @@ enum Taken {
     Nothing,
 }
 
-pub struct Dispatcher {
+pub struct Poller {
     pub link: ReconnectingConn,
     pub owner: u64,
-    pub sources: Vec<Source>,
-    /// Of each source.
+    pub classes: Vec<TaskClass>,
+    /// Of each class.
     pub kinds: Vec<Arc<Kind>>,
-    pub backlog: Backlog,
-    pub held: Arc<Held>,
+    pub backlog: JobSender,
+    pub in_flight: Arc<InFlight>,
     pub slots: Arc<Slots>,
-    pub ledger: Arc<Ledger>,
+    pub stats: Arc<Stats>,
     pub signals: Arc<Signals>,
     /// Somebody has enqueued something.
     pub rung: Receiver<()>,
@@ -90,23 +90,23 @@ pub struct Dispatcher {
     pub stop: Shutdown,
 }
 
-/// The sources of `kinds` in `queues`, each version that a kind can decode by itself.
-pub fn sources(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<Source>, Vec<Arc<Kind>>) {
-    let mut sources = Vec::new();
-    for lane in Lane::ALL {
+/// The classes of `kinds` in `queues`, each version that a kind can decode by itself.
+pub fn classes(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<TaskClass>, Vec<Arc<Kind>>) {
+    let mut classes = Vec::new();
+    for priority in Priority::ALL {
         for kind in kinds {
             for queue in queues {
                 for version in 1..=kind.version {
-                    let source = Source { kind: kind.name.clone(), version, queue: queue.clone(), lane };
-                    sources.push((source, Arc::clone(kind)));
+                    let class = TaskClass { kind: kind.name.clone(), version, queue: queue.clone(), priority };
+                    classes.push((class, Arc::clone(kind)));
                 }
             }
         }
     }
-    sources.into_iter().unzip()
+    classes.into_iter().unzip()
 }
 
-impl Dispatcher {
+impl Poller {
     /// The thread's body: until the stop.
     ///
     /// # Errors
@@ -116,35 +116,35 @@ impl Dispatcher {
     }
 
     fn dispatch(&mut self) -> Result<(), Unfinished> {
-        let mut outlook = Outlook::new(self.sources.len());
-        let (mut echo, mut again, mut looked) = (None, None::<(usize, Place)>, Instant::now());
+        let mut planner = PollPlanner::new(self.classes.len());
+        let (mut echo, mut again, mut looked) = (None, None::<(usize, Cursor)>, Instant::now());
         while !self.stop.is_stopping() {
             let load = self.load();
-            if self.held.len() >= HELD_MAX || wanted(&load, None) == 0 && self.most_wanted(&load) == 0 {
+            if self.in_flight.len() >= IN_FLIGHT_MAX || claim_limit(&load, None) == 0 && self.most_wanted(&load) == 0 {
                 self.signals.idle.store(false, Ordering::Relaxed);
                 self.wait_for_room();
                 continue;
             }
-            if let Some((source, place)) = again.take()
+            if let Some((class, place)) = again.take()
                 && looked.elapsed() < LOOK_EVERY
                 && self.rung.is_empty()
-                && wanted(&self.load(), self.kinds[source].pace()) == CLAIM_MAX
+                && claim_limit(&self.load(), self.kinds[class].pace()) == CLAIM_MAX
             {
-                let (count, end) = self.claim_from(source, place, CLAIM_MAX, &mut outlook)?;
-                again = end.filter(|_| count == CLAIM_MAX).map(|end| (source, end));
+                let (count, end) = self.claim_from(class, place, CLAIM_MAX, &mut planner)?;
+                again = end.filter(|_| count == CLAIM_MAX).map(|end| (class, end));
                 continue;
             }
             looked = Instant::now();
-            let (found, may_be_more) = self.look(&mut outlook)?;
+            let (result, may_be_more) = self.look(&mut planner)?;
             if may_be_more {
-                // It may be of a lane that goes before those that were seen.
+                // It may be of a priority that goes before those that were seen.
                 continue;
             }
-            let taken = self.claim_first(&found, &mut outlook)?;
+            let taken = self.claim_first(&result, &mut planner)?;
             self.signals.idle.store(matches!(taken, Taken::Nothing), Ordering::Relaxed);
             echo = match taken {
-                Taken::Batch(source, end) => {
-                    again = Some((source, end));
+                Taken::Batch(class, end) => {
+                    again = Some((class, end));
                     None
                 }
                 Taken::Some => None,
@@ -152,7 +152,7 @@ impl Dispatcher {
                     self.wait_for_room();
                     None
                 }
-                Taken::Nothing => self.wait_for_work(&found, outlook.whole_at(), echo),
+                Taken::Nothing => self.wait_for_work(&result, planner.full_scan_at(), echo),
             };
         }
         Ok(())
@@ -166,34 +166,34 @@ impl Dispatcher {
             .iter()
             .map(|(_, job)| job.began().map_or(Duration::ZERO, |began| now - began).max(job.estimate))
             .collect();
-        self.ledger.running.store(running.len() as u64, Ordering::Relaxed);
+        self.stats.running.store(running.len() as u64, Ordering::Relaxed);
         let waiting = self.backlog.waiting();
         let queued = waiting.count();
-        self.ledger.queued.store(queued as u64, Ordering::Relaxed);
+        self.stats.queued.store(queued as u64, Ordering::Relaxed);
         Load { slots: self.slots.count(), running, queued, queued_work: waiting.work() }
     }
 
     /// Of whichever kind this worker would claim most of.
     fn most_wanted(&self, load: &Load) -> usize {
-        self.kinds.iter().map(|kind| wanted(load, kind.pace())).max().unwrap_or(0)
+        self.kinds.iter().map(|kind| claim_limit(load, kind.pace())).max().unwrap_or(0)
     }
 
-    fn look(&mut self, outlook: &mut Outlook) -> Result<(Found, bool), Unfinished> {
+    fn look(&mut self, planner: &mut PollPlanner) -> Result<(PollResult, bool), Unfinished> {
         let back = self.signals.look_back.swap(false, Ordering::Relaxed);
         let load = self.load();
         let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
         // Each begins at another batch, so that they aren't in each other's way: to pass what others have locked or
         // claimed costs as much as to claim it.
         let batch = (jitter() * f64::from(workers)) as usize;
-        let view = outlook.view(Instant::now(), back, |source| {
-            let count = wanted(&load, self.kinds[source].pace());
+        let request = planner.plan_poll(Instant::now(), back, |class| {
+            let count = claim_limit(&load, self.kinds[class].pace());
             Want { count, skip: if count == CLAIM_MAX { batch * CLAIM_MAX } else { 0 } }
         });
-        let Self { link, sources, .. } = self;
+        let Self { link, classes, .. } = self;
         let began = Instant::now();
-        let found = link.run(|conn| look::look(conn, sources, &view))?;
-        if found.read_only && link.leave_read_only() {
-            return Ok((found, true));
+        let result = link.run(|conn| poll::fetch_due(conn, classes, &request))?;
+        if result.read_only && link.leave_read_only() {
+            return Ok((result, true));
         }
         let mut took = began.elapsed();
         for (name, seconds) in [("dear-looks", 0.1), ("very-dear-looks", 10.0)] {
@@ -201,41 +201,41 @@ impl Dispatcher {
                 took = Duration::from_secs_f64(seconds);
             }
         }
-        let again = outlook.end(&view, &found, took, Instant::now(), workers);
-        Ok((found, again))
+        let again = planner.record_poll(&request, &result, took, Instant::now(), workers);
+        Ok((result, again))
     }
 
-    /// Claims from the first source that has something to claim: by lane, then by what has waited longest.
-    fn claim_first(&mut self, found: &Found, outlook: &mut Outlook) -> Result<Taken, Unfinished> {
-        let paused: HashSet<(&str, &str)> = found.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let (shut, mut heads): (Vec<&Head>, Vec<&Head>) = found.heads.iter().partition(|head| {
-            let source = &self.sources[head.source];
-            paused.contains(&("kind", source.kind.as_str())) || paused.contains(&("queue", source.queue.as_str()))
+    /// Claims from the first class that has something to claim: by priority, then by what has waited longest.
+    fn claim_first(&mut self, result: &PollResult, planner: &mut PollPlanner) -> Result<Taken, Unfinished> {
+        let paused: HashSet<(&str, &str)> = result.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let (shut, mut heads): (Vec<&DueTasks>, Vec<&DueTasks>) = result.heads.iter().partition(|head| {
+            let class = &self.classes[head.class];
+            paused.contains(&("kind", class.kind.as_str())) || paused.contains(&("queue", class.queue.as_str()))
         });
         for head in shut {
-            outlook.paused(head.source);
+            planner.paused(head.class);
         }
         heads.retain(|head| !head.due.is_empty());
-        heads.sort_by_key(|head| (self.sources[head.source].lane, -head.waited_micros));
+        heads.sort_by_key(|head| (self.classes[head.class].priority, -head.waited_micros));
         let mut taken = Taken::Nothing;
-        for Head { source, due, .. } in heads {
-            let limit = wanted(&self.load(), self.kinds[*source].pace());
+        for DueTasks { class, due, .. } in heads {
+            let limit = claim_limit(&self.load(), self.kinds[*class].pace());
             let Some(first) = due.first().filter(|_| limit > 0) else {
                 taken = Taken::NoRoom;
                 continue;
             };
             // Where there are more than are wanted, others may have the first of them meanwhile.
-            let many = due.len() > limit || outlook.is_deep(*source);
+            let many = due.len() > limit || planner.is_backlogged(*class);
             let (count, end) = if many {
-                self.claim_from(*source, first.clone(), limit, outlook)?
+                self.claim_from(*class, first.clone(), limit, planner)?
             } else {
                 let ids = due.iter().map(|place| place.id).take(limit).collect();
-                let (count, end) = self.claim(*source, &Pick::These(ids), limit)?;
-                outlook.claimed(*source, due, if self.is_limited(*source) { count } else { limit });
+                let (count, end) = self.claim(*class, &Pick::These(ids), limit)?;
+                planner.claimed(*class, due, if self.is_limited(*class) { count } else { limit });
                 (count, end)
             };
             match end {
-                Some(end) if many && count == CLAIM_MAX => return Ok(Taken::Batch(*source, end)),
+                Some(end) if many && count == CLAIM_MAX => return Ok(Taken::Batch(*class, end)),
                 Some(_) => return Ok(Taken::Some),
                 None => {}
             }
@@ -244,41 +244,41 @@ impl Dispatcher {
     }
 
     /// Of a kind with a limit less may be claimed than is there.
-    fn is_limited(&self, source: usize) -> bool {
-        self.kinds[source].concurrency.is_some()
+    fn is_limited(&self, class: usize) -> bool {
+        self.kinds[class].concurrency.is_some()
     }
 
-    /// As [`Dispatcher::claim`], from a place on.
+    /// As [`Poller::claim`], from a place on.
     fn claim_from(
         &mut self,
-        source: usize,
-        place: Place,
+        class: usize,
+        place: Cursor,
         limit: usize,
-        outlook: &mut Outlook,
-    ) -> Result<(usize, Option<Place>), Unfinished> {
-        let (count, end) = self.claim(source, &Pick::From(place.clone()), limit)?;
+        planner: &mut PollPlanner,
+    ) -> Result<(usize, Option<Cursor>), Unfinished> {
+        let (count, end) = self.claim(class, &Pick::From(place.clone()), limit)?;
         match end.clone() {
-            Some(end) if count == limit => outlook.claimed_whole(source, end),
-            end => outlook.claimed_less(source, end.or(Some(place)).filter(|_| self.is_limited(source))),
+            Some(end) if count == limit => planner.claimed_whole(class, end),
+            end => planner.claimed_less(class, end.or(Some(place)).filter(|_| self.is_limited(class))),
         }
         Ok((count, end))
     }
 
     /// How many were claimed, and where the next one may be.
-    fn claim(&mut self, source: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Place>), Unfinished> {
-        let Self { link, sources, kinds, owner, .. } = self;
-        let (source, kind) = (&sources[source], &kinds[source]);
+    fn claim(&mut self, class: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Cursor>), Unfinished> {
+        let Self { link, classes, kinds, owner, .. } = self;
+        let (class, kind) = (&classes[class], &kinds[class]);
         let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, source, pick, limit, kind.concurrency, *owner))?;
+        let rows = link.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *owner))?;
         let count = rows.len();
-        let end = rows.last().map(|row| Place { due_at: row.due_at.clone(), id: row.id }.next());
+        let end = rows.last().map(|row| Cursor { due_at: row.due_at.clone(), id: row.id }.next());
         let jobs: Vec<Arc<Job>> =
-            rows.into_iter().map(|row| Arc::new(Job::new(kind, source.version, self.owner, row))).collect();
+            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, self.owner, row))).collect();
         if end.is_some() {
-            self.ledger.add_claim(began.elapsed());
+            self.stats.add_claim(began.elapsed());
         }
-        // Held before anybody can finish them.
-        self.held.add(&jobs);
+        // InFlight before anybody can finish them.
+        self.in_flight.add(&jobs);
         for job in jobs {
             self.backlog.put(job);
         }
@@ -297,15 +297,20 @@ impl Dispatcher {
 
     /// Until somebody rings, the next task is due, or it is this worker's turn to ask. Returns how long to wait after a
     /// ring in vain.
-    fn wait_for_work(&self, found: &Found, whole_at: Option<Instant>, echo: Option<Duration>) -> Option<Duration> {
+    fn wait_for_work(
+        &self,
+        result: &PollResult,
+        full_scan_at: Option<Instant>,
+        echo: Option<Duration>,
+    ) -> Option<Duration> {
         let workers = self.signals.idle_workers.load(Ordering::Relaxed).max(1);
         let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + jitter());
-        let ahead = found.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
+        let ahead = result.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
         if let Some(micros) = ahead.and_then(|micros| u64::try_from(micros).ok()) {
             wait = wait.min(Duration::from_micros(micros));
         }
-        if let Some(whole_at) = whole_at {
-            wait = wait.min(whole_at.saturating_duration_since(Instant::now()));
+        if let Some(full_scan_at) = full_scan_at {
+            wait = wait.min(full_scan_at.saturating_duration_since(Instant::now()));
         }
         if let Some(echo) = echo {
             wait = wait.min(echo);

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::settle::{Spent, Verdict};
+use super::transition::{Counter, Transition};
 use crate::db::ConnStats;
 use crate::lateness::Lateness;
 
 /// The counts of a worker, shared by its threads and those that report.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Stats {
     book: Mutex<Book>,
     /// Of the connections.
     pub conn_stats: Arc<ConnStats>,
@@ -42,7 +42,7 @@ pub struct Sums {
     pub crashed: u64,
     pub dead: u64,
     pub cancelled: u64,
-    pub given_back: u64,
+    pub released: u64,
 }
 
 /// A ledger at one moment.
@@ -64,9 +64,9 @@ pub struct Snapshot {
     pub lost_connections: u64,
 }
 
-impl Ledger {
+impl Stats {
     /// A task's fate is written.
-    pub fn add(&self, kind: &str, verdict: &Verdict, lateness: Option<Duration>) {
+    pub fn add(&self, kind: &str, transition: &Transition, lateness: Option<Duration>) {
         let mut book = self.book();
         if let Some(lateness) = lateness {
             book.lateness.add(lateness);
@@ -75,13 +75,13 @@ impl Ledger {
             Some(sums) => sums,
             None => book.kinds.entry(kind.to_owned()).or_default(),
         };
-        match verdict {
-            Verdict::Succeeded { .. } | Verdict::Settled => sums.succeeded += 1,
-            Verdict::Retry { spent: Spent::Failure, .. } => sums.retried += 1,
-            Verdict::Retry { spent: Spent::Crash, .. } => sums.crashed += 1,
-            Verdict::Dead { .. } => sums.dead += 1,
-            Verdict::Cancelled => sums.cancelled += 1,
-            Verdict::GivenBack => sums.given_back += 1,
+        match transition {
+            Transition::Succeeded { .. } | Transition::Settled => sums.succeeded += 1,
+            Transition::Retry { counter: Counter::Failure, .. } => sums.retried += 1,
+            Transition::Retry { counter: Counter::Crash, .. } => sums.crashed += 1,
+            Transition::Dead { .. } => sums.dead += 1,
+            Transition::Cancelled => sums.cancelled += 1,
+            Transition::Released => sums.released += 1,
         }
     }
 
@@ -90,11 +90,11 @@ impl Ledger {
         self.book().claims.add(took);
     }
 
-    /// The ledger as it is; with `turn_page` the lateness begins anew.
-    pub fn snapshot(&self, turn_page: bool) -> Snapshot {
+    /// The ledger as it is; with `reset_window` the lateness begins anew.
+    pub fn snapshot(&self, reset_window: bool) -> Snapshot {
         let mut book = self.book();
-        let lateness = if turn_page { std::mem::take(&mut book.lateness) } else { book.lateness.clone() };
-        let claims = if turn_page { std::mem::take(&mut book.claims) } else { book.claims.clone() };
+        let lateness = if reset_window { std::mem::take(&mut book.lateness) } else { book.lateness.clone() };
+        let claims = if reset_window { std::mem::take(&mut book.claims) } else { book.claims.clone() };
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Snapshot {
             kinds: book.kinds.iter().map(|(kind, sums)| (kind.clone(), *sums)).collect(),

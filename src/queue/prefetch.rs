@@ -26,7 +26,7 @@ pub struct Load {
 }
 
 /// So many tasks of a kind to claim, whose runs take `pace`, if one is known.
-pub fn wanted(load: &Load, pace: Option<Duration>) -> usize {
+pub fn claim_limit(load: &Load, pace: Option<Duration>) -> usize {
     let idle = load.slots.saturating_sub(load.running.len());
     let at_once = idle.saturating_sub(load.queued);
     let free_soon = idle + load.running.iter().filter(|takes| **takes < HORIZON).count();
@@ -55,29 +55,29 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_gets_the_idle_threads() {
-        assert_eq!(wanted(&load(8, &[], 0, 0), None), 8);
-        assert_eq!(wanted(&load(8, &[1, 1], 3, 0), None), 3);
-        assert_eq!(wanted(&load(2, &[1, 1], 0, 0), None), 0);
+        assert_eq!(claim_limit(&load(8, &[], 0, 0), None), 8);
+        assert_eq!(claim_limit(&load(8, &[1, 1], 3, 0), None), 3);
+        assert_eq!(claim_limit(&load(2, &[1, 1], 0, 0), None), 0);
     }
 
     #[test]
     fn short_tasks_are_claimed_ahead() {
-        assert_eq!(wanted(&load(8, &[], 0, 0), Some(MS / 1000)), CLAIM_MAX);
-        assert_eq!(wanted(&load(8, &[10; 8], 0, 0), Some(MS * 10)), 80);
-        assert_eq!(wanted(&load(8, &[10; 8], 50, 500), Some(MS * 10)), 30);
-        assert_eq!(wanted(&load(8, &[10; 8], 90, 900), Some(MS * 10)), 0);
+        assert_eq!(claim_limit(&load(8, &[], 0, 0), Some(MS / 1000)), CLAIM_MAX);
+        assert_eq!(claim_limit(&load(8, &[10; 8], 0, 0), Some(MS * 10)), 80);
+        assert_eq!(claim_limit(&load(8, &[10; 8], 50, 500), Some(MS * 10)), 30);
+        assert_eq!(claim_limit(&load(8, &[10; 8], 90, 900), Some(MS * 10)), 0);
     }
 
     #[test]
     fn long_tasks_are_left_to_whoever_has_a_thread() {
-        assert_eq!(wanted(&load(8, &[5000; 3], 0, 0), Some(MS * 5000)), 5);
-        assert_eq!(wanted(&load(8, &[5000; 8], 0, 0), Some(MS * 5000)), 0);
+        assert_eq!(claim_limit(&load(8, &[5000; 3], 0, 0), Some(MS * 5000)), 5);
+        assert_eq!(claim_limit(&load(8, &[5000; 8], 0, 0), Some(MS * 5000)), 0);
     }
 
     #[test]
     fn short_tasks_do_not_queue_behind_long_ones() {
-        assert_eq!(wanted(&load(4, &[5000; 4], 0, 0), Some(MS)), 0);
-        assert_eq!(wanted(&load(4, &[5000, 5000, 5000], 0, 0), Some(MS)), 100);
+        assert_eq!(claim_limit(&load(4, &[5000; 4], 0, 0), Some(MS)), 0);
+        assert_eq!(claim_limit(&load(4, &[5000, 5000, 5000], 0, 0), Some(MS)), 100);
     }
 
     proptest! {
@@ -89,7 +89,7 @@ mod tests {
             let pace = Duration::from_micros(pace_us);
             let running: Vec<_> = running.into_iter().take(slots).collect();
             let load = Load { queued_work: pace * queued as u32, ..load(slots, &running, queued, 0) };
-            let more = wanted(&load, Some(pace));
+            let more = claim_limit(&load, Some(pace));
             let idle = slots - load.running.len();
             let all = queued + more;
             prop_assert!(more <= CLAIM_MAX);

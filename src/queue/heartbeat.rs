@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::dispatcher::Signals;
-use super::execute::tree;
-use super::held::Held;
+use super::executor::tree;
+use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
 use super::job::{Done, Job};
-use super::ledger::Ledger;
-use super::settle::{Outcome, TRIALS_MAX};
-use super::store::complete::Keep;
+use super::poller::Signals;
+use super::stats::Stats;
+use super::store::complete::Retention;
 use super::store::lease::{self, Rescued};
-use super::store::{Fence, fleet};
-use super::timekeeper::interrupt;
+use super::store::{ClaimToken, fleet};
+use super::timeout_watcher::interrupt;
+use super::transition::{ISOLATED_RUNS_MAX, Outcome};
 use super::{LEASE, MISSING_FOR};
 use crate::db::{Database, ReconnectingConn, describe, jitter};
 use crate::fault;
@@ -46,16 +46,16 @@ const UNBEGUN_MAX: Duration = Duration::from_secs(2);
 /// After a connection was lost, the others may be away too: their locks are free only since they are not back yet.
 const SETTLE: Duration = Duration::from_secs(3);
 
-pub struct Heart {
+pub struct Heartbeat {
     pub link: ReconnectingConn,
     pub owner: u64,
     pub host: String,
-    pub held: Arc<Held>,
-    pub ledger: Arc<Ledger>,
+    pub in_flight: Arc<InFlight>,
+    pub stats: Arc<Stats>,
     pub signals: Arc<Signals>,
     pub done: Sender<Done>,
     pub database: Database,
-    pub keep: Keep,
+    pub retention: Retention,
     /// Whether a free lock tells that its worker has gone.
     pub locks_tell: bool,
     pub until: Shutdown,
@@ -77,12 +77,12 @@ struct Memory {
     /// The connection that has the lock.
     locked: u64,
     /// When each lease was extended last.
-    extended: HashMap<Fence, Instant>,
+    extended: HashMap<ClaimToken, Instant>,
     /// Rows that are this worker's and that it doesn't know, as the last sweep saw them.
-    strays: HashSet<Fence>,
+    unacknowledged: HashSet<ClaimToken>,
 }
 
-impl Heart {
+impl Heartbeat {
     /// The thread's body: until everything else has ended.
     pub fn run(mut self) {
         let now = Instant::now();
@@ -104,7 +104,7 @@ impl Heart {
             }
         }
         let owner = self.owner;
-        if let Err(error) = self.link.try_run(|conn| fleet::leave(conn, owner)) {
+        if let Err(error) = self.link.try_run(|conn| fleet::deregister(conn, owner)) {
             log::debug!("failed to leave the fleet: {}", describe(&error));
         }
     }
@@ -118,8 +118,8 @@ impl Heart {
             self.link.try_run(|conn| conn.ping())?;
         }
         if memory.locked != self.link.generation() || !self.link.is_connected() {
-            let held = self.link.try_run(|conn| fleet::hold(conn, owner))?;
-            if held == Some(true) {
+            let in_flight = self.link.try_run(|conn| fleet::acquire_liveness_lock(conn, owner))?;
+            if in_flight == Some(true) {
                 if memory.locked != 0 {
                     agenda.look = now + SETTLE;
                 }
@@ -145,7 +145,7 @@ impl Heart {
         }
         if now >= agenda.own {
             let began = Instant::now();
-            let done = self.find_strays(memory);
+            let done = self.release_unacknowledged_claims(memory);
             agenda.own = Instant::now() + SWEEP.max(began.elapsed() * DEAR);
             done?;
         }
@@ -163,7 +163,7 @@ impl Heart {
         let (owner, idle) = (self.owner, self.signals.idle.load(Ordering::Relaxed));
         let host = self.host.clone();
         let size = self.link.try_run(|conn| {
-            if !fleet::beat(conn, owner, idle)? {
+            if !fleet::heartbeat(conn, owner, idle)? {
                 fleet::rejoin(conn, owner, &host, std::process::id())?;
             }
             fault::point("beat");
@@ -178,24 +178,24 @@ impl Heart {
     }
 
     fn extend(&mut self, now: Instant, memory: &mut Memory) -> mysql::Result<()> {
-        let held = self.held.all();
-        memory.extended.retain(|fence, _| self.held.has(fence));
-        let due: Vec<u64> = held
+        let in_flight = self.in_flight.all();
+        memory.extended.retain(|token, _| self.in_flight.has(token));
+        let due: Vec<u64> = in_flight
             .iter()
             .filter(|job| {
-                let since = memory.extended.get(&job.fence).copied().unwrap_or(job.claimed).max(job.claimed);
+                let since = memory.extended.get(&job.token).copied().unwrap_or(job.claimed).max(job.claimed);
                 now.saturating_duration_since(since) >= EXTEND_AFTER
             })
-            .map(|job| job.fence.id)
+            .map(|job| job.token.id)
             .collect();
         if due.is_empty() {
             return Ok(());
         }
         let owner = self.owner;
         if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
-            memory.extended.extend(extended.iter().map(|(fence, _)| (*fence, now)));
-            let cancelled: Vec<Fence> =
-                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(fence, _)| fence).collect();
+            memory.extended.extend(extended.iter().map(|(token, _)| (*token, now)));
+            let cancelled: Vec<ClaimToken> =
+                extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(token, _)| token).collect();
             self.tell(&cancelled, Interrupted::Cancelled);
         }
         fault::point("lease-extended");
@@ -205,22 +205,23 @@ impl Heart {
     /// What others have done to those that run for longer.
     fn ask(&mut self, now: Instant) -> mysql::Result<()> {
         let running = |job: &Arc<Job>| job.began().is_some_and(|began| now.saturating_duration_since(began) >= ASK / 2);
-        let fences: Vec<Fence> = self.held.all().iter().filter(|job| running(job)).map(|job| job.fence).collect();
-        if fences.is_empty() {
+        let tokens: Vec<ClaimToken> =
+            self.in_flight.all().iter().filter(|job| running(job)).map(|job| job.token).collect();
+        if tokens.is_empty() {
             return Ok(());
         }
-        if let Some(news) = self.link.try_run(|conn| lease::news(conn, &fences))? {
+        if let Some(news) = self.link.try_run(|conn| lease::news(conn, &tokens))? {
             self.tell(&news.cancelled, Interrupted::Cancelled);
             self.tell(&news.lost, Interrupted::LeaseLost);
         }
         Ok(())
     }
 
-    fn tell(&self, fences: &[Fence], why: Interrupted) {
+    fn tell(&self, tokens: &[ClaimToken], why: Interrupted) {
         // Whatever the row says of one whose outcome is told may be that outcome.
-        for job in fences.iter().filter_map(|fence| self.held.get(fence)).filter(|job| job.runs()) {
+        for job in tokens.iter().filter_map(|token| self.in_flight.get(token)).filter(|job| job.runs()) {
             if job.interrupt.why().is_none() {
-                let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.fence.id.to_string())]);
+                let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
                 log::warn!("its run is told to end: {why}");
             }
             // Each time again: a kill that comes between two statements is lost.
@@ -229,7 +230,7 @@ impl Heart {
     }
 
     fn return_unbegun(&self, now: Instant) {
-        for job in self.held.all() {
+        for job in self.in_flight.all() {
             if now.saturating_duration_since(job.claimed) >= UNBEGUN_MAX && job.take_back() {
                 self.done.send(Done { job, outcome: Outcome::NotBegun }).unwrap_or_default();
             }
@@ -239,23 +240,23 @@ impl Heart {
     /// Takes back what workers had that have gone. Where one has just become missing, the `next` look is when that will
     /// have been long enough.
     fn look(&mut self, next: &mut Instant) -> mysql::Result<()> {
-        let (locks_tell, keep) = (self.locks_tell, self.keep);
-        let Some(absent) = self.link.try_run(|conn| fleet::absent(conn, locks_tell))? else { return Ok(()) };
+        let (locks_tell, retention) = (self.locks_tell, self.retention);
+        let Some(absent) = self.link.try_run(|conn| fleet::find_dead(conn, locks_tell))? else { return Ok(()) };
         if absent.newly_missing {
             *next = Instant::now() + MISSING_FOR;
         }
         for gone in absent.gone.into_iter().filter(|worker| worker.id != self.owner) {
             let (worker, was_here) = (gone.id, gone.host == self.host);
             let rescued = self.link.try_run(|conn| {
-                let fences = lease::owned(conn, worker)?;
+                let tokens = lease::owned(conn, worker)?;
                 fault::point("rescue-found");
-                if was_here && !fences.is_empty() {
+                if was_here && !tokens.is_empty() {
                     // Its runs' processes ended with it, but not what those had started.
-                    tree::kill_left_behind(gone.process_id, &fences);
+                    tree::kill_left_behind(gone.process_id, &tokens);
                 }
-                let rescued = lease::rescue(conn, &fences, &keep)?;
+                let rescued = lease::rescue(conn, &tokens, &retention)?;
                 fault::point("rescue-done");
-                fleet::leave(conn, worker)?;
+                fleet::deregister(conn, worker)?;
                 Ok(rescued)
             })?;
             if let Some(rescued) = rescued {
@@ -267,15 +268,15 @@ impl Heart {
     }
 
     /// Gives back what is this worker's without its knowing: a claim that was committed though its answer was lost.
-    fn find_strays(&mut self, memory: &mut Memory) -> mysql::Result<()> {
-        let (owner, keep) = (self.owner, self.keep);
+    fn release_unacknowledged_claims(&mut self, memory: &mut Memory) -> mysql::Result<()> {
+        let (owner, retention) = (self.owner, self.retention);
         let Some(own) = self.link.try_run(|conn| lease::owned(conn, owner))? else { return Ok(()) };
-        let strays: HashSet<Fence> = own.into_iter().filter(|fence| !self.held.has(fence)).collect();
+        let unacknowledged: HashSet<ClaimToken> = own.into_iter().filter(|token| !self.in_flight.has(token)).collect();
         // One that was claimed or finished just now is seen once.
-        let lost: Vec<Fence> = strays.intersection(&memory.strays).copied().collect();
-        memory.strays = strays;
+        let lost: Vec<ClaimToken> = unacknowledged.intersection(&memory.unacknowledged).copied().collect();
+        memory.unacknowledged = unacknowledged;
         if !lost.is_empty()
-            && let Some(count) = self.link.try_run(|conn| lease::give_back(conn, &lost, &keep))?
+            && let Some(count) = self.link.try_run(|conn| lease::release(conn, &lost, &retention))?
         {
             log::warn!("{count} tasks were claimed without this worker learning of it: they are pending again");
             self.signals.look_back.store(true, Ordering::Relaxed);
@@ -285,11 +286,11 @@ impl Heart {
 
     /// Takes back what runs for nobody: its lease has run out, or its worker is none of the fleet any more.
     fn sweep(&mut self) -> mysql::Result<()> {
-        let keep = self.keep;
-        let Some(others) = self.link.try_run(lease::ownerless)? else { return Ok(()) };
-        let others: Vec<Fence> = others.into_iter().filter(|fence| !self.held.has(fence)).collect();
+        let retention = self.retention;
+        let Some(others) = self.link.try_run(lease::find_orphaned)? else { return Ok(()) };
+        let others: Vec<ClaimToken> = others.into_iter().filter(|token| !self.in_flight.has(token)).collect();
         if !others.is_empty()
-            && let Some(rescued) = self.link.try_run(|conn| lease::rescue(conn, &others, &keep))?
+            && let Some(rescued) = self.link.try_run(|conn| lease::rescue(conn, &others, &retention))?
         {
             log::warn!("{} tasks ran for nobody: they are pending again", rescued.alive);
             self.rescued(&rescued);
@@ -300,11 +301,11 @@ impl Heart {
     fn rescued(&self, rescued: &Rescued) {
         if rescued.dead > 0 {
             log::error!(
-                "{} tasks are dead: {TRIALS_MAX} workers have gone while they ran them; `airun task list --state dead`",
+                "{} tasks are dead: {ISOLATED_RUNS_MAX} workers have gone while they ran them; `airun task list --state dead`",
                 rescued.dead
             );
         }
-        self.ledger.rescued.fetch_add(rescued.alive, Ordering::Relaxed);
+        self.stats.rescued.fetch_add(rescued.alive, Ordering::Relaxed);
         self.signals.look_back.store(true, Ordering::Relaxed);
     }
 }

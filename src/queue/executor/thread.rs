@@ -12,21 +12,21 @@ use crate::queue::context::TaskContext;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::{Handler, Refusal, Work};
-use crate::queue::settle::Outcome;
 use crate::queue::store::complete::fits;
 use crate::queue::task::{Failure, Retry};
+use crate::queue::transition::Outcome;
 
 pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
     let Work::Handler { run, .. } = &job.kind.work else {
         return Outcome::Undecodable("a command has no handler".to_owned());
     };
     let context = TaskContext {
-        fence: job.fence,
+        token: job.token,
         kind: &job.kind.name,
         attempt: job.attempt(),
         max_attempts: job.record.max_attempts,
         deadline,
-        keep: executor.keep,
+        retention: executor.retention,
         stop: &executor.stop,
         interrupt: &job.interrupt,
         database: &executor.database,

@@ -16,21 +16,21 @@ use sha2::{Digest as _, Sha256};
 use crate::shutdown::Shutdown;
 
 /// Workers of one database on one host that can be rung, at most.
-const BELLS_MAX: usize = 32;
+const SOCKETS_MAX: usize = 32;
 
 fn name(identity: &str, number: usize) -> String {
     let digest = Sha256::digest(identity);
     let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("airun-bell-{hex}-{number}")
+    format!("airun-notifier-{hex}-{number}")
 }
 
 /// Wakes every worker of this host that has a bell for the database. Where there is none, nothing is lost.
 #[cfg(target_os = "linux")]
-pub fn ring(identity: &str) {
+pub fn notify(identity: &str) {
     let Ok(socket) = UnixDatagram::unbound().and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) else {
         return;
     };
-    for number in 0..BELLS_MAX {
+    for number in 0..SOCKETS_MAX {
         if let Ok(address) = SocketAddr::from_abstract_name(name(identity, number)) {
             // No worker, or one that has enough rings waiting.
             socket.send_to_addr(&[1], &address).unwrap_or_default();
@@ -40,31 +40,32 @@ pub fn ring(identity: &str) {
 
 /// There are no bells on this system.
 #[cfg(not(target_os = "linux"))]
-pub fn ring(_identity: &str) {}
+pub fn notify(_identity: &str) {}
 
 /// A worker's bell.
-pub struct Bell {
+pub struct Notifier {
     #[cfg(target_os = "linux")]
     thread: JoinHandle<()>,
     #[cfg(target_os = "linux")]
     name: String,
 }
 
-impl Bell {
+impl Notifier {
     /// Hangs it up; `rung` gets a message when somebody has rung since the last one was taken. `None` where there is
     /// no place left for one.
     ///
     /// # Errors
     /// Fails where the system gives no socket or no thread.
     #[cfg(target_os = "linux")]
-    pub fn hang(identity: &str, rung: Sender<()>, until: &Shutdown) -> io::Result<Option<Self>> {
-        for number in 0..BELLS_MAX {
+    pub fn bind(identity: &str, rung: Sender<()>, until: &Shutdown) -> io::Result<Option<Self>> {
+        for number in 0..SOCKETS_MAX {
             let name = name(identity, number);
             match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
                 Ok(socket) => {
                     let until = until.clone();
-                    let thread =
-                        thread::Builder::new().name("bell".to_owned()).spawn(move || hear(&socket, &rung, &until))?;
+                    let thread = thread::Builder::new()
+                        .name("notifier".to_owned())
+                        .spawn(move || listen(&socket, &rung, &until))?;
                     return Ok(Some(Self { thread, name }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -76,7 +77,7 @@ impl Bell {
 
     /// There are no bells on this system.
     #[cfg(not(target_os = "linux"))]
-    pub fn hang(_identity: &str, _rung: Sender<()>, _until: &Shutdown) -> io::Result<Option<Self>> {
+    pub fn bind(_identity: &str, _rung: Sender<()>, _until: &Shutdown) -> io::Result<Option<Self>> {
         Ok(None)
     }
 
@@ -93,7 +94,7 @@ impl Bell {
 }
 
 #[cfg(target_os = "linux")]
-fn hear(socket: &UnixDatagram, rung: &Sender<()>, until: &Shutdown) {
+fn listen(socket: &UnixDatagram, rung: &Sender<()>, until: &Shutdown) {
     let mut ring = [0; 1];
     while socket.recv(&mut ring).is_ok() {
         if until.is_stopping() {

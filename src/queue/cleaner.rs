@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::dispatcher::Signals;
 use super::kind::Kind;
+use super::poller::Signals;
 use super::store::purge;
 use crate::db::{ReconnectingConn, describe, jitter};
 use crate::shutdown::{Shutdown, Woken};
@@ -15,14 +15,14 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Between two batches, so that others have the server in between.
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub struct Purger {
+pub struct Cleaner {
     pub link: ReconnectingConn,
     pub kinds: Vec<Arc<Kind>>,
     pub signals: Arc<Signals>,
     pub until: Shutdown,
 }
 
-impl Purger {
+impl Cleaner {
     /// The thread's body.
     pub fn run(mut self) {
         let mut told: Vec<(String, u16)> = Vec::new();

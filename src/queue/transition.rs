@@ -11,7 +11,7 @@ use super::task::Retry;
 /// A task that took its worker with it so often is dead.
 pub const CRASHES_MAX: u32 = 3;
 /// So is one that so many workers ran when they ended, for whatever reason: far more than bad luck brings.
-pub const TRIALS_MAX: u32 = 25;
+pub const ISOLATED_RUNS_MAX: u32 = 25;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct Record {
 
 /// What becomes of the row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum Transition {
     Succeeded {
         result: String,
     },
@@ -53,43 +53,45 @@ pub enum Verdict {
     Retry {
         after: Duration,
         error: String,
-        spent: Spent,
+        counter: Counter,
     },
     Dead {
         error: String,
-        spent: Spent,
+        counter: Counter,
     },
     Cancelled,
     /// Pending again at once, as if it hadn't been claimed.
-    GivenBack,
+    Released,
 }
 
 /// What the run counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spent {
+pub enum Counter {
     Failure,
     Crash,
 }
 
 /// The row's fate. `random` is from 0 to 1.
-pub fn settle(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Verdict {
+pub fn next_state(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Transition {
     let cancelled = cancelled || outcome == Outcome::Interrupted(Interrupted::Cancelled);
     match outcome {
-        Outcome::Succeeded(result) => Verdict::Succeeded { result },
-        Outcome::CompletedInside => Verdict::Settled,
-        _ if cancelled => Verdict::Cancelled,
+        Outcome::Succeeded(result) => Transition::Succeeded { result },
+        Outcome::CompletedInside => Transition::Settled,
+        _ if cancelled => Transition::Cancelled,
         // Of one that is another run's, the fence keeps whatever is said.
-        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost) => Verdict::GivenBack,
+        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost) => {
+            Transition::Released
+        }
         Outcome::Undecodable(error) => {
-            Verdict::Dead { error: format!("undecodable payload: {error}"), spent: Spent::Failure }
+            Transition::Dead { error: format!("undecodable payload: {error}"), counter: Counter::Failure }
         }
         Outcome::Crashed(error) => {
             let crashes = record.crashes + 1;
-            let spent = Spent::Crash;
+            let counter = Counter::Crash;
             if crashes >= CRASHES_MAX {
-                Verdict::Dead { error: format!("worker_lost: {error}"), spent }
+                Transition::Dead { error: format!("worker_lost: {error}"), counter }
             } else {
-                Verdict::Retry { after: record.backoff.delay(crashes, random), error, spent }
+                Transition::Retry { after: record.backoff.delay(crashes, random), error, counter }
             }
         }
         Outcome::Interrupted(why) => failed(why.to_string(), Retry::AsUsual, record, random),
@@ -97,18 +99,18 @@ pub fn settle(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -
     }
 }
 
-fn failed(error: String, retry: Retry, record: &Record, random: f64) -> Verdict {
-    let spent = Spent::Failure;
+fn failed(error: String, retry: Retry, record: &Record, random: f64) -> Transition {
+    let counter = Counter::Failure;
     let failures = record.failures + 1;
     let after = match retry {
         Retry::AsUsual => record.backoff.delay(failures, random),
         Retry::After(wait) => wait,
-        Retry::Never => return Verdict::Dead { error, spent },
+        Retry::Never => return Transition::Dead { error, counter },
     };
     if failures >= record.max_attempts {
-        Verdict::Dead { error, spent }
+        Transition::Dead { error, counter }
     } else {
-        Verdict::Retry { after, error, spent }
+        Transition::Retry { after, error, counter }
     }
 }
 
@@ -127,46 +129,49 @@ mod tests {
         Outcome::Failed { error: "no".to_owned(), retry }
     }
 
-    fn retry(seconds: u64, spent: Spent) -> Verdict {
-        Verdict::Retry { after: Duration::from_secs(seconds), error: "no".to_owned(), spent }
+    fn retry(seconds: u64, counter: Counter) -> Transition {
+        Transition::Retry { after: Duration::from_secs(seconds), error: "no".to_owned(), counter }
     }
 
     #[test]
     fn failures_back_off_until_the_attempts_are_spent() {
-        let fate = |failures| settle(failed(Retry::AsUsual), &Record { failures, ..RECORD }, false, 0.0);
-        assert_eq!(fate(0), retry(1, Spent::Failure));
-        assert_eq!(fate(1), retry(2, Spent::Failure));
-        assert_eq!(fate(2), Verdict::Dead { error: "no".to_owned(), spent: Spent::Failure });
+        let fate = |failures| next_state(failed(Retry::AsUsual), &Record { failures, ..RECORD }, false, 0.0);
+        assert_eq!(fate(0), retry(1, Counter::Failure));
+        assert_eq!(fate(1), retry(2, Counter::Failure));
+        assert_eq!(fate(2), Transition::Dead { error: "no".to_owned(), counter: Counter::Failure });
     }
 
     #[test]
     fn a_failure_may_know_better() {
-        assert!(matches!(settle(failed(Retry::Never), &RECORD, false, 0.0), Verdict::Dead { .. }));
+        assert!(matches!(next_state(failed(Retry::Never), &RECORD, false, 0.0), Transition::Dead { .. }));
         let after = Retry::After(Duration::from_secs(77));
-        assert_eq!(settle(failed(after), &RECORD, false, 0.0), retry(77, Spent::Failure));
-        assert!(matches!(settle(failed(after), &Record { failures: 2, ..RECORD }, false, 0.0), Verdict::Dead { .. }));
+        assert_eq!(next_state(failed(after), &RECORD, false, 0.0), retry(77, Counter::Failure));
+        assert!(matches!(
+            next_state(failed(after), &Record { failures: 2, ..RECORD }, false, 0.0),
+            Transition::Dead { .. }
+        ));
     }
 
     #[test]
     fn crashes_are_counted_apart() {
-        let fate = |crashes| settle(Outcome::Crashed("no".to_owned()), &Record { crashes, ..RECORD }, false, 0.0);
-        assert_eq!(fate(1), retry(2, Spent::Crash));
-        assert_eq!(fate(2), Verdict::Dead { error: "worker_lost: no".to_owned(), spent: Spent::Crash });
+        let fate = |crashes| next_state(Outcome::Crashed("no".to_owned()), &Record { crashes, ..RECORD }, false, 0.0);
+        assert_eq!(fate(1), retry(2, Counter::Crash));
+        assert_eq!(fate(2), Transition::Dead { error: "worker_lost: no".to_owned(), counter: Counter::Crash });
     }
 
     #[test]
     fn what_is_cancelled_counts_only_where_it_succeeded() {
         let succeeded = Outcome::Succeeded("1".to_owned());
-        assert_eq!(settle(succeeded, &RECORD, true, 0.0), Verdict::Succeeded { result: "1".to_owned() });
+        assert_eq!(next_state(succeeded, &RECORD, true, 0.0), Transition::Succeeded { result: "1".to_owned() });
         for outcome in [failed(Retry::AsUsual), Outcome::NotBegun, Outcome::Interrupted(Interrupted::Cancelled)] {
-            assert_eq!(settle(outcome, &RECORD, true, 0.0), Verdict::Cancelled);
+            assert_eq!(next_state(outcome, &RECORD, true, 0.0), Transition::Cancelled);
         }
     }
 
     #[test]
     fn a_stop_costs_no_attempt() {
         for outcome in [Outcome::NotBegun, Outcome::Interrupted(Interrupted::Stopping)] {
-            assert_eq!(settle(outcome, &Record { failures: 2, ..RECORD }, false, 0.0), Verdict::GivenBack);
+            assert_eq!(next_state(outcome, &Record { failures: 2, ..RECORD }, false, 0.0), Transition::Released);
         }
     }
 }
