@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::catalog::hex;
-use super::classify::{Kind, Session, classify, user_variables};
+use super::classify::{SessionStatement, StatementKind, classify, user_variables};
 use super::files::{read_text, unreadable};
 use super::sql::{Checksum, Position, SplitError, Splitter, statement_digest};
 use crate::error::{Error, Result};
@@ -134,16 +134,15 @@ impl<'a> Script<'a> {
             }
             checksum.add(statement.text);
             match classify(statement.text) {
-                Kind::Rows { .. } => {}
-                Kind::Session(Session::Other | Session::Use(_)) | Kind::TemporaryTable { .. } => {
-                    summary.leaves_traces = true
-                }
-                Kind::Definition(_) | Kind::Repeatable => summary.one_transaction = false,
-                Kind::Session(Session::Autocommit(_))
-                | Kind::Transaction(_)
-                | Kind::LockTables
-                | Kind::UnlockTables
-                | Kind::Opaque => {
+                StatementKind::Dml { .. } => {}
+                StatementKind::Session(SessionStatement::Other | SessionStatement::Use(_))
+                | StatementKind::TemporaryTable { .. } => summary.leaves_traces = true,
+                StatementKind::Ddl(_) | StatementKind::Idempotent => summary.one_transaction = false,
+                StatementKind::Session(SessionStatement::Autocommit(_))
+                | StatementKind::Transaction(_)
+                | StatementKind::LockTables
+                | StatementKind::UnlockTables
+                | StatementKind::Unclassified => {
                     summary.one_transaction = false;
                     summary.leaves_traces = true;
                 }

@@ -1,19 +1,19 @@
-//! Statements that define objects: which, and how it shows that they have happened.
+//! Classifies DDL: which objects a statement changes, and how its effect can be verified.
 
-use super::cursor::Cursor;
-use super::{Definition, Kind, Object, ObjectKind, Session, Shape};
+use super::cursor::TokenCursor;
+use super::statement::{Ddl, DdlKind, Object, ObjectKind, SessionStatement, StatementKind};
 
-pub fn create(mut cursor: Cursor<'_>) -> Kind {
+pub fn create(mut cursor: TokenCursor<'_>) -> StatementKind {
     let mut words_left = 40;
     while words_left > 0 {
         words_left -= 1;
-        let Some(token) = cursor.next() else { return Kind::Opaque };
+        let Some(token) = cursor.next() else { return StatementKind::Unclassified };
         let kind = match token.upper().as_str() {
             "TEMPORARY" => {
                 cursor.skip_words(&["TABLE", "SEQUENCE", "IF", "NOT", "EXISTS"]);
-                return cursor
-                    .object_name()
-                    .map_or(Kind::Opaque, |name| Kind::TemporaryTable { dropped: false, names: vec![name] });
+                return cursor.object_name().map_or(StatementKind::Unclassified, |name| {
+                    StatementKind::TemporaryTable { dropped: false, names: vec![name] }
+                });
             }
             "TABLE" | "VIEW" | "SEQUENCE" => ObjectKind::Table,
             "PROCEDURE" => ObjectKind::Procedure,
@@ -27,32 +27,32 @@ pub fn create(mut cursor: Cursor<'_>) -> Kind {
                 ObjectKind::Package
             }
             "INDEX" => return create_index(cursor),
-            "SERVER" | "TABLESPACE" | "LOGFILE" | "RESOURCE" | "REFERENCE" => return Kind::Opaque,
+            "SERVER" | "TABLESPACE" | "LOGFILE" | "RESOURCE" | "REFERENCE" => return StatementKind::Unclassified,
             _ => continue,
         };
         cursor.skip_words(&["IF", "NOT", "EXISTS"]);
-        return one(Shape::Create, kind, &mut cursor);
+        return ddl_on_one(DdlKind::Create, kind, &mut cursor);
     }
-    Kind::Opaque
+    StatementKind::Unclassified
 }
 
-fn create_index(mut cursor: Cursor<'_>) -> Kind {
+fn create_index(mut cursor: TokenCursor<'_>) -> StatementKind {
     cursor.skip_words(&["IF", "NOT", "EXISTS"]);
     let index = cursor.name();
     if !cursor.find_word("ON") {
-        return Kind::Opaque;
+        return StatementKind::Unclassified;
     }
-    match one(Shape::Alter, ObjectKind::Table, &mut cursor) {
-        Kind::Definition(definition) => Kind::Definition(Definition { index, ..definition }),
+    match ddl_on_one(DdlKind::Alter, ObjectKind::Table, &mut cursor) {
+        StatementKind::Ddl(ddl) => StatementKind::Ddl(Ddl { index, ..ddl }),
         other => other,
     }
 }
 
-pub fn alter(mut cursor: Cursor<'_>) -> Kind {
+pub fn alter(mut cursor: TokenCursor<'_>) -> StatementKind {
     let mut words_left = 40;
     while words_left > 0 {
         words_left -= 1;
-        let Some(token) = cursor.next() else { return Kind::Opaque };
+        let Some(token) = cursor.next() else { return StatementKind::Unclassified };
         let kind = match token.upper().as_str() {
             "TABLE" | "SEQUENCE" => {
                 cursor.skip_words(&["IF", "EXISTS"]);
@@ -63,8 +63,8 @@ pub fn alter(mut cursor: Cursor<'_>) -> Kind {
             "FUNCTION" => ObjectKind::Function,
             "EVENT" => ObjectKind::Event,
             "DATABASE" | "SCHEMA" => ObjectKind::Database,
-            "USER" | "ROLE" => return Kind::Repeatable,
-            "SERVER" | "TABLESPACE" | "INSTANCE" | "LOGFILE" | "RESOURCE" => return Kind::Repeatable,
+            "USER" | "ROLE" => return StatementKind::Idempotent,
+            "SERVER" | "TABLESPACE" | "INSTANCE" | "LOGFILE" | "RESOURCE" => return StatementKind::Idempotent,
             _ => continue,
         };
         cursor.skip_words(&["IF", "EXISTS"]);
@@ -74,16 +74,16 @@ pub fn alter(mut cursor: Cursor<'_>) -> Kind {
             cursor.skip_words(&["TO"]);
             objects.extend(cursor.object_name().map(|name| Object { kind, name }));
         }
-        return definition(Shape::Alter, objects);
+        return ddl(DdlKind::Alter, objects);
     }
-    Kind::Opaque
+    StatementKind::Unclassified
 }
 
-fn alter_table(mut cursor: Cursor<'_>) -> Kind {
+fn alter_table(mut cursor: TokenCursor<'_>) -> StatementKind {
     let table = |name| Object { kind: ObjectKind::Table, name };
-    let Some(name) = cursor.object_name() else { return Kind::Opaque };
+    let Some(name) = cursor.object_name() else { return StatementKind::Unclassified };
     let mut objects = vec![table(name)];
-    let mut shape = Shape::Alter;
+    let mut ddl_kind = DdlKind::Alter;
     while let Some(token) = cursor.next() {
         match token.upper().as_str() {
             // Not `RENAME COLUMN`, `RENAME INDEX` and `RENAME KEY`.
@@ -91,21 +91,21 @@ fn alter_table(mut cursor: Cursor<'_>) -> Kind {
                 cursor.skip_words(&["TO", "AS"]);
                 cursor.take("=");
                 objects.extend(cursor.object_name().map(table));
-                shape = Shape::Move;
+                ddl_kind = DdlKind::Move;
             }
             "EXCHANGE" if cursor.find_word("WITH") => {
                 cursor.skip_words(&["TABLE"]);
-                // The partitioned table keeps its looks and its identity; the other one's identity tells.
+                // The partitioned table keeps its definition and identity; only the other table's identity changes.
                 objects = cursor.object_name().map(table).into_iter().collect();
-                shape = Shape::Move;
+                ddl_kind = DdlKind::Move;
             }
             _ => {}
         }
     }
-    definition(shape, objects)
+    ddl(ddl_kind, objects)
 }
 
-pub fn drop_objects(mut cursor: Cursor<'_>) -> Kind {
+pub fn drop_objects(mut cursor: TokenCursor<'_>) -> StatementKind {
     let mut temporary = false;
     let kind = loop {
         break match cursor.word().as_deref() {
@@ -124,15 +124,15 @@ pub fn drop_objects(mut cursor: Cursor<'_>) -> Kind {
                 cursor.skip_words(&["BODY"]);
                 ObjectKind::Package
             }
-            Some("PREPARE") => return Kind::Session(Session::Other),
+            Some("PREPARE") => return StatementKind::Session(SessionStatement::Other),
             Some("INDEX") => {
                 return if cursor.find_word("ON") {
-                    one(Shape::Alter, ObjectKind::Table, &mut cursor)
+                    ddl_on_one(DdlKind::Alter, ObjectKind::Table, &mut cursor)
                 } else {
-                    Kind::Opaque
+                    StatementKind::Unclassified
                 };
             }
-            _ => return Kind::Opaque,
+            _ => return StatementKind::Unclassified,
         };
     };
     cursor.skip_words(&["IF", "EXISTS"]);
@@ -145,15 +145,15 @@ pub fn drop_objects(mut cursor: Cursor<'_>) -> Kind {
     }
     if temporary && !objects.is_empty() {
         let names = objects.into_iter().map(|object| object.name).collect();
-        return Kind::TemporaryTable { dropped: true, names };
+        return StatementKind::TemporaryTable { dropped: true, names };
     }
-    definition(Shape::Drop, objects)
+    ddl(DdlKind::Drop, objects)
 }
 
-pub fn rename(mut cursor: Cursor<'_>) -> Kind {
+pub fn rename(mut cursor: TokenCursor<'_>) -> StatementKind {
     match cursor.word().as_deref() {
         Some("TABLE" | "TABLES") => {}
-        _ => return Kind::Opaque,
+        _ => return StatementKind::Unclassified,
     }
     cursor.skip_words(&["IF", "EXISTS"]);
     let mut objects = Vec::new();
@@ -169,13 +169,17 @@ pub fn rename(mut cursor: Cursor<'_>) -> Kind {
             break;
         }
     }
-    definition(Shape::Move, objects)
+    ddl(DdlKind::Move, objects)
 }
 
-fn one(shape: Shape, kind: ObjectKind, cursor: &mut Cursor<'_>) -> Kind {
-    definition(shape, cursor.account_or_name(kind).map(|name| Object { kind, name }).into_iter().collect())
+fn ddl_on_one(ddl_kind: DdlKind, kind: ObjectKind, cursor: &mut TokenCursor<'_>) -> StatementKind {
+    ddl(ddl_kind, cursor.account_or_name(kind).map(|name| Object { kind, name }).into_iter().collect())
 }
 
-fn definition(shape: Shape, objects: Vec<Object>) -> Kind {
-    if objects.is_empty() { Kind::Opaque } else { Kind::Definition(Definition { shape, objects, index: None }) }
+fn ddl(ddl_kind: DdlKind, objects: Vec<Object>) -> StatementKind {
+    if objects.is_empty() {
+        StatementKind::Unclassified
+    } else {
+        StatementKind::Ddl(Ddl { kind: ddl_kind, objects, index: None })
+    }
 }

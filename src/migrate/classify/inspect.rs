@@ -1,11 +1,11 @@
-//! What a statement names, and what else its words tell.
+//! Finds details in a statement's text: the variables it names, prepared statements, what its result depends on.
 
-use super::cursor::{Cursor, is_code};
+use super::cursor::{TokenCursor, is_code};
 use crate::migrate::sql::{TokenKind, tokens};
 
-/// The user variables (`@x`, lower-case, unquoted) that `sql` names.
+/// User variables (`@x`) that `sql` names, without the `@`, unquoted and in lower case.
 pub fn user_variables(sql: &str) -> Vec<String> {
-    // Most statements of a large load have no `@`: don't lex them for nothing.
+    // Most statements of a large load contain no `@`; skip the lexer for them.
     if !sql.contains('@') {
         return Vec::new();
     }
@@ -21,14 +21,14 @@ pub fn user_variables(sql: &str) -> Vec<String> {
     found
 }
 
-/// Whether an opaque statement can do several things one after the other; `EXECUTE` does one.
+/// True if an unclassified statement can have several effects; `EXECUTE` has only one.
 pub fn is_compound(sql: &str) -> bool {
-    Cursor::new(sql).word().as_deref() != Some("EXECUTE")
+    TokenCursor::new(sql).word().as_deref() != Some("EXECUTE")
 }
 
-/// The prepared statement that `sql` makes (`true`) or drops (`false`), lower-case.
+/// Name of the prepared statement that `sql` creates (`true`) or drops (`false`), in lower case.
 pub fn prepared_name(sql: &str) -> Option<(String, bool)> {
-    let mut cursor = Cursor::new(sql);
+    let mut cursor = TokenCursor::new(sql);
     let makes = match cursor.word().as_deref() {
         Some("PREPARE") => true,
         Some("DEALLOCATE" | "DROP") => {
@@ -40,9 +40,9 @@ pub fn prepared_name(sql: &str) -> Option<(String, bool)> {
     cursor.name().map(|name| (name.to_lowercase(), makes))
 }
 
-/// Whether `sql` is a `SET` of user variables and nothing else.
+/// True if `sql` is a `SET` of user variables only.
 pub fn assigns_only_user_variables(sql: &str) -> bool {
-    let mut cursor = Cursor::new(sql);
+    let mut cursor = TokenCursor::new(sql);
     if cursor.word().as_deref() != Some("SET") {
         return false;
     }
@@ -61,9 +61,9 @@ pub fn assigns_only_user_variables(sql: &str) -> bool {
     true
 }
 
-/// Whether what `sql` does depends on more than its own words: on tables, variables, or the moment.
-pub fn depends_on_the_moment(sql: &str) -> bool {
-    const MOMENT: [&str; 24] = [
+/// True if the effect of `sql` depends on more than its own text: on tables, variables, or the time.
+pub fn depends_on_state(sql: &str) -> bool {
+    const NONDETERMINISTIC: [&str; 24] = [
         "NOW",
         "SYSDATE",
         "CURDATE",
@@ -89,27 +89,39 @@ pub fn depends_on_the_moment(sql: &str) -> bool {
         "RANDOM_BYTES",
         "SLEEP",
     ];
-    const TABLES: [&str; 6] = ["FROM", "SELECT", "JOIN", "LIKE", "USING", "LOAD"];
-    let plain_create = Cursor::new(sql).takes_plain_create();
+    const TABLE_READS: [&str; 6] = ["FROM", "SELECT", "JOIN", "LIKE", "USING", "LOAD"];
+    let plain_create = is_plain_create_table(sql);
     // `INSERT INTO a TABLE b`, not `ALTER TABLE a`.
-    let first = Cursor::new(sql).word();
+    let first = TokenCursor::new(sql).word();
     let reads_table = matches!(first.as_deref(), Some("INSERT" | "REPLACE" | "CREATE"));
     let code = tokens(sql).filter(is_code);
     code.filter(|token| token.kind != TokenKind::Text).any(|token| {
         let word = token.upper();
         token.user_variable().is_some()
             || token.kind == TokenKind::SystemVariable
-            || MOMENT.contains(&word.as_str())
-            || (!plain_create && TABLES.contains(&word.as_str()))
+            || NONDETERMINISTIC.contains(&word.as_str())
+            || (!plain_create && TABLE_READS.contains(&word.as_str()))
             || (!plain_create && reads_table && word == "TABLE")
     })
 }
 
-/// `LOCK TABLES` with airun's own tables (`along`) among the locked ones: the journal is written while they are.
+/// True for `CREATE … TABLE name (…)` that neither reads nor copies another table.
+fn is_plain_create_table(sql: &str) -> bool {
+    let mut cursor = TokenCursor::new(sql);
+    if cursor.word().as_deref() != Some("CREATE") || !cursor.find_word("TABLE") {
+        return false;
+    }
+    cursor.skip_words(&["IF", "NOT", "EXISTS"]);
+    cursor.object_name().is_some()
+        && cursor.take("(")
+        && !cursor.rest_upper().iter().any(|word| matches!(word.as_str(), "SELECT" | "LIKE"))
+}
+
+/// Adds `along` to a `LOCK TABLES` statement: airun's own tables, since the journal is written while the lock is held.
 pub fn lock_tables_with(sql: &str, along: &str) -> String {
     let mut end = sql.len();
     let all: Vec<_> = tokens(sql).filter(is_code).collect();
-    // MariaDB's `WAIT n` and `NOWAIT` come after the tables.
+    // In MariaDB, `WAIT n` and `NOWAIT` follow the tables.
     for (i, token) in all.iter().enumerate().skip(2) {
         if matches!(token.upper().as_str(), "NOWAIT" | "WAIT") && i + 2 >= all.len() {
             end = token.text.as_ptr() as usize - sql.as_ptr() as usize;
@@ -117,6 +129,6 @@ pub fn lock_tables_with(sql: &str, along: &str) -> String {
         }
     }
     let (tables, rest) = sql.split_at(end);
-    // On a line of its own: the statement may end in a comment.
+    // On a new line, because the statement may end with a comment.
     format!("{tables}\n, {along} {rest}")
 }

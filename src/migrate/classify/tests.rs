@@ -9,10 +9,10 @@ fn object(kind: ObjectKind, name: &str) -> Object {
 }
 
 #[test]
-fn definitions_show_what_they_touch() {
+fn ddl_names_the_objects_that_it_changes() {
+    use DdlKind::*;
     use ObjectKind::*;
-    use Shape::*;
-    for (sql, shape, objects) in [
+    for (sql, kind, objects) in [
         ("CREATE TABLE IF NOT EXISTS `a b`.t (x INT)", Create, &[(Table, "a b.t")][..]),
         ("create or replace table t as select 1", Create, &[(Table, "t")]),
         (
@@ -43,54 +43,54 @@ fn definitions_show_what_they_touch() {
     ] {
         let objects = objects.iter().map(|(kind, name)| object(*kind, name)).collect();
         let index = sql.contains("CREATE UNIQUE INDEX").then(|| "i".to_owned());
-        assert_eq!(classify(sql), Kind::Definition(Definition { shape, objects, index }), "{sql}");
+        assert_eq!(classify(sql), StatementKind::Ddl(Ddl { kind, objects, index }), "{sql}");
     }
 }
 
 #[test]
-fn everything_else_is_known_by_what_it_does_to_its_transaction() {
-    let rows = |name: &str| Kind::Rows { target: Some(object(ObjectKind::Table, name).name) };
+fn other_statements_are_classified_by_their_effect() {
+    let dml = |name: &str| StatementKind::Dml { target: Some(object(ObjectKind::Table, name).name) };
     let temporary = |dropped, names: &[&str]| {
         let names = names.iter().map(|name| object(ObjectKind::Table, name).name).collect();
-        Kind::TemporaryTable { dropped, names }
+        StatementKind::TemporaryTable { dropped, names }
     };
     for (sql, kind) in [
-        ("INSERT INTO s.t VALUES (1)", rows("s.t")),
-        ("replace low_priority into t set a = 1", rows("t")),
-        ("DELETE FROM `t` WHERE 1", rows("t")),
-        ("(SELECT 1) UNION (SELECT 2)", Kind::Rows { target: None }),
-        ("WITH a AS (SELECT 1) SELECT * FROM a", Kind::Rows { target: None }),
-        ("SET NAMES utf8mb4", Kind::Session(Session::Other)),
-        ("/*!40101 SET SQL_MODE='' */", Kind::Session(Session::Other)),
-        ("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, AUTOCOMMIT=0", Kind::Session(Session::Autocommit(false))),
-        ("SET autocommit = ON", Kind::Session(Session::Autocommit(true))),
-        ("SET GLOBAL max_connections = 5", Kind::Repeatable),
-        ("SET @@GLOBAL.max_connections = 5", Kind::Repeatable),
-        ("USE `s`", Kind::Session(Session::Use("s".to_owned()))),
-        ("BEGIN", Kind::Transaction(Transaction::Begin)),
-        ("START TRANSACTION READ ONLY", Kind::Transaction(Transaction::Begin)),
-        ("START SLAVE", Kind::Opaque),
-        ("COMMIT", Kind::Transaction(Transaction::Commit)),
-        ("COMMIT AND CHAIN", Kind::Transaction(Transaction::Begin)),
-        ("ROLLBACK TO SAVEPOINT a", Kind::Transaction(Transaction::Within)),
-        ("ROLLBACK", Kind::Transaction(Transaction::Rollback)),
+        ("INSERT INTO s.t VALUES (1)", dml("s.t")),
+        ("replace low_priority into t set a = 1", dml("t")),
+        ("DELETE FROM `t` WHERE 1", dml("t")),
+        ("(SELECT 1) UNION (SELECT 2)", StatementKind::Dml { target: None }),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", StatementKind::Dml { target: None }),
+        ("SET NAMES utf8mb4", StatementKind::Session(SessionStatement::Other)),
+        ("/*!40101 SET SQL_MODE='' */", StatementKind::Session(SessionStatement::Other)),
+        ("SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, AUTOCOMMIT=0", StatementKind::Session(SessionStatement::Autocommit(false))),
+        ("SET autocommit = ON", StatementKind::Session(SessionStatement::Autocommit(true))),
+        ("SET GLOBAL max_connections = 5", StatementKind::Idempotent),
+        ("SET @@GLOBAL.max_connections = 5", StatementKind::Idempotent),
+        ("USE `s`", StatementKind::Session(SessionStatement::Use("s".to_owned()))),
+        ("BEGIN", StatementKind::Transaction(TransactionStatement::Begin)),
+        ("START TRANSACTION READ ONLY", StatementKind::Transaction(TransactionStatement::Begin)),
+        ("START SLAVE", StatementKind::Unclassified),
+        ("COMMIT", StatementKind::Transaction(TransactionStatement::Commit)),
+        ("COMMIT AND CHAIN", StatementKind::Transaction(TransactionStatement::Begin)),
+        ("ROLLBACK TO SAVEPOINT a", StatementKind::Transaction(TransactionStatement::Savepoint)),
+        ("ROLLBACK", StatementKind::Transaction(TransactionStatement::Rollback)),
         ("CREATE TEMPORARY TABLE t (a INT)", temporary(false, &["t"])),
         ("DROP TEMPORARY TABLE IF EXISTS t, u", temporary(true, &["t", "u"])),
-        ("LOCK TABLES t WRITE", Kind::LockTables),
-        ("UNLOCK TABLES", Kind::UnlockTables),
-        ("TRUNCATE TABLE t", Kind::Repeatable),
-        ("GRANT SELECT ON *.* TO u", Kind::Repeatable),
-        ("CALL p()", Kind::Opaque),
-        ("EXECUTE s", Kind::Opaque),
-        ("BEGIN NOT ATOMIC SELECT 1; END", Kind::Opaque),
-        ("XA START 'a'", Kind::Opaque),
+        ("LOCK TABLES t WRITE", StatementKind::LockTables),
+        ("UNLOCK TABLES", StatementKind::UnlockTables),
+        ("TRUNCATE TABLE t", StatementKind::Idempotent),
+        ("GRANT SELECT ON *.* TO u", StatementKind::Idempotent),
+        ("CALL p()", StatementKind::Unclassified),
+        ("EXECUTE s", StatementKind::Unclassified),
+        ("BEGIN NOT ATOMIC SELECT 1; END", StatementKind::Unclassified),
+        ("XA START 'a'", StatementKind::Unclassified),
     ] {
         assert_eq!(classify(sql), kind, "{sql}");
     }
 }
 
 #[test]
-fn the_session_is_told_from_its_variables() {
+fn session_statements_and_variables_are_recognised() {
     assert!(assigns_only_user_variables("SET @a = 1, @b := (SELECT 1, 2)"));
     assert!(!assigns_only_user_variables("SET @a = @@sql_mode, sql_mode = ''"));
     assert_eq!(prepared_name("PREPARE `S` FROM 'SELECT 1'"), Some(("s".to_owned(), true)));
@@ -102,15 +102,15 @@ fn the_session_is_told_from_its_variables() {
         "INSERT INTO t VALUES (@a)",
         "INSERT INTO t VALUES (now())",
     ] {
-        assert!(depends_on_the_moment(sql), "{sql}");
+        assert!(depends_on_state(sql), "{sql}");
     }
     for sql in ["INSERT INTO t VALUES (1, 'now()')", "CREATE TEMPORARY TABLE t (a INT DEFAULT 1)"] {
-        assert!(!depends_on_the_moment(sql), "{sql}");
+        assert!(!depends_on_state(sql), "{sql}");
     }
 }
 
 #[test]
-fn the_journal_is_locked_along() {
+fn lock_tables_also_locks_the_journal() {
     assert_eq!(
         lock_tables_with("LOCK TABLES a WRITE -- x", "`d`.`j` WRITE"),
         "LOCK TABLES a WRITE -- x\n, `d`.`j` WRITE "

@@ -9,7 +9,7 @@ use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
 use crate::migrate::catalog::hex;
-use crate::migrate::classify::Definition;
+use crate::migrate::classify::Ddl;
 use crate::migrate::event::Event;
 use crate::migrate::execute::blockers;
 use crate::migrate::execute::ddl_batch::{Step, Witness};
@@ -70,7 +70,7 @@ impl Run<'_, '_> {
         Err(self.interrupted().into())
     }
 
-    pub(super) fn definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
+    pub(super) fn definition(&mut self, statement: At<'_>, definition: &Ddl) -> Result<(), Stop> {
         let digest = hex(&statement_digest(statement.text));
         let intent = Intent::of_definition(self.ctx.conn, statement.k, digest, definition, &self.schema)?;
         self.record(Some(&intent))?;
@@ -86,7 +86,7 @@ impl Run<'_, '_> {
 
     /// A definition waits for the server's metadata locks, and everybody who comes later waits behind it: so it waits
     /// for `lock_wait_timeout` only, lets the others pass, and tries again.
-    pub(super) fn execute_definition(&mut self, statement: At<'_>, definition: &Definition) -> Result<(), Stop> {
+    pub(super) fn execute_definition(&mut self, statement: At<'_>, definition: &Ddl) -> Result<(), Stop> {
         let until = Instant::now() + self.ctx.patience;
         let mut retries = Backoff::default();
         loop {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::db::quote_text;
 use crate::error::Result;
 use crate::migrate::catalog;
-use crate::migrate::classify::{Definition, Object, ObjectKind, Shape};
+use crate::migrate::classify::{Ddl, DdlKind, Object, ObjectKind};
 use crate::migrate::sql::{Position, tokens};
 
 /// Definitions of a chain, at most.
@@ -28,7 +28,7 @@ pub struct Step {
     /// Where it stands.
     pub at: Position,
     pub text: String,
-    pub definition: Definition,
+    pub definition: Ddl,
     /// What it leaves.
     pub mark: Witness,
 }
@@ -63,14 +63,14 @@ impl DdlBatch {
     }
 
     /// The mark that a definition would leave as the chain's next step; `None` where it can't be one.
-    pub fn mark(&self, text: &str, definition: &Definition, schema: &str) -> Option<Witness> {
+    pub fn mark(&self, text: &str, definition: &Ddl, schema: &str) -> Option<Witness> {
         if self.steps.len() >= STEPS_MAX || self.bytes + text.len() > BYTES_MAX {
             return None;
         }
         let [object] = definition.objects.as_slice() else { return None };
         let mut object = object.clone();
         object.name.schema.get_or_insert_with(|| schema.to_owned());
-        match (&definition.index, definition.shape) {
+        match (&definition.index, definition.kind) {
             (Some(index), _) => {
                 let maker = self.steps.iter().find(|step| step.makes(&object))?;
                 let taken = self.steps.iter().any(|step| step.adds(&object, index));
@@ -78,7 +78,7 @@ impl DdlBatch {
                 // The table may come with an index of that name; a column of that name is taken for one too.
                 (!taken && !mentions(&maker.text, index)).then_some(mark)
             }
-            (None, Shape::Create) => {
+            (None, DdlKind::Create) => {
                 let fits = matches!(
                     object.kind,
                     ObjectKind::Table
@@ -149,13 +149,13 @@ fn mentions(text: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::classify::{Kind, classify};
+    use crate::migrate::classify::{StatementKind, classify};
 
     /// How many of the statements make one chain, from the first on.
     fn length(statements: &[&str]) -> usize {
         let mut chain = DdlBatch::default();
         for (i, text) in statements.iter().enumerate() {
-            let Kind::Definition(definition) = classify(text) else { return i };
+            let StatementKind::Ddl(definition) = classify(text) else { return i };
             let Some(mark) = chain.mark(text, &definition, "db") else { return i };
             let (k, at, text) = (i as u64 + 1, Position::default(), (*text).to_owned());
             chain.push(Step { k, at, text, definition, mark });

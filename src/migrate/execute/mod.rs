@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::classify::{Definition, Kind, Shape, classify};
+use super::classify::{Ddl, DdlKind, StatementKind, classify};
 use super::event::{Event, Events};
 use super::journal::{Journal, JournalRow, State};
 use super::recover::session::Replay;
@@ -230,7 +230,7 @@ impl Run<'_, '_> {
                 self.restore(std::mem::take(&mut replay), resumed)?;
             }
             let mark = match &kind {
-                Kind::Definition(definition) if self.tx == Tx::Batch && !self.tables_locked => {
+                StatementKind::Ddl(definition) if self.tx == Tx::Batch && !self.tables_locked => {
                     self.chain.mark(statement.text, definition, &self.schema)
                 }
                 _ => None,
@@ -238,7 +238,7 @@ impl Run<'_, '_> {
             if mark.is_none() {
                 self.flush_ddl()?;
             }
-            if !matches!(kind, Kind::Rows { .. }) {
+            if !matches!(kind, StatementKind::Dml { .. }) {
                 self.flush()?;
             }
             if self.ctx.shutdown.is_stopping() {
@@ -246,13 +246,14 @@ impl Run<'_, '_> {
                 self.flush_ddl()?;
                 return Err(self.interrupted().into());
             }
-            if !self.begun && self.tx != Tx::Whole && !matches!(kind, Kind::Definition(_) | Kind::Repeatable) {
+            if !self.begun && self.tx != Tx::Whole && !matches!(kind, StatementKind::Ddl(_) | StatementKind::Idempotent)
+            {
                 // Outside any transaction, so that no rollback takes the row away again. A definition brings its own.
                 self.record(None)?;
             }
             let statement = At { k, at: statement.at, text: statement.text };
             match (kind, mark) {
-                (Kind::Definition(definition), Some(mark)) => {
+                (StatementKind::Ddl(definition), Some(mark)) => {
                     self.chain.push(Step { k, at: statement.at, text: statement.text.to_owned(), definition, mark });
                 }
                 (kind, _) => self.step(statement, kind)?,
@@ -266,24 +267,24 @@ impl Run<'_, '_> {
         (self.ctx.events)(Event::Statement { k, total: self.summary.total, bytes: at.offset });
     }
 
-    fn step(&mut self, statement: At<'_>, kind: Kind) -> Result<(), Stop> {
+    fn step(&mut self, statement: At<'_>, kind: StatementKind) -> Result<(), Stop> {
         // Rows are gathered first, and told when they are sent.
-        if !matches!(kind, Kind::Rows { .. }) {
+        if !matches!(kind, StatementKind::Dml { .. }) {
             self.tell(statement.k, statement.at);
         }
         match kind {
-            Kind::Rows { .. } => return self.rows(statement),
-            Kind::Definition(definition) => self.definition(statement, &definition)?,
-            Kind::Repeatable => {
-                let empty = Definition { shape: Shape::Alter, objects: Vec::new(), index: None };
+            StatementKind::Dml { .. } => return self.rows(statement),
+            StatementKind::Ddl(definition) => self.definition(statement, &definition)?,
+            StatementKind::Idempotent => {
+                let empty = Ddl { kind: DdlKind::Alter, objects: Vec::new(), index: None };
                 self.definition(statement, &empty)?;
             }
-            Kind::Opaque => self.opaque(statement)?,
-            Kind::Session(change) => self.session(statement, change)?,
-            Kind::TemporaryTable { .. } => self.execute(statement, statement.text)?,
-            Kind::Transaction(transaction) => self.transaction(statement, transaction)?,
-            Kind::LockTables => self.lock_tables(statement)?,
-            Kind::UnlockTables => self.unlock_tables(statement)?,
+            StatementKind::Unclassified => self.opaque(statement)?,
+            StatementKind::Session(change) => self.session(statement, change)?,
+            StatementKind::TemporaryTable { .. } => self.execute(statement, statement.text)?,
+            StatementKind::Transaction(transaction) => self.transaction(statement, transaction)?,
+            StatementKind::LockTables => self.lock_tables(statement)?,
+            StatementKind::UnlockTables => self.unlock_tables(statement)?,
         }
         self.passed(statement);
         Ok(())

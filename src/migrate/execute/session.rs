@@ -4,21 +4,21 @@ use mysql::prelude::Queryable;
 
 use super::{At, Run, Stop, Tx};
 use crate::fault;
-use crate::migrate::classify::{Session, Transaction, lock_tables_with};
+use crate::migrate::classify::{SessionStatement, TransactionStatement, lock_tables_with};
 use crate::migrate::journal::JournalRow;
 use crate::migrate::recover::session::Replay;
 use crate::migrate::sql::Position;
 
 impl Run<'_, '_> {
-    pub(super) fn session(&mut self, statement: At<'_>, change: Session) -> Result<(), Stop> {
+    pub(super) fn session(&mut self, statement: At<'_>, change: SessionStatement) -> Result<(), Stop> {
         match change {
-            Session::Other => self.execute(statement, statement.text),
-            Session::Use(schema) => {
+            SessionStatement::Other => self.execute(statement, statement.text),
+            SessionStatement::Use(schema) => {
                 self.execute(statement, statement.text)?;
                 self.schema = schema;
                 Ok(())
             }
-            Session::Autocommit(on) => {
+            SessionStatement::Autocommit(on) => {
                 if self.tx == Tx::Script && on {
                     // Turning it on commits.
                     self.passed(statement);
@@ -32,9 +32,9 @@ impl Run<'_, '_> {
         }
     }
 
-    pub(super) fn transaction(&mut self, statement: At<'_>, transaction: Transaction) -> Result<(), Stop> {
+    pub(super) fn transaction(&mut self, statement: At<'_>, transaction: TransactionStatement) -> Result<(), Stop> {
         match transaction {
-            Transaction::Begin => {
+            TransactionStatement::Begin => {
                 if self.unrecorded {
                     // An open transaction is committed by it, and the record with it.
                     self.record(None)?;
@@ -46,7 +46,7 @@ impl Run<'_, '_> {
                 self.uncommitted = 0;
                 self.tx = Tx::Script;
             }
-            Transaction::Commit => {
+            TransactionStatement::Commit => {
                 if self.tx == Tx::Script {
                     self.passed(statement);
                     self.record(None)?;
@@ -56,11 +56,11 @@ impl Run<'_, '_> {
                 fault::point("script-committed");
                 self.after_commit();
             }
-            Transaction::Rollback => {
+            TransactionStatement::Rollback => {
                 self.execute(statement, statement.text)?;
                 self.after_commit();
             }
-            Transaction::Within => self.execute(statement, statement.text)?,
+            TransactionStatement::Savepoint => self.execute(statement, statement.text)?,
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::migrate::catalog;
-use crate::migrate::classify::{Definition, Object, Shape};
+use crate::migrate::classify::{Ddl, DdlKind, Object};
 use crate::migrate::execute::ddl_batch::Witness;
 use crate::migrate::version::Version;
 
@@ -21,7 +21,7 @@ pub struct Intent {
     pub k: u64,
     /// SHA-256 over its tokens, hexadecimal.
     pub statement: String,
-    pub shape: Shape,
+    pub kind: DdlKind,
     /// Each object that it touches, and its fingerprint.
     pub objects: Vec<Observed>,
     /// The definitions behind it that run on the same record, each with what it leaves.
@@ -97,28 +97,22 @@ impl Intent {
     }
 
     /// Looks at what `definition` touches.
-    pub fn of_definition(
-        conn: &mut Conn,
-        k: u64,
-        statement: String,
-        definition: &Definition,
-        schema: &str,
-    ) -> Result<Self> {
+    pub fn of_definition(conn: &mut Conn, k: u64, statement: String, definition: &Ddl, schema: &str) -> Result<Self> {
         let mut objects = Vec::with_capacity(definition.objects.len());
         for object in &definition.objects {
             let mut object = object.clone();
             object.name.schema.get_or_insert_with(|| schema.to_owned());
-            let was = catalog::fingerprint(conn, &object, definition.shape == Shape::Move)?;
+            let was = catalog::fingerprint(conn, &object, definition.kind == DdlKind::Move)?;
             objects.push(Observed { object, was });
         }
-        Ok(Self { k, statement, shape: definition.shape, objects, then: Vec::new(), schema: None })
+        Ok(Self { k, statement, kind: definition.kind, objects, then: Vec::new(), schema: None })
     }
 
     /// Looks at the whole schema, for a statement that doesn't show what it touches.
     pub fn of_opaque(conn: &mut Conn, k: u64, statement: String, compound: bool, schema: &str) -> Result<Self> {
         let schema =
             SchemaObserved { name: schema.to_owned(), was: catalog::schema_fingerprint(conn, schema)?, compound };
-        Ok(Self { k, statement, shape: Shape::Unknown, objects: Vec::new(), then: Vec::new(), schema: Some(schema) })
+        Ok(Self { k, statement, kind: DdlKind::Unknown, objects: Vec::new(), then: Vec::new(), schema: Some(schema) })
     }
 
     /// How many of the definitions behind the first one have happened, once that has: they run in order.
@@ -139,21 +133,21 @@ impl Intent {
         }
         let mut now = Vec::with_capacity(self.objects.len());
         for observed in &self.objects {
-            now.push(catalog::fingerprint(conn, &observed.object, self.shape == Shape::Move)?);
+            now.push(catalog::fingerprint(conn, &observed.object, self.kind == DdlKind::Move)?);
         }
-        Ok(judge(self.shape, &self.objects, &now))
+        Ok(judge(self.kind, &self.objects, &now))
     }
 }
 
 /// Whether a definition has happened, from how its objects look `now`.
-fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
+fn judge(kind: DdlKind, before: &[Observed], now: &[Option<String>]) -> Verdict {
     let changed = before.iter().zip(now).filter(|(before, now)| before.was != **now).count();
-    match shape {
-        Shape::Create => {
+    match kind {
+        DdlKind::Create => {
             // `CREATE OR REPLACE` may have been cut between the two: then there is none.
             if changed > 0 && now.iter().all(Option::is_some) { Verdict::Applied } else { Verdict::NotApplied }
         }
-        Shape::Drop => {
+        DdlKind::Drop => {
             let there = |looks: &Option<String>| looks.is_some();
             match (
                 before.iter().filter(|object| there(&object.was)).count(),
@@ -167,9 +161,9 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
                 }
             }
         }
-        Shape::Alter if changed > 0 => Verdict::Applied,
-        Shape::Alter => Verdict::NotApplied,
-        Shape::Move => {
+        DdlKind::Alter if changed > 0 => Verdict::Applied,
+        DdlKind::Alter => Verdict::NotApplied,
+        DdlKind::Move => {
             let alike =
                 before.iter().enumerate().any(|(i, a)| a.was.is_some() && before[..i].iter().any(|b| b.was == a.was));
             match changed {
@@ -183,7 +177,7 @@ fn judge(shape: Shape, before: &[Observed], now: &[Option<String>]) -> Verdict {
                 _ => Verdict::Unknown,
             }
         }
-        Shape::Unknown => Verdict::Unknown,
+        DdlKind::Unknown => Verdict::Unknown,
     }
 }
 
@@ -210,17 +204,17 @@ mod tests {
         Observed { object: Object { kind: ObjectKind::Table, name }, was: was.map(str::to_owned) }
     }
 
-    fn verdict(shape: Shape, looks: &[(Option<&str>, Option<&str>)]) -> Verdict {
+    fn verdict(kind: DdlKind, looks: &[(Option<&str>, Option<&str>)]) -> Verdict {
         let names = ["a", "b", "c"];
         let before: Vec<_> = looks.iter().zip(names).map(|((was, _), name)| observed(name, *was)).collect();
         let now: Vec<_> = looks.iter().map(|(_, now)| now.map(str::to_owned)).collect();
-        judge(shape, &before, &now)
+        judge(kind, &before, &now)
     }
 
     #[test]
     fn a_definition_is_known_by_its_objects() {
-        use Shape::*;
-        for (shape, looks, expected) in [
+        use DdlKind::*;
+        for (kind, looks, expected) in [
             (Create, &[(None, Some("1"))][..], Verdict::Applied),
             (Create, &[(None, None)], Verdict::NotApplied),
             (Create, &[(Some("1"), Some("2"))], Verdict::Applied),
@@ -238,13 +232,13 @@ mod tests {
             (Move, &[(Some("1"), None), (Some("2"), Some("2"))], Verdict::Unknown),
             (Unknown, &[], Verdict::Unknown),
         ] {
-            assert_eq!(verdict(shape, looks), expected, "{shape:?} {looks:?}");
+            assert_eq!(verdict(kind, looks), expected, "{kind:?} {looks:?}");
         }
     }
 
     #[test]
     fn a_drop_that_was_cut_goes_on_with_what_is_left() {
-        let left = verdict(Shape::Drop, &[(Some("1"), None), (Some("2"), Some("2"))]);
+        let left = verdict(DdlKind::Drop, &[(Some("1"), None), (Some("2"), Some("2"))]);
         assert_eq!(left, Verdict::PartlyDropped(vec![observed("b", None).object]));
     }
 
@@ -254,7 +248,7 @@ mod tests {
         let intent = Intent {
             k: 3,
             statement: "ab".to_owned(),
-            shape: Shape::Unknown,
+            kind: DdlKind::Unknown,
             objects: vec![observed("ü", None)],
             then: vec![BatchedDdl { statement: "cd".to_owned(), mark: Witness::Object(observed("ß", None).object) }],
             schema: Some(schema),

@@ -14,7 +14,8 @@ use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 use crate::migrate::catalog::hex;
 use crate::migrate::classify::{
-    Kind, ObjectName, Session, Transaction, assigns_only_user_variables, prepared_name, user_variables,
+    ObjectName, SessionStatement, StatementKind, TransactionStatement, assigns_only_user_variables, prepared_name,
+    user_variables,
 };
 use crate::migrate::script::ScriptSummary;
 
@@ -123,7 +124,7 @@ struct Prepared {
 
 impl Replay {
     /// Takes note of statement `k`, which has run before.
-    pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) {
+    pub fn pass(&mut self, k: u64, text: &str, kind: &StatementKind) {
         match self.temporaries.pass(k, text, kind) {
             ReplayAction::Step(table) => self.steps.push((Some(table), text.to_owned())),
             ReplayAction::Forget(tables) => {
@@ -132,17 +133,17 @@ impl Replay {
             ReplayAction::Nothing => {}
         }
         match kind {
-            Kind::Session(Session::Use(schema)) => {
+            StatementKind::Session(SessionStatement::Use(schema)) => {
                 self.schema = Some(schema.clone());
                 self.steps.push((None, text.to_owned()));
             }
-            Kind::Session(Session::Autocommit(on)) => {
+            StatementKind::Session(SessionStatement::Autocommit(on)) => {
                 self.autocommit = Some(*on);
                 self.steps.push((None, text.to_owned()));
             }
-            Kind::Session(Session::Other) => self.pass_other(text),
-            Kind::LockTables => self.locked = Some(text.to_owned()),
-            Kind::UnlockTables | Kind::Transaction(Transaction::Begin) => self.locked = None,
+            StatementKind::Session(SessionStatement::Other) => self.pass_other(text),
+            StatementKind::LockTables => self.locked = Some(text.to_owned()),
+            StatementKind::UnlockTables | StatementKind::Transaction(TransactionStatement::Begin) => self.locked = None,
             _ => {}
         }
         self.pass_variables(k, text);

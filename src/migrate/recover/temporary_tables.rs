@@ -3,7 +3,7 @@
 //! That is certain only for a table whose rows come from the script's own literals. Whatever else may have filled or
 //! changed one makes it lost, until the script drops it.
 
-use crate::migrate::classify::{Definition, Kind, ObjectName, Shape, depends_on_the_moment};
+use crate::migrate::classify::{Ddl, DdlKind, ObjectName, StatementKind, depends_on_state};
 use crate::migrate::sql::{TokenKind, tokens};
 
 /// A temporary table that is there.
@@ -31,21 +31,21 @@ pub enum ReplayAction {
 
 impl Temporaries {
     /// Takes note of statement `k`, which has run before.
-    pub fn pass(&mut self, k: u64, text: &str, kind: &Kind) -> ReplayAction {
+    pub fn pass(&mut self, k: u64, text: &str, kind: &StatementKind) -> ReplayAction {
         match kind {
-            Kind::TemporaryTable { dropped: false, names } => {
+            StatementKind::TemporaryTable { dropped: false, names } => {
                 let Some(name) = names.first() else { return ReplayAction::Nothing };
-                let lost = depends_on_the_moment(text).then_some(k);
+                let lost = depends_on_state(text).then_some(k);
                 self.0.push(Temporary { name: name.clone(), lost });
                 return ReplayAction::Step(name.clone());
             }
-            Kind::TemporaryTable { names, .. } => return self.forget(names.clone()),
+            StatementKind::TemporaryTable { names, .. } => return self.forget(names.clone()),
             _ if self.0.is_empty() => return ReplayAction::Nothing,
-            Kind::Definition(Definition { shape: Shape::Drop, objects, .. }) => {
+            StatementKind::Ddl(Ddl { kind: DdlKind::Drop, objects, .. }) => {
                 return self.forget(objects.iter().map(|object| object.name.clone()).collect());
             }
             // It may do anything to any of them.
-            Kind::Opaque => {
+            StatementKind::Unclassified => {
                 self.0.iter_mut().for_each(|table| table.lose(k));
                 return ReplayAction::Nothing;
             }
@@ -55,15 +55,15 @@ impl Temporaries {
             return ReplayAction::Nothing;
         };
         let own = match kind {
-            Kind::Rows { target: Some(target) } => same(target, &table.name),
-            Kind::Definition(definition) if definition.shape == Shape::Alter => {
+            StatementKind::Dml { target: Some(target) } => same(target, &table.name),
+            StatementKind::Ddl(definition) if definition.kind == DdlKind::Alter => {
                 definition.objects.iter().any(|object| same(&object.name, &table.name))
             }
-            Kind::Repeatable => true,
+            StatementKind::Idempotent => true,
             _ => false,
         };
         if own {
-            if depends_on_the_moment(text) {
+            if depends_on_state(text) {
                 table.lose(k);
             }
             return ReplayAction::Step(table.name.clone());
