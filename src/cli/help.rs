@@ -134,9 +134,9 @@ TIME is a number of seconds, or as in 500ms, 30s, 5m, 1h 30m.
   --check        exit with 3 where something is pending, 4 where something applied was edited or is missing,
                  5 where something stopped half-way; the highest of them
   --json         for programs, one object: \"format\" (1; raised when a field changes its meaning or goes), \"database\",
-                 \"migrations\": of each \"version\", \"name\", \"standing\" (pending, out_of_order, applied, baseline,
+                 \"migrations\": of each \"version\", \"name\", \"status\" (pending, out_of_order, applied, baseline,
                  edited, missing, partial, partial_rollback); of one that is recorded \"applied_at\" (RFC 3339, UTC),
-                 \"applied_by\", \"duration_ms\"; of a partial one \"progress\" [done, total] and \"error\"
+                 \"applied_by\", \"duration_ms\"; of a partial one \"statements_done\", \"statements_total\", \"error\"
   --wait[=TIME]  wait for a server that is still starting, for ever or for so long
   --dir FOLDER   else AIRUN_MIGRATIONS_DIR, else migrations
 ",

@@ -42,7 +42,6 @@ pub enum Status {
 pub struct MigrationStatus {
     pub version: Version,
     pub name: String,
-    #[serde(rename = "standing")]
     pub status: Status,
     /// UTC, as the server writes it; in JSON as RFC 3339 has it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
@@ -51,9 +50,12 @@ pub struct MigrationStatus {
     pub applied_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u128>,
-    /// Statements done and in all, where it is partial.
+    /// Statements that are done, if the migration is partial.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<(u64, u64)>,
+    pub statements_done: Option<u64>,
+    /// All statements of the script, if the migration is partial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statements_total: Option<u64>,
     /// Why it stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -193,7 +195,8 @@ fn item(read: Option<ParsedMigration>, row: Option<JournalRow>, newest: Option<V
         applied_at: row.as_ref().map(|row| row.at.clone()),
         applied_by: row.as_ref().map(|row| row.by.clone()),
         duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
-        progress: partial.map(|row| (row.done, row.total)),
+        statements_done: partial.map(|row| row.done),
+        statements_total: partial.map(|row| row.total),
         error: partial.and_then(|row| row.error.clone()),
         file,
         summary,

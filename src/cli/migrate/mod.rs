@@ -1,8 +1,8 @@
-//! `airun migrate …`: its arguments, and what they ask for.
+//! The arguments of `airun migrate`.
 
 mod perform;
+mod print;
 mod progress;
-mod show;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 use crate::migrate::resolve::Resolution;
 use crate::migrate::version::Version;
 
-/// What `airun migrate` is to do.
+/// A parsed `airun migrate` command line.
 #[derive(Debug, PartialEq)]
 pub struct Command {
     pub dir: Option<PathBuf>,
     pub wait: Wait,
-    /// For another migrator, and for metadata locks.
+    /// How long to wait for another migrator, and for metadata locks.
     pub lock_timeout: Option<Duration>,
     pub action: Action,
 }
@@ -39,7 +39,7 @@ pub enum Action {
     Dump,
 }
 
-/// Whether to wait for a server that doesn't answer yet.
+/// How long to wait for a server that doesn't accept connections yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub enum Wait {
     #[default]
@@ -51,7 +51,7 @@ pub enum Wait {
 pub const COMMANDS: [&str; 9] =
     ["generate", "up", "rollback", "redo", "status", "check", "resolve", "baseline", "dump"];
 
-/// Takes the arguments behind `migrate NAME` apart.
+/// Parses the arguments that follow `migrate NAME`.
 pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
     let mut command = Command { dir: None, wait: Wait::No, lock_timeout: None, action: Action::Check };
     if name != "dump" {
@@ -75,7 +75,7 @@ pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
         "rollback" => {
             let (to, limit) = (args.parsed("--to")?, count(args)?);
             if to.is_some() && limit.is_some() {
-                return Err(Error::usage("`--to` and `-n` are two ways to say how far; give one of them"));
+                return Err(Error::usage("`--to` and `-n` can't be combined; give one of them"));
             }
             Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.flag("--dry-run") }
         }
@@ -100,7 +100,7 @@ pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
     Ok(command)
 }
 
-/// `-n`: none would be a slip.
+/// Parses `-n`, which must be at least 1.
 fn count(args: &mut Args) -> Result<Option<u64>> {
     Ok(args.parsed::<NonZeroU64>("-n")?.map(NonZeroU64::get))
 }
@@ -114,16 +114,16 @@ fn wait(args: &mut Args) -> Result<Wait> {
 }
 
 fn resolution(args: &mut Args) -> Result<Resolution> {
-    let ways = [
+    let options = [
         args.flag("--applied").then_some(Resolution::Applied),
         args.flag("--pending").then_some(Resolution::Pending),
         args.parsed("--from-statement")?.map(|k| Resolution::FromStatement { k }),
         args.flag("--accept-edit").then_some(Resolution::AcceptEdit),
     ];
-    let mut given = ways.into_iter().flatten();
+    let mut given = options.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(resolution), None) => Ok(resolution),
-        _ => Err(Error::usage("give one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`")),
+        _ => Err(Error::usage("give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`")),
     }
 }
 

@@ -69,7 +69,7 @@ impl Progress {
     }
 
     /// A script begins.
-    pub fn begins(&mut self, script: Script) {
+    pub fn start_script(&mut self, script: Script) {
         let mut shared = lock(&self.shared);
         shared.script_since = Instant::now();
         shared.statement_since = shared.script_since;
@@ -86,20 +86,20 @@ impl Progress {
     }
 
     /// Statement `k` of `total` is next.
-    pub fn statement(&mut self, k: u64, total: u64, bytes: u64) {
+    pub fn start_statement(&mut self, k: u64, total: u64, bytes: u64) {
         let mut shared = lock(&self.shared);
         shared.statement_since = Instant::now();
         (shared.k, shared.total, shared.bytes) = (k, total, bytes);
     }
 
     /// `migration` has come to its end; the next one may have begun before.
-    pub fn ends(&mut self, migration: &str) {
+    pub fn finish_script(&mut self, migration: &str) {
         let mut shared = lock(&self.shared);
         shared.script.take_if(|script| script.migration == migration);
     }
 
     /// Does something that prints, with the line out of its way.
-    pub fn aside(&mut self, print: impl FnOnce()) {
+    pub fn print_above(&mut self, print: impl FnOnce()) {
         let mut shared = lock(&self.shared);
         shared.clear();
         print();

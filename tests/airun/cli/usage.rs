@@ -75,7 +75,7 @@ fn check_names_what_is_wrong_without_a_database() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let check = || run(&format!("migrate check --dir {}", folder.path().display()));
     write("20260101000000_a_UP.sql", "SELECT 1;\nSELECT 2;");
-    assert_eq!(check().stdout, "1 migration with 2 statements: nothing wrong\n");
+    assert_eq!(check().stdout, "1 migration with 2 statements: no errors\n");
     write("20260101000001_b_UP.sql", "SELECT 1;\nSELECT 'open;\n");
     let wrong = check();
     assert_eq!(wrong.code, 1);
@@ -94,7 +94,7 @@ fn generate_writes_a_pair_behind_the_newest() {
     assert_eq!(wrote.code, 0, "{wrote:?}");
     assert_eq!(
         wrote.stdout,
-        format!("wrote {dir}/29990101000001_add_users_UP.sql\nwrote {dir}/29990101000001_add_users_DOWN.sql\n")
+        format!("created {dir}/29990101000001_add_users_UP.sql\ncreated {dir}/29990101000001_add_users_DOWN.sql\n")
     );
     let bad = run(&format!("migrate generate ../up --dir {dir}"));
     assert_eq!(bad.code, 2, "{bad:?}");

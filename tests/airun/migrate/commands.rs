@@ -56,9 +56,9 @@ on_both! {
             }
         }
         assert_eq!(report, json!({"format": 1, "database": db.name, "migrations": [
-            {"version": "20260101000001", "name": "a", "standing": "applied"},
-            {"version": "20260101000002", "name": "b", "standing": "partial", "progress": [1, 3]},
-            {"version": "20260101000003", "name": "c", "standing": "pending"},
+            {"version": "20260101000001", "name": "a", "status": "applied"},
+            {"version": "20260101000002", "name": "b", "status": "partial", "statements_done": 1, "statements_total": 3},
+            {"version": "20260101000003", "name": "c", "status": "pending"},
         ]}));
     }
 
@@ -132,7 +132,7 @@ on_both! {
         let folder = db.folder().display();
         let dry = db.airun("migrate redo --dry-run");
         assert_eq!(dry.code, 0, "{dry:?}");
-        assert_eq!(dry.stdout, format!("-- 20260101000003_c_DOWN.sql:1\nDROP TABLE c;\n\n-- {folder}/20260101000003_c_UP.sql:1\nCREATE TABLE c (a INT);\n\n-- 1 migration would be redone; nothing was touched\n"));
+        assert_eq!(dry.stdout, format!("-- 20260101000003_c_DOWN.sql:1\nDROP TABLE c;\n\n-- {folder}/20260101000003_c_UP.sql:1\nCREATE TABLE c (a INT);\n\n-- 1 migration would be redone; nothing was changed\n"));
         assert_eq!(db.tables(), ["a", "b", "c"]);
         std::fs::remove_file(db.folder().join("20260101000003_c_UP.sql")).unwrap();
         std::fs::remove_file(db.folder().join("20260101000003_c_DOWN.sql")).unwrap();

@@ -35,7 +35,7 @@ on_both! {
         );
         assert_eq!(db.rows("SELECT * FROM users"), ["1|Ada;|hi", "2|Bob|hi"]);
         let second = db.airun("migrate up");
-        assert_eq!((second.code, second.stdout), (0, format!("nothing is pending in `{}`\n", db.name)));
+        assert_eq!((second.code, second.stdout), (0, format!("no migration is pending in `{}`\n", db.name)));
     }
 
     fn rollback_leaves_the_schema_as_it_was(db) {
@@ -135,7 +135,7 @@ on_both! {
                 "-- {folder}/20260101000001_users_UP.sql:1\nCREATE TABLE users (id INT PRIMARY KEY, name TEXT);\n\n\
                  -- {folder}/20260101000002_people_UP.sql:1\nINSERT INTO users VALUES (1, 'Ada;');\n\n\
                  -- {folder}/20260101000002_people_UP.sql:2\nINSERT INTO users VALUES (2, 'Bob');\n\n\
-                 -- 2 migrations would be applied; nothing was touched\n"
+                 -- 2 migrations would be applied; nothing was changed\n"
             )
         );
         let there = db.rows(&format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{}'", db.name));
@@ -179,7 +179,7 @@ on_both! {
         assert!(failed.stderr.contains("\n  INSERT INTO nosuch VALUES (2)\n"), "{failed:?}");
         let status = db.airun("migrate status");
         assert!(status.stdout.contains("20260101000001_five  partial"), "{status:?}");
-        assert!(status.stdout.contains("\n  2 of 5 statements have run\n"), "{status:?}");
+        assert!(status.stdout.contains("\n  2 of 5 statements done\n"), "{status:?}");
         assert!(status.stdout.contains("statement 3 of 5 failed: 1146"), "{status:?}");
         assert_eq!(db.airun("migrate status --check").code, 5);
         assert_eq!(db.rows("SELECT * FROM a"), ["1"]);
@@ -255,8 +255,8 @@ on_both! {
         assert_eq!(report["format"], 1);
         assert_eq!(report["database"], db.name.as_str());
         let all = report["migrations"].as_array().unwrap();
-        let standings: Vec<_> = all.iter().map(|item| item["standing"].as_str().unwrap()).collect();
-        assert_eq!(standings, ["applied", "pending", "pending"]);
+        let statuses: Vec<_> = all.iter().map(|item| item["status"].as_str().unwrap()).collect();
+        assert_eq!(statuses, ["applied", "pending", "pending"]);
         assert_eq!(all[0]["version"], "20260101000001");
         assert!(all[0]["applied_by"].as_str().unwrap().contains('@'));
     }
