@@ -1,79 +1,108 @@
-//! Errors and the exit codes that they become.
-//!
-//! One concrete type: nobody recovers from an airun error by its variant, they read it and look at the exit code.
-//! Code that must react to what a server said (a deadlock, a lost connection) looks at [`mysql::Error`] before it is
-//! turned into this.
+//! What can go wrong: [`Error`] from airun, [`TaskError`] from a task.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What a task returns where it fails: any error, or a text by `?` or `.into()`.
+use crate::db::{self, retry};
+
+/// What a task returns if it fails: any error through `?`, or a text through `.into()`.
+///
+/// Return a [`Failure`](crate::queue::Failure) to choose when a database task is tried again.
 pub type TaskError = Box<dyn StdError + Send + Sync>;
 
-/// `Result` with airun's [`Error`].
+/// A `Result` with airun's [`Error`] unless another error type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How the process ends. The numbers are part of the public interface and listed by `airun help exit-codes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Everything asked for was done.
-    Success = 0,
-    /// It was tried and failed; the message says what and where.
-    Failure = 1,
-    /// The command line or a setting is wrong; nothing was tried.
-    Usage = 2,
-    /// `migrate status --check`: migrations are pending.
-    Pending = 3,
-    /// What was applied and what the files say now differ.
-    Drift = 4,
-    /// A migration stopped half-way.
-    Partial = 5,
-    /// Somebody else holds the lock (`EX_TEMPFAIL` of `sysexits.h`).
-    LockHeld = 75,
-    /// Running work did not end within the stop timeout (as `timeout(1)` has it).
-    StopTimeout = 124,
-    /// A signal ended it before it was done (128 + SIGINT, as shells have it).
-    Interrupted = 130,
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// What went wrong, in a sentence that says what to do next, and the exit code that it deserves.
+/// An error of airun. Its text is one or more sentences that say what failed, why, and what to do next.
+///
+/// A program that reacts to an error uses [`kind`](Self::kind) or [`is_retryable`](Self::is_retryable). If the database
+/// server or the connection to it caused the error, [`source`](StdError::source) is the [`mysql::Error`], which has the
+/// server's error code.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use airun::mysql;
+///
+/// fn report(error: &airun::Error) {
+///     match error.source().and_then(|source| source.downcast_ref::<mysql::Error>()) {
+///         Some(mysql::Error::MySqlError(server)) => eprintln!("server error {}: {error}", server.code),
+///         _ => eprintln!("{error}"),
+///     }
+///     if error.is_retryable() {
+///         eprintln!("trying again later");
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Error {
-    exit: Exit,
+    kind: ErrorKind,
     message: String,
+    source: Option<TaskError>,
+}
+
+/// What sort of error an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument, a name or a setting is invalid. Nothing was tried.
+    InvalidInput,
+    /// The database server returned an error, or the connection to it failed.
+    Database,
+    /// An applied migration differs from its file.
+    Drift,
+    /// A migration stopped half-way.
+    PartiallyApplied,
+    /// Another session or process holds the lock.
+    LockHeld,
+    /// Running work did not end within the stop timeout.
+    StopTimeout,
+    /// A signal stopped the process before it was done.
+    Interrupted,
+    /// Anything else, for example a file that can't be read.
+    Other,
 }
 
 impl Error {
-    /// An error that ends the process with `exit`.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
     }
 
-    /// It was tried and failed: exit code 1.
-    pub fn failure(message: impl Into<String>) -> Self {
-        Self::new(Exit::Failure, message)
+    /// Something was tried and failed.
+    pub(crate) fn failure(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, message)
     }
 
-    /// The command line or a setting is wrong: exit code 2.
-    pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message)
-    }
-
-    /// The exit code that this error deserves.
-    pub fn exit(&self) -> Exit {
-        self.exit
+    /// The command line, a setting or an argument is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
     }
 
     /// Puts what was being done in front: "failed to read `x`: permission denied".
-    pub fn context(self, what: impl fmt::Display) -> Self {
+    pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// What sort of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// True if the same call may succeed later: after a deadlock, a lock wait timeout or a lost connection, while the
+    /// server is overloaded, shutting down or read-only during a failover, or while the lock is held elsewhere.
+    ///
+    /// After a deadlock the server has rolled the whole transaction back, and after a lost connection nobody knows
+    /// whether the last statement was executed: repeat the transaction from its beginning.
+    pub fn is_retryable(&self) -> bool {
+        match self.kind {
+            ErrorKind::LockHeld => true,
+            ErrorKind::Database => self
+                .source
+                .as_ref()
+                .and_then(|source| source.downcast_ref())
+                .is_some_and(|error| retry::is_retryable(error)),
+            _ => false,
+        }
     }
 }
 
@@ -83,26 +112,61 @@ impl fmt::Display for Error {
     }
 }
 
-impl StdError for Error {}
-
-impl From<mysql::Error> for Error {
-    /// The server's own code and words where it spoke; never anything that could hold a password.
-    fn from(error: mysql::Error) -> Self {
-        Self::failure(crate::db::describe(&error))
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
-/// A task's error with what it says of its causes, in one line.
+impl From<mysql::Error> for Error {
+    /// The text is the server's code and message, or what the driver reports. It never contains a password.
+    fn from(error: mysql::Error) -> Self {
+        Self { kind: ErrorKind::Database, message: db::describe(&error), source: Some(Box::new(error)) }
+    }
+}
+
+/// A task's error and its causes in one line.
 pub(crate) fn with_causes(error: &TaskError) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Many errors repeat their cause's words.
-        if !text.contains(&words) {
-            text.push_str(&format!(": {words}"));
+    let mut error: &(dyn StdError + 'static) = error.as_ref();
+    // The text of airun's own error already contains its cause.
+    while !error.is::<Error>()
+        && let Some(cause) = error.source()
+    {
+        let cause_text = cause.to_string();
+        // Many errors repeat the text of their cause.
+        if !text.contains(&cause_text) {
+            text.push_str(&format!(": {cause_text}"));
         }
-        cause = error.source();
+        error = cause;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql::MySqlError;
+
+    use super::*;
+
+    fn server_error(code: u16) -> Error {
+        let message = "Deadlock found".to_owned();
+        mysql::Error::MySqlError(MySqlError { state: "40001".to_owned(), message, code }).into()
+    }
+
+    #[test]
+    fn a_server_error_keeps_its_cause_and_says_whether_to_retry() {
+        let error = server_error(1213).context("failed to enqueue");
+        assert_eq!(error.to_string(), "failed to enqueue: 1213 (40001): Deadlock found");
+        assert_eq!(error.kind(), ErrorKind::Database);
+        assert!(error.is_retryable() && !server_error(1064).is_retryable());
+        let source = error.source().and_then(|source| source.downcast_ref::<mysql::Error>());
+        assert!(matches!(source, Some(mysql::Error::MySqlError(server)) if server.code == 1213));
+    }
+
+    #[test]
+    fn a_cause_is_named_once() {
+        assert_eq!(with_causes(&server_error(1213).into()), "1213 (40001): Deadlock found");
+        assert_eq!(with_causes(&"the lamp is broken".into()), "the lamp is broken");
+    }
 }

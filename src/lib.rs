@@ -63,7 +63,7 @@ mod cli;
 mod config;
 mod db;
 mod doctor;
-pub mod error;
+mod error;
 mod fault;
 mod interval;
 mod lateness;
@@ -78,4 +78,6 @@ mod threads;
 mod worker;
 
 pub use cli::main;
+pub use error::{Error, ErrorKind, Result, TaskError};
+pub use mysql;
 pub use registry::Registry;

@@ -9,10 +9,11 @@ use super::args::Args;
 use super::migrate::FOLDER;
 use super::output::Output;
 use super::{Context, SETTINGS_ADVICE};
+use crate::cli::exit::Exit;
 use crate::db::Database;
 use crate::doctor::{self, Finding, Level};
-use crate::error::{Error, Exit, Result};
-use crate::migrate::status;
+use crate::error::{Error, Result};
+use crate::migrate::status::{self, CheckResult};
 
 /// The version of the `--json` shape; raised when a field changes its meaning or goes.
 const JSON_FORMAT: u32 = 1;
@@ -96,9 +97,9 @@ fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> O
     };
     let see = "see `airun migrate status`";
     Some(match report.check() {
-        Exit::Pending => Finding::note(CHECK, "some are pending", "run `airun migrate up`"),
-        Exit::Drift => Finding::problem(CHECK, "an applied one was edited, or its file is gone", see),
-        Exit::Partial => Finding::problem(CHECK, "one stopped half-way", see),
-        _ => Finding::ok(CHECK, format!("all {} are applied", report.migrations.len())),
+        CheckResult::Pending => Finding::note(CHECK, "some are pending", "run `airun migrate up`"),
+        CheckResult::Drift => Finding::problem(CHECK, "an applied one was edited, or its file is gone", see),
+        CheckResult::Partial => Finding::problem(CHECK, "one stopped half-way", see),
+        CheckResult::UpToDate => Finding::ok(CHECK, format!("all {} are applied", report.migrations.len())),
     })
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod doctor;
+mod exit;
 mod help;
 mod hide;
 mod migrate;
@@ -22,10 +23,11 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, select};
 
 use self::args::Args;
+use self::exit::Exit;
 use self::output::{Output, print_error};
 use crate::config::{self, DatabaseFlags, Environment};
 use crate::db::Database;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interval;
 use crate::observe::logging::{self, Format};
 use crate::queue;
@@ -46,14 +48,14 @@ pub fn main(registry: Registry) -> ExitCode {
     {
         let error = queue::become_program(rest);
         print_error("error", &error.to_string());
-        return error.exit().into();
+        return Exit::from(error.kind()).into();
     }
     hide::hide_password(&args);
     match parse(args).and_then(|invocation| run(invocation, registry)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             print_error("error", &error.to_string());
-            error.exit().into()
+            Exit::from(error.kind()).into()
         }
     }
 }
@@ -217,7 +219,7 @@ fn in_a_thread(invocation: Invocation, registry: Registry) -> Result<Exit> {
             }
         },
         recv(signals.abort.receiver()) -> _ => {
-            Err(Error::new(Exit::Interrupted, "ended at once by a second signal"))
+            Err(Error::new(ErrorKind::Interrupted, "ended at once by a second signal"))
         }
     }
 }
@@ -286,7 +288,7 @@ mod tests {
             ),
         ] {
             let error = parsed(line).unwrap_err();
-            assert_eq!((error.to_string().as_str(), error.exit()), (expected, Exit::Usage), "{line}");
+            assert_eq!((error.to_string().as_str(), error.kind()), (expected, ErrorKind::InvalidInput), "{line}");
         }
     }
 

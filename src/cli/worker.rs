@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::{Context, duration};
-use crate::error::{Error, Exit, Result};
+use crate::cli::exit::Exit;
+use crate::error::{Error, Result};
 use crate::queue::{self, Retention};
 use crate::registry::Registry;
 use crate::worker::{self, Settings};

@@ -49,6 +49,15 @@ pub fn is_permanent(error: &Error) -> bool {
     matches!(error, Error::MySqlError(error) if matches!(error.code, 1044 | 1045 | 1049 | 1698))
 }
 
+/// The same statement or transaction may succeed later.
+pub fn is_retryable(error: &Error) -> bool {
+    is_deadlock(error)
+        || is_lock_timeout(error)
+        || is_connection_lost(error)
+        || is_transient(error)
+        || is_read_only(error)
+}
+
 /// Waits that double, up to a limit.
 #[derive(Debug, Default)]
 pub struct Backoff(u32);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Database;
 use super::retry::Backoff;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::shutdown::{Shutdown, Woken};
 
 /// Says again this often why it still waits.
@@ -13,7 +13,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Tries until the server lets this user in, for at most `limit`; without one, for ever.
 ///
 /// # Errors
-/// The last refusal when the time is up; [`Exit::Interrupted`] at a signal.
+/// The last refusal when the time is up; [`ErrorKind::Interrupted`] at a signal.
 pub fn wait_until_ready(database: &Database, limit: Option<Duration>, shutdown: &Shutdown) -> Result<()> {
     let started = Instant::now();
     let mut backoff = Backoff::default();
@@ -28,7 +28,7 @@ pub fn wait_until_ready(database: &Database, limit: Option<Duration>, shutdown: 
             told = Some(Instant::now());
         }
         if shutdown.wait(backoff.next_delay()) == Woken::Stopping {
-            return Err(Error::new(Exit::Interrupted, "stopped by a signal while waiting for the server"));
+            return Err(Error::new(ErrorKind::Interrupted, "stopped by a signal while waiting for the server"));
         }
     }
 }

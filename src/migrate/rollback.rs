@@ -14,7 +14,7 @@ use super::status::ParsedMigration;
 use super::up::{check_packets, open_locked, packet_limit, reset_session, tell};
 use super::version::Version;
 use crate::db::Database;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::shutdown::Shutdown;
 
 /// What to undo, and how patiently.
@@ -158,7 +158,7 @@ pub fn select(mut history: Vec<JournalRow>, options: &Options) -> Result<Vec<Jou
         match row.state {
             State::Applying => {
                 return Err(Error::new(
-                    Exit::Partial,
+                    ErrorKind::PartiallyApplied,
                     format!("{} stopped half-way; finish it with `airun migrate up` before you roll back", label(row)),
                 ));
             }

@@ -10,7 +10,7 @@ use super::files::{self, MigrationFile};
 use super::journal::{Journal, JournalRow, State};
 use super::script::{Script, ScriptSummary};
 use super::version::Version;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 
 /// The version of [`Report`]'s JSON shape; raised when a field changes its meaning or goes.
 pub const JSON_FORMAT: u32 = 1;
@@ -136,18 +136,29 @@ pub fn status(conn: &mut Conn, database: &str, files: Vec<ParsedMigration>) -> R
     Ok(Report { format: JSON_FORMAT, database: database.to_owned(), migrations: compare(files, history) })
 }
 
+/// What `migrate status --check` reports, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckResult {
+    UpToDate,
+    Pending,
+    /// An applied migration was edited, or its file is missing.
+    Drift,
+    /// A migration stopped half-way.
+    Partial,
+}
+
 impl Report {
     /// What `status --check` answers: partial before drift before pending.
-    pub fn check(&self) -> Exit {
+    pub fn check(&self) -> CheckResult {
         let any = |wanted: &[Status]| self.migrations.iter().any(|item| wanted.contains(&item.status));
         if any(&[Status::Partial, Status::PartialRollback]) {
-            Exit::Partial
+            CheckResult::Partial
         } else if any(&[Status::Edited, Status::Missing]) {
-            Exit::Drift
+            CheckResult::Drift
         } else if any(&[Status::Pending, Status::OutOfOrder]) {
-            Exit::Pending
+            CheckResult::Pending
         } else {
-            Exit::Success
+            CheckResult::UpToDate
         }
     }
 }

@@ -18,7 +18,7 @@ use super::script::{Script, ScriptSummary};
 use super::status::{self, MigrationStatus, ParsedMigration, Status};
 use super::version::Version;
 use crate::db::Database;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::shutdown::Shutdown;
 
@@ -45,7 +45,7 @@ const LOCK_WAIT_SECONDS: u32 = 5;
 /// Applies what is pending; returns how many were applied.
 ///
 /// # Errors
-/// [`Exit::Drift`] where an applied file was edited, [`Exit::LockHeld`], [`Exit::Interrupted`], or what the server has
+/// [`ErrorKind::Drift`] where an applied file was edited, [`ErrorKind::LockHeld`], [`ErrorKind::Interrupted`], or what the server has
 /// against a statement.
 pub fn up(
     database: &Database,
@@ -192,7 +192,7 @@ fn refuse_edits(conn: &mut Conn, database: &Database, items: &[MigrationStatus])
          --accept-edit`"
             .to_owned(),
     );
-    Err(Error::new(Exit::Drift, edits.join("\n")))
+    Err(Error::new(ErrorKind::Drift, edits.join("\n")))
 }
 
 /// What is to be applied; what `--strict` is against is refused here, before anything runs.
@@ -212,7 +212,7 @@ fn select<'i>(
         }
         let what = format!("{}_{} is applied, and its file is missing", item.version, item.name);
         if options.strict {
-            return Err(Error::new(Exit::Drift, what));
+            return Err(Error::new(ErrorKind::Drift, what));
         }
         events(Event::Warning(what));
     }
@@ -268,7 +268,7 @@ fn apply(
     }
     let (Some(file), Some(summary)) = (&item.file, &item.summary) else {
         return Err(Error::new(
-            Exit::Partial,
+            ErrorKind::PartiallyApplied,
             format!("{}_{} stopped half-way and its file is missing; bring the file back", item.version, item.name),
         ));
     };

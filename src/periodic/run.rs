@@ -6,7 +6,7 @@ use super::lock;
 use super::plan::{Grid, Plan, plan};
 use super::stats::{Outcome, TaskStats};
 use super::task::{PeriodicContext, PeriodicTask};
-use crate::error::{Error, Exit, Result, with_causes};
+use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::interval;
 use crate::observe::scope;
 use crate::panics;
@@ -59,7 +59,7 @@ fn at_tick(task: &mut dyn PeriodicTask, tick: u64, lock_name: &str, shutdown: &S
 /// Runs `task` once, now: what `airun periodic run` does.
 ///
 /// # Errors
-/// [`Exit::LockHeld`] where the task is running in another process of this host; [`Exit::Failure`] where it failed or
+/// [`ErrorKind::LockHeld`] where the task is running in another process of this host; [`ErrorKind::Other`] where it failed or
 /// panicked, which is in the log.
 pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -> Result<()> {
     let name = task.name().to_owned();
@@ -67,7 +67,7 @@ pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -
         .map_err(|error| Error::failure(format!("failed to take the lock of the task `{name}`: {error}")))?;
     let Some(lock) = lock else {
         return Err(Error::new(
-            Exit::LockHeld,
+            ErrorKind::LockHeld,
             format!("the task `{name}` is running in another process on this host; it was not started a second time"),
         ));
     };

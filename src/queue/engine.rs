@@ -26,7 +26,7 @@ use super::timeout_watcher::{Alarm, Executors, TimeoutWatcher};
 use super::transition::Outcome;
 use crate::db::retry::is_permanent;
 use crate::db::{Database, ReconnectingConn, Unfinished, locks_are_local};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::panics;
 use crate::shutdown::{self, Shutdown, Trigger};
@@ -78,7 +78,7 @@ impl Engine {
     /// `waiting` ends the wait for the database, `stop` everything else.
     ///
     /// # Errors
-    /// [`Exit::Interrupted`] at a signal meanwhile; the tables are missing, or the system gives no threads.
+    /// [`ErrorKind::Interrupted`] at a signal meanwhile; the tables are missing, or the system gives no threads.
     pub fn start(
         kinds: Vec<Arc<Kind>>,
         settings: &Settings,
@@ -258,7 +258,7 @@ fn join(link: &mut ReconnectingConn, database: &Database, kinds: &[Arc<Kind>], h
     });
     joined.map_err(|unfinished| match unfinished {
         Unfinished::Refused(error) => unfit(database, &error),
-        Unfinished::GivenUp => Error::new(Exit::Interrupted, "stopped by a signal while waiting for the database"),
+        Unfinished::GivenUp => Error::new(ErrorKind::Interrupted, "stopped by a signal while waiting for the database"),
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use self::tasks::Tasks;
 use self::watch::{Health, Watch};
 use crate::db::Database;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::interval;
 use crate::observe::{Server, systemd};
 use crate::queue::{self, Engine};
@@ -39,8 +39,8 @@ pub struct Settings {
 /// Runs `registry`'s tasks until the stop, and waits for those that run.
 ///
 /// # Errors
-/// [`Exit::Usage`] where the registry can't be run; [`Exit::Failure`] where the worker can't go on;
-/// [`Exit::StopTimeout`] where something didn't end in time, naming it.
+/// [`ErrorKind::InvalidInput`] where the registry can't be run; [`ErrorKind::Other`] where the worker can't go on;
+/// [`ErrorKind::StopTimeout`] where something didn't end in time, naming it.
 pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Result<()> {
     registry.check()?;
     if registry.periodic.is_empty() && registry.kinds.is_empty() {
@@ -96,7 +96,7 @@ pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Resu
         return Ok(());
     }
     Err(Error::new(
-        Exit::StopTimeout,
+        ErrorKind::StopTimeout,
         format!(
             "still running {} after the stop: {}; it is left behind",
             interval::format(settings.stop_timeout),

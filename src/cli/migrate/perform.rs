@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::print::{self, EventPrinter, count};
 use super::{Action, Command, Wait};
+use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::{Context, SETTINGS_ADVICE};
 use crate::db::{Database, wait_until_ready};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::migrate::{baseline, dump, files, redo, resolve, rollback, status, up};
 
 /// Default folder of the migration files.
@@ -51,7 +52,7 @@ pub fn perform(command: Command, context: &Context) -> Result<Exit> {
                 } else {
                     output.raw(&print::table(&report))
                 }
-                exit = if check { report.check() } else { Exit::Success };
+                exit = if check { report.check().into() } else { Exit::Success };
             } else {
                 let lock_timeout = command.lock_timeout.unwrap_or(LOCK_TIMEOUT);
                 change(action, &database, files, lock_timeout, context, &mut output)?;

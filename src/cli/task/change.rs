@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::operator::Operator;
 use super::tasks;
+use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
 use crate::cli::{Context, suggest, worker};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::interval;
 use crate::queue::Kind;
 use crate::queue::state::State;

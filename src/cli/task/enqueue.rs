@@ -11,9 +11,10 @@ use serde_json::value::RawValue;
 use super::operator::Operator;
 use super::{JSON_FORMAT, tasks};
 use crate::cli::args::Args;
+use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
 use crate::cli::{Context, duration, suggest};
-use crate::error::{Error, Exit, Result, with_causes};
+use crate::error::{Error, Result, with_causes};
 use crate::queue::{self, Kind, New, Priority};
 
 /// What is to be enqueued.

@@ -7,7 +7,7 @@ use mysql::Conn;
 use crate::cli::{Context, SETTINGS_ADVICE};
 use crate::db::retry::{is_deadlock, is_lock_timeout};
 use crate::db::{Database, open_session};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::queue;
 use crate::shutdown::{Shutdown, Woken};
 
@@ -65,7 +65,7 @@ impl<'a> Operator<'a> {
     /// A signal came.
     pub fn wait(&self, time: Duration) -> Result<()> {
         match self.stop.wait(time) {
-            Woken::Stopping => Err(Error::new(Exit::Interrupted, "stopped by a signal before it was done")),
+            Woken::Stopping => Err(Error::new(ErrorKind::Interrupted, "stopped by a signal before it was done")),
             Woken::Elapsed => Ok(()),
         }
     }

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::operator::Operator;
 use super::{JSON_FORMAT, tasks};
 use crate::cli::Context;
+use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::db::locks_are_local;
-use crate::error::{Exit, Result};
+use crate::error::Result;
 use crate::queue::Kind;
 use crate::queue::store::verify::{self, Broken, Invariant};
 

@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::operator::Operator;
 use super::{JSON_FORMAT, short};
 use crate::cli::Context;
+use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::db::locks_are_local;
-use crate::error::{Exit, Result};
+use crate::error::Result;
 use crate::queue::store::inspect::{self, Standing, Worker};
 
 #[derive(Serialize)]

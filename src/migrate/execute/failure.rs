@@ -4,7 +4,7 @@ use mysql::prelude::Queryable;
 
 use super::{Run, Stop, Tx};
 use crate::db;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::fault;
 use crate::migrate::event::Event;
 use crate::migrate::sql::Position;
@@ -16,7 +16,7 @@ impl Run<'_, '_> {
 
     pub(super) fn interrupted(&self) -> Error {
         Error::new(
-            Exit::Interrupted,
+            ErrorKind::Interrupted,
             format!(
                 "`{}` was stopped by a signal after statement {} of {}; run it again to go on",
                 self.script.label, self.done, self.summary.total

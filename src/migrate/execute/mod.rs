@@ -129,7 +129,7 @@ struct Run<'r, 'a> {
 ///
 /// # Errors
 /// Names file, line, column and statement where the server refuses one; says what has run and what to do. Ends with
-/// [`Exit::Interrupted`] between two statements when the process is to stop.
+/// [`ErrorKind::Interrupted`] between two statements when the process is to stop.
 pub fn run(
     ctx: &mut Context<'_>,
     script: &Script<'_>,

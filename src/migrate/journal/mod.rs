@@ -12,7 +12,7 @@ use super::lock::{Lock, LockCondition};
 use super::recover::evidence::Intent;
 use super::version::Version;
 use crate::db::quote_name;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 
 mod change;
@@ -145,14 +145,14 @@ impl Journal {
     /// Whether what has run last has written a row.
     ///
     /// # Errors
-    /// [`Exit::LockHeld`]: the lock was lost.
+    /// [`ErrorKind::LockHeld`]: the lock was lost.
     pub fn check_written(&self, conn: &Conn) -> Result<()> {
         // An update that writes the lock's row along counts that too.
         if conn.affected_rows() > 0 {
             return Ok(());
         }
         Err(Error::new(
-            Exit::LockHeld,
+            ErrorKind::LockHeld,
             format!(
                 "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
                 self.table

@@ -6,7 +6,7 @@ use mysql::Conn;
 
 use super::event::{Event, Events};
 use crate::db::{self, Database};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::shutdown::Shutdown;
 
@@ -68,7 +68,7 @@ impl Lock {
     /// Takes the lock of `database`, waiting for at most `limit`.
     ///
     /// # Errors
-    /// [`Exit::LockHeld`] when somebody else holds it all the time, naming who; [`Exit::Interrupted`] at a signal.
+    /// [`ErrorKind::LockHeld`] when somebody else holds it all the time, naming who; [`ErrorKind::Interrupted`] at a signal.
     pub fn acquire(
         conn: &mut Conn,
         database: &Database,
@@ -89,13 +89,13 @@ impl Lock {
             };
             if shutdown.is_stopping() {
                 return Err(Error::new(
-                    Exit::Interrupted,
+                    ErrorKind::Interrupted,
                     "stopped by a signal while waiting for the migration lock; nothing was run",
                 ));
             }
             if Instant::now() >= until {
                 return Err(Error::new(
-                    Exit::LockHeld,
+                    ErrorKind::LockHeld,
                     format!(
                         "the migration lock of `{name}` is held by {holder}; wait for it to end, or raise `--lock-timeout`"
                     ),

@@ -8,7 +8,7 @@ use super::diff;
 use super::journal::{Journal, JournalRow, Progress};
 use super::script::{Script, ScriptSummary};
 use crate::db::quote_name;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::migrate::classify::{Object, ObjectKind};
 
 pub(crate) mod evidence;
@@ -20,7 +20,7 @@ use evidence::Verdict;
 /// Brings `row` up to date with what the server shows, and proves that what has run is what the script says.
 ///
 /// # Errors
-/// [`Exit::Partial`] where nothing tells whether the last statement happened; [`Exit::Drift`] where what has run was
+/// [`ErrorKind::PartiallyApplied`] where nothing tells whether the last statement happened; [`ErrorKind::Drift`] where what has run was
 /// edited since, with a diff.
 pub fn recover(
     conn: &mut Conn,
@@ -47,7 +47,7 @@ pub fn recover(
         Verdict::Applied => followers = intent.batched_applied(conn)?,
         Verdict::Unknown => {
             return Err(Error::new(
-                Exit::Partial,
+                ErrorKind::PartiallyApplied,
                 format!(
                     "{}: statement {} of {} had committed something and was cut before its end; look at what there is of \
                      it, then say where to go on: `airun migrate resolve {} --from-statement {}` (there, once more) or \
@@ -89,7 +89,7 @@ pub fn recover(
 
 fn edited(script: &Script<'_>, done: u64, kept: Option<&str>) -> Result<Error> {
     Ok(Error::new(
-        Exit::Drift,
+        ErrorKind::Drift,
         format!(
             "`{}`: its first {done} statements have run, and they were edited since; undo that edit (what comes after them may change):\n{}",
             script.label,
