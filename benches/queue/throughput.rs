@@ -1,18 +1,18 @@
-//! Tasks a second, beside one connection that does the least SQL that could be called a queue.
+//! Tasks per second, compared with one connection that runs the least SQL that makes a queue.
 
 use std::time::Instant;
 
 use airun::queue::{DatabaseTask, Enqueue, TaskContext, TaskError};
 use mysql::prelude::Queryable as _;
 
-use super::bed::Bed;
 use crate::Result;
+use crate::fixture::Fixture;
 
 const TASKS: u64 = 100_000;
 const BATCH: u64 = 500;
 const ROUNDS: usize = 4;
 
-/// What the lab's worker runs.
+/// The lab's task of this kind does nothing.
 pub struct Noop;
 
 impl DatabaseTask for Noop {
@@ -25,22 +25,23 @@ impl DatabaseTask for Noop {
     }
 }
 
-pub fn show(bed: &Bed) -> Result {
+pub fn run(fixture: &Fixture) -> Result {
     println!("\nbulk enqueue of {TASKS} tasks, tasks/s (and ratio to the multi-row INSERT of the same round)");
-    insert(bed)?;
+    rate_of_inserts(fixture)?;
     for round in 0..ROUNDS {
-        // In turn, since what comes second has the other's pages still being written.
-        let first = if round % 2 == 0 { enqueue(bed)? } else { insert(bed)? };
-        let second = if round % 2 == 0 { insert(bed)? } else { enqueue(bed)? };
-        let (raw, airun) = if round % 2 == 0 { (second, first) } else { (first, second) };
+        // The second one runs while the server still writes the pages of the first, so they take turns.
+        let airun_first = round % 2 == 0;
+        let first = if airun_first { rate_of_enqueue(fixture)? } else { rate_of_inserts(fixture)? };
+        let second = if airun_first { rate_of_inserts(fixture)? } else { rate_of_enqueue(fixture)? };
+        let (raw, airun) = if airun_first { (second, first) } else { (first, second) };
         println!("  INSERT {raw:>7.0}   airun {airun:>7.0} ({:.2})", airun / raw);
     }
     println!("\n{TASKS} tasks from pending to succeeded, tasks/s (and ratio to the raw limit of the same round)");
     println!("  raw limit: one connection, batches of {BATCH}, an UPDATE to claim and one to complete, known ids");
     for _ in 0..ROUNDS {
-        let raw = raw(bed)?;
-        let one = workers(bed, 1)?;
-        let four = workers(bed, 4)?;
+        let raw = rate_of_raw_queue(fixture)?;
+        let one = rate_of_workers(fixture, 1)?;
+        let four = rate_of_workers(fixture, 4)?;
         println!(
             "  raw {raw:>7.0}   1 worker {one:>7.0} ({:.2})   4 workers {four:>7.0} ({:.2})",
             one / raw,
@@ -50,31 +51,31 @@ pub fn show(bed: &Bed) -> Result {
     Ok(())
 }
 
-fn rate(started: Instant) -> f64 {
+fn rate_since(started: Instant) -> f64 {
     TASKS as f64 / started.elapsed().as_secs_f64()
 }
 
-fn insert(bed: &Bed) -> Result<f64> {
-    bed.execute("TRUNCATE ai_server_tasks")?;
+fn rate_of_inserts(fixture: &Fixture) -> Result<f64> {
+    fixture.execute("TRUNCATE ai_server_tasks")?;
     let started = Instant::now();
-    bed.fill(Noop::KIND, TASKS)?;
-    Ok(rate(started))
+    fixture.insert_tasks(Noop::KIND, TASKS)?;
+    Ok(rate_since(started))
 }
 
-fn enqueue(bed: &Bed) -> Result<f64> {
-    bed.execute("TRUNCATE ai_server_tasks")?;
+fn rate_of_enqueue(fixture: &Fixture) -> Result<f64> {
+    fixture.execute("TRUNCATE ai_server_tasks")?;
     let payloads = vec![serde_json::json!({ "n": 12345 }); usize::try_from(TASKS)?];
-    let mut conn = bed.conn()?;
+    let mut conn = fixture.conn()?;
     let started = Instant::now();
     Enqueue::<Noop>::new().insert_many(&mut conn, &payloads)?;
-    Ok(rate(started))
+    Ok(rate_since(started))
 }
 
-fn raw(bed: &Bed) -> Result<f64> {
-    bed.execute("TRUNCATE ai_server_tasks")?;
-    bed.fill(Noop::KIND, TASKS)?;
-    let mut conn = bed.conn()?;
-    let first: u64 = bed.first("SELECT MIN(id) FROM ai_server_tasks")?;
+fn rate_of_raw_queue(fixture: &Fixture) -> Result<f64> {
+    fixture.execute("TRUNCATE ai_server_tasks")?;
+    fixture.insert_tasks(Noop::KIND, TASKS)?;
+    let mut conn = fixture.conn()?;
+    let first: u64 = fixture.first("SELECT MIN(id) FROM ai_server_tasks")?;
     let started = Instant::now();
     let mut id = first;
     while id < first + TASKS {
@@ -89,25 +90,20 @@ fn raw(bed: &Bed) -> Result<f64> {
         ))?;
         id += BATCH;
     }
-    Ok(rate(started))
+    Ok(rate_since(started))
 }
 
-/// Of so many processes together.
-pub fn workers(bed: &Bed, processes: usize) -> Result<f64> {
-    bed.execute("TRUNCATE ai_server_tasks")?;
-    bed.fill(Noop::KIND, TASKS)?;
-    drain(bed, processes, TASKS)
-}
-
-/// Has workers do what is pending; tasks a second from the first claim to the last completion.
-pub fn drain(bed: &Bed, processes: usize, tasks: u64) -> Result<f64> {
-    let started: Result<Vec<_>> = (0..processes).map(|_| bed.worker(&[])).collect();
-    bed.wait_for_none(Noop::KIND, "pending")?;
-    bed.wait_for_none(Noop::KIND, "running")?;
-    drop(started?);
-    let seconds: f64 = bed.first(
+/// The rate of `processes` workers together, from the first claim to the last completion.
+fn rate_of_workers(fixture: &Fixture, processes: usize) -> Result<f64> {
+    fixture.execute("TRUNCATE ai_server_tasks")?;
+    fixture.insert_tasks(Noop::KIND, TASKS)?;
+    let workers: Result<Vec<_>> = (0..processes).map(|_| fixture.start_worker(&[])).collect();
+    fixture.wait_for_none(Noop::KIND, "pending")?;
+    fixture.wait_for_none(Noop::KIND, "running")?;
+    drop(workers?);
+    let seconds: f64 = fixture.first(
         "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(started_at), MAX(finished_at)) / 1e6 FROM ai_server_tasks \
          WHERE started_at > '2000-01-01'",
     )?;
-    Ok(tasks as f64 / seconds)
+    Ok(TASKS as f64 / seconds)
 }
