@@ -113,8 +113,8 @@ on_both! {
             ("20260101000003 --pending", "20260101000003_c is pending already; there is nothing to resolve"),
             ("20260101000003 --accept-edit", "20260101000003_c is not applied; there is nothing to resolve"),
             ("20260101000001 --from-statement 2", "20260101000001_a has not stopped half-way; there is nothing to resolve"),
-            ("20260101000001", "give one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`"),
-            ("20260101000001 --applied --pending", "give one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`"),
+            ("20260101000001", "give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`"),
+            ("20260101000001 --applied --pending", "give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`"),
         ] {
             let refused = db.airun(&format!("migrate resolve {args}"));
             assert_eq!((refused.code, refused.stderr), (2, format!("airun: error: {why}\n")), "{args}");
