@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What every part of dev-db uses: messages, settings, the state of a server, the lock, ports.
-# `repo` and `cache` are set by scripts/dev-db.
+# Functions that every part of dev-db uses: messages, settings, the state of a server, the lock, ports.
+# scripts/dev-db sets `repo` and `cache`.
 # shellcheck disable=SC2154
 
 say() { printf 'dev-db: %s\n' "$*" >&2; }
@@ -15,7 +15,8 @@ usage_error() {
   exit 2
 }
 
-# A setting from the environment, else from .env as the server itself reads it (the first line that names it counts).
+# setting NAME: prints a setting from the environment, or else from .env. As in airun, the first line of .env that sets
+# it wins.
 setting() {
   local name=$1 line
   if [ -n "${!name:-}" ]; then
@@ -33,7 +34,8 @@ setting() {
   printf '%s\n' "$line"
 }
 
-# Does somebody else's database stand in the settings? Our own URL, exported in a shell, doesn't count.
+# True if the settings name a database that dev-db has not started; sets `configured_by` to the name of the setting. The
+# URL of a dev-db server may be exported in the caller's shell, so that does not count.
 configured() {
   local given kind
   configured_by=
@@ -51,7 +53,7 @@ configured() {
   [ -n "$configured_by" ]
 }
 
-# state KIND NAME prints what is remembered, if anything; remember KIND NAME VALUE writes it.
+# `remember KIND NAME VALUE` stores a property of a server; `state KIND NAME` prints it, or nothing.
 state() { [ ! -r "$cache/$1/$2" ] || sed -n 1p "$cache/$1/$2"; }
 
 remember() {
@@ -69,13 +71,13 @@ running() {
 
 describe() { printf '%s on 127.0.0.1:%s' "$(state "$1" name)" "$(state "$1" port)"; }
 
-# Two starts at once would take the same port and the same data: the second waits for the first.
+# Two starts at once would use the same port and the same data, so the second waits for the first.
 lock() {
   command -v flock >/dev/null || return 0
   exec {lock_fd}>"$cache/lock" ||
-    fail "failed to open \`$cache/lock\`: it belongs to another user; remove \`$cache\` as that user, or use a checkout of your own"
+    fail "failed to open \`$cache/lock\`, because another user owns it; remove \`$cache\` as that user, or use another checkout"
   flock -n "$lock_fd" && return
-  say "another dev-db is at work in this checkout; waiting for it"
+  say "waiting for another dev-db of this checkout"
   flock "$lock_fd"
 }
 
@@ -83,7 +85,8 @@ new_password() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The port of last time if it is free, else a free one of the range, by chance, so that checkouts seldom meet.
+# Prints the port that the server had before, if that is free; otherwise a random free port of the range. Random ports
+# rarely collide with those of other checkouts.
 pick_port() {
   local range=${AIRUN_DB_PORTS:-20000-29999} last port
   local first=${range%-*} final=${range#*-}
@@ -99,7 +102,7 @@ pick_port() {
       return
     fi
   done
-  fail "no free port found in $range; name another range in \`AIRUN_DB_PORTS\`"
+  fail "found no free port in $range; set \`AIRUN_DB_PORTS\` to another range"
 }
 
 percent_encode() {

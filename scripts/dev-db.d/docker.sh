@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# The container of dev.docker-compose.yaml, with a project name of this checkout's own, so that two don't meet.
-# `repo` and `cache` are set by scripts/dev-db.
+# Runs the container of dev.docker-compose.yaml. Its project name includes a checksum of this checkout's path, so that
+# two checkouts do not share a container. scripts/dev-db sets `repo` and `cache`.
 # shellcheck disable=SC2154
 
-# The client is often there without an engine, and may wait long for one.
+# True if a Docker engine is running. The client may be installed without an engine and wait long for one.
 docker_answers() {
   command -v docker >/dev/null || return 1
   [ -n "${docker_answer:-}" ] || if timeout 5 docker info >/dev/null 2>&1 && find_compose; then docker_answer=yes; else docker_answer=no; fi
@@ -14,10 +14,10 @@ find_compose() {
   if docker compose version >/dev/null 2>&1; then
     compose_program=(docker compose)
   elif command -v docker-compose >/dev/null; then
-    # Version 1 heeds the memory limits only so.
+    # Version 1 applies the memory limits only with this option.
     compose_program=(docker-compose --compatibility)
   else
-    say "a Docker engine answers, but \`docker compose\` is not installed; going on without Docker"
+    say "a Docker engine is running, but \`docker compose\` is not installed; continuing without Docker"
     return 1
   fi
 }
@@ -40,14 +40,14 @@ docker_start() {
   wanted=$(setting AIRUN_DB_PORT)
   port=${wanted:-$(docker_port "$kind")}
   remember "$kind" port "$port"
-  # Not made up here: the volume keeps the password that it was made with, and outlives this folder.
+  # A fixed default instead of a random password: the volume keeps its first password and outlives this folder.
   password=$(setting AIRUN_DB_PASSWORD)
   password=${password:-airun}
   remember "$kind" docker-password "$password"
   remember "$kind" name "$(name_of "$kind") in Docker"
   rm -f "$home/ca"
   say "starting the container of dev.docker-compose.yaml ($(state "$kind" image)) on 127.0.0.1:$port"
-  compose "$kind" up -d >&2 || fail "docker could not start it; mend that, or use \`--private\` for a server without Docker"
+  compose "$kind" up -d >&2 || fail "docker failed to start the container; fix that, or use \`--private\` for a server without Docker"
   remember "$kind" engine docker
   remember_urls "$kind" "$port" "$password"
   docker_client "$kind" "$home"
@@ -72,16 +72,16 @@ docker_await() {
   until docker_running "$kind"; do
     if [ "$SECONDS" -ge "$deadline" ]; then
       compose "$kind" logs --tail=15 db >&2 || true
-      fail "the container does not accept logins after 180 s; if \`AIRUN_DB_PASSWORD\` was another when its volume was made, it still is"
+      fail "the container accepts no logins after 180 s; note that its volume keeps the \`AIRUN_DB_PASSWORD\` that it was created with"
     fi
     sleep 0.5
   done
 }
 
-# The usual port for the usual server, so that other tools find it; else a free one.
+# Prints the port to publish: 3306 for MySQL if that is free, because other tools expect it there; otherwise a free port.
 docker_port() {
   if [ "$(state "$1" engine)" = docker ] && [ -n "$(docker_container "$1")" ]; then
-    # It holds the port itself.
+    # The container itself occupies its port.
     state "$1" port
   elif [ "$1" = mysql ] && [ -z "$(state "$1" port)" ] && [ -z "${AIRUN_DB_PORTS:-}" ] && ! listening 3306; then
     echo 3306

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Unpacks a server from Debian's own packages into a folder of this checkout. Needs no root and installs nothing.
-# `packages_cache` is set by scripts/dev-db; `unpacked_root` is what it tells private.sh.
+# Unpacks a server from Debian's packages into a folder of this checkout. This needs no root and installs nothing.
+# scripts/dev-db sets `packages_cache`; private.sh reads `unpacked_root`.
 # shellcheck disable=SC2034,SC2154
 
-# Debian's stable releases carry MariaDB but not MySQL; its unstable carries both.
+# Debian's stable releases have MariaDB but not MySQL; unstable has both.
 unpack_from_debian() {
   local kind=$1 root=$packages_cache/$1 suite size packages
   if [ -d "$root" ]; then
@@ -24,12 +24,12 @@ unpack_from_debian() {
     dpkg -x "$package" "$root.new" || fail "failed to unpack \`$package\`; is the disk full?"
   done
   rm -rf "$root.new/apt"
-  # Only a complete folder gets the name that the next start looks for.
+  # Only a complete folder gets the final name.
   mv "$root.new" "$root"
   unpacked_root=$root
 }
 
-# Sets `mirror`, `release` and `keyring`; false where this isn't a Debian or its packages can't be fetched.
+# Sets `mirror`, `release` and `keyring`. False if this system is not Debian or its packages cannot be downloaded.
 from_debian() {
   local id
   id=$(. /etc/os-release 2>/dev/null && printf '%s' "${ID:-}")
@@ -39,14 +39,14 @@ from_debian() {
     [ ! -r "$keyring" ] || break
   done
   [ -n "$keyring" ] || return 1
-  # The mirror that this machine uses anyway: the one of its own release.
+  # The mirror that this machine's apt already uses for its release.
   # shellcheck disable=SC2016 # These are apt's own variables.
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 2>/dev/null |
     awk -v release="$release" '$3 == "main" && ($2 == release || $2 ~ /^(oldstable|stable|testing|unstable|sid)$/) && !found { found = $1 } END { print found }')
   [ -n "$mirror" ]
 }
 
-# Downloads PACKAGES and all that they need, as if nothing were installed here.
+# download SUITE FOLDER PACKAGES…: downloads the packages and all their dependencies, even those that are installed.
 download() {
   local suite=$1 root=$2 apt=$2/apt options
   shift 2
@@ -62,11 +62,11 @@ download() {
     -o Acquire::Languages=none -o Acquire::Retries=3
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
   )
-  # Hooks of this machine's apt may fail in `update` though the lists are there: only the download decides.
+  # This machine's apt hooks may make `update` fail although it has fetched the lists, so only the download below counts.
   apt-get "${options[@]}" -q update >"$apt/log" 2>&1 </dev/null || true
   apt-get "${options[@]}" -q -y --download-only install "$@" >>"$apt/log" 2>&1 </dev/null || {
     tail -n 8 "$apt/log" >&2
-    fail "failed to download \`$*\` from Debian's $suite; is the network there? Try again, or install a server yourself"
+    fail "failed to download \`$*\` from Debian's $suite; check the network and try again, or install a server yourself"
   }
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A server of this checkout's own: its data, port, password and log are under .cache/dev-db/KIND, and it listens on
-# loopback only. `cache` is set by scripts/dev-db.
+# Runs a private server of this checkout. Its data, port, password and log are in .cache/dev-db/KIND, and it listens only
+# on loopback. scripts/dev-db sets `cache`.
 # shellcheck disable=SC2154
 
 private_start() {
@@ -12,7 +12,7 @@ private_start() {
     password=$(new_password)
     remember "$kind" password "$password"
   fi
-  make_certificates "$home/tls" "$unpacked_root" || say "no openssl here: the server's certificate won't name its host"
+  make_certificates "$home/tls" "$unpacked_root" || say "openssl is not installed, so the server's certificate will not name its host"
   [ -d "$home/data" ] || initialise "$kind" "$home"
   remember "$kind" name "$(name_of "$kind")"
   remember "$kind" engine private
@@ -20,14 +20,14 @@ private_start() {
   for attempt in 1 2 3 4 5; do
     launch "$kind" "$home" "$password"
     await_login "$kind" "$home" && break
-    # Another program may have taken the port since we looked.
+    # Another program may have taken the port in the meantime.
     if [ "$attempt" -lt 5 ] && grep -qiE 'address already in use|port already in use' "$home/server.log"; then
       rm -f "$home/port"
       continue
     fi
     explain_failure "$home"
   done
-  # The file holds the password, and has done its work.
+  # The file holds the password and is no longer needed.
   rm -f "$home/init.sql"
   say "$(describe "$kind") is up"
 }
@@ -36,7 +36,7 @@ private_running() {
   local pid arguments
   pid=$(state "$1" pid)
   [ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] || return 1
-  # A number in a file may by now be any program's; ours has our data folder among its arguments.
+  # The pid may belong to another process by now; the server has its data folder among its arguments.
   mapfile -d '' -t arguments 2>/dev/null <"/proc/$pid/cmdline" || return 1
   printf '%s\n' "${arguments[@]}" | grep -cxF -- "--datadir=$cache/$1/data" >/dev/null
 }
@@ -44,15 +44,15 @@ private_running() {
 private_stop() {
   local kind=$1 pid deadline=$((SECONDS + 60))
   pid=$(state "$kind" pid)
-  kill -TERM "$pid" || fail "failed to stop process $pid; was the server started by another user?"
+  kill -TERM "$pid" || fail "failed to stop process $pid; another user may have started the server"
   while private_running "$kind"; do
-    [ "$SECONDS" -lt "$deadline" ] || fail "the server (process $pid) has not ended within 60 s; its log is \`$cache/$kind/server.log\`"
+    [ "$SECONDS" -lt "$deadline" ] || fail "the server (process $pid) did not stop within 60 s; see its log, \`$cache/$kind/server.log\`"
     sleep 0.1
   done
   rm -f "$cache/$kind/pid"
 }
 
-# Sets `unpacked_root` (empty for an installed server), `server_program` and `client_program` (may be empty).
+# Sets `unpacked_root` (empty if the server is installed), `server_program` and `client_program` (may be empty).
 find_programs() {
   local kind=$1
   unpacked_root=
@@ -65,31 +65,31 @@ find_programs() {
       mariadb) server_program=/usr/sbin/mariadbd client_program=/usr/bin/mariadb ;;
     esac
   else
-    fail "no $(name_of "$kind") server is at hand: install Docker, or your system's \`$kind-server\` package, or set \`DATABASE_URL\` to a server that you have"
+    fail "found no $(name_of "$kind") server; install Docker or your system's \`$kind-server\` package, or set \`DATABASE_URL\`"
   fi
 }
 
-# Sets `server_command` to the words that every start of the server begins with.
+# server_words KIND DATA_FOLDER: sets `server_command` to the program and the options that every start of it needs.
 server_words() {
   local kind=$1 root=$unpacked_root
   how_to_run "$root" "$server_program"
-  # MariaDB clears the folder for temporary files when it starts, so no two servers may share one.
+  # MariaDB empties its folder for temporary files when it starts, so servers must not share one.
   mkdir -p "$(dirname "$2")/tmp"
   server_command=("${run[@]}" --no-defaults --datadir="$2" --tmpdir="$(dirname "$2")/tmp")
-  # A server that runs as root insists on being told so.
+  # A server refuses to run as root without this option.
   [ "$(id -u)" -ne 0 ] || server_command+=(--user=root)
   [ -z "$root" ] || server_command+=(
     --basedir="$root/usr" --lc-messages-dir="$root/usr/share/mysql"
     --character-sets-dir="$root/usr/share/mysql/charsets" --plugin-dir="$root/usr/lib/mysql/plugin"
   )
-  # Debian's default is a folder that only its own installation makes.
+  # Debian's default is a folder that exists only if the package is installed.
   [ "$kind" != mysql ] || server_command+=(--secure-file-priv=NULL)
 }
 
 initialise() {
   local kind=$1 home=$2
-  say "making the data folder"
-  # A start that was interrupted leaves no half-made data under the final name.
+  say "creating the data folder"
+  # The folder gets its final name only once it is complete, in case this start is interrupted.
   rm -rf "$home/data.new"
   mkdir "$home/data.new"
   server_words "$kind" "$home/data.new"
@@ -108,13 +108,13 @@ initialise_installed_mariadb() {
   "$program" "${options[@]}"
 }
 
-# What mariadb-install-db feeds to the server; itself it can't start one through a loader.
+# Prints the SQL that mariadb-install-db sends to the server. That program cannot start a server through a loader.
 system_tables() {
   local part file
   printf 'CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n'
   for part in system_tables performance_tables system_tables_data fill_help_tables gis_sp_bootstrap sys_schema; do
     file=$(find "$1" -name "*$part.sql" | sed -n 1p)
-    [ -n "$file" ] || { echo "no *$part.sql below $1" >&2 && return 1; }
+    [ -n "$file" ] || { echo "no *$part.sql in $1" >&2 && return 1; }
     cat "$file"
   done
 }
@@ -122,17 +122,17 @@ system_tables() {
 launch() {
   local kind=$1 home=$2 password=$3 port socket
   port=$(pick_port "$kind")
-  # The system allows a socket's path 107 bytes.
+  # Linux limits the path of a socket to 107 bytes.
   socket=$home/server.sock
   [ ${#socket} -le 100 ] || socket=$(mktemp -d)/server.sock
-  # What a server that was killed has left; the number in it may be another program's by now.
+  # A server that was killed leaves these files. The pid in the lock file may belong to another process by now.
   rm -f "$socket" "$socket.lock"
   write_client "$kind" "$home" "$port" "$password"
   write_init_file "$kind" "$home" "$password"
   server_words "$kind" "$home/data"
   server_command+=(
     --port="$port" --bind-address=127.0.0.1 --socket="$socket" --init-file="$home/init.sql"
-    # Migrations of an ordinary user may create triggers and functions though the binary log is on.
+    # Lets ordinary users create triggers and functions although the binary log is on.
     --log-bin-trust-function-creators=ON
   )
   [ "$kind" != mysql ] || server_command+=(--mysqlx=OFF)
@@ -143,7 +143,7 @@ launch() {
     remember "$kind" ca "$home/data/ca.pem"
   fi
   say "starting $(name_of "$kind") on 127.0.0.1:$port"
-  # The server outlives us: it keeps none of our open files, our lock or our terminal.
+  # The server outlives this script, so it must not inherit its open files, its lock or its terminal.
   (
     for fd in /proc/self/fd/*; do
       fd=${fd##*/}
@@ -157,7 +157,7 @@ launch() {
   remember_urls "$kind" "$port" "$password"
 }
 
-# Root may do everything; `airun` is what an application's own user is, with all the databases.
+# `root` has all rights. `airun` has the rights of an application's user, on every database.
 write_init_file() {
   local kind=$1 home=$2 password=$3
   cat >"$home/init.sql" <<SQL
@@ -167,14 +167,14 @@ ALTER USER 'airun'@'localhost' IDENTIFIED BY '$password';
 GRANT ALTER, ALTER ROUTINE, CREATE, CREATE ROUTINE, CREATE TEMPORARY TABLES, CREATE VIEW, DELETE, DROP, EVENT, EXECUTE, INDEX, INSERT, LOCK TABLES, PROCESS, REFERENCES, SELECT, SHOW VIEW, TRIGGER, UPDATE ON *.* TO 'airun'@'localhost';
 CREATE DATABASE IF NOT EXISTS airun CHARACTER SET utf8mb4;
 SQL
-  # MariaDB is set up with further root users, without a password.
+  # MariaDB's setup creates more root users, which have no password.
   [ "$kind" = mysql ] || cat >>"$home/init.sql" <<SQL
 DELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';
 FLUSH PRIVILEGES;
 SQL
 }
 
-# A program of one word that is logged in already, so that its user needs neither the password nor the loader.
+# Writes a client program that needs no arguments to log in.
 write_client() {
   local kind=$1 home=$2
   rm -f "$home/client"
@@ -196,7 +196,7 @@ CNF
   remember "$kind" client "$home/client-program"
 }
 
-# True once a login over TCP works; false if the server ended or the time did.
+# Waits until a login over TCP works. False if the server exits or does not accept one within 120 s.
 await_login() {
   local kind=$1 home=$2 deadline=$((SECONDS + 120))
   while [ "$SECONDS" -lt "$deadline" ]; do
@@ -215,5 +215,5 @@ await_login() {
 explain_failure() {
   say "the last lines of \`$1/server.log\`:"
   tail -n 15 "$1/server.log" | sed 's/^/  /' >&2
-  fail "the server did not start; if its data are damaged or of another version, remove \`$1\` and start again"
+  fail "the server did not start; if its data are damaged or from another version, remove \`$1\` and try again"
 }
