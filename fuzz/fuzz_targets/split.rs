@@ -1,4 +1,4 @@
-//! Feeds the splitter with whatever reaches new code; `scripts/fuzz` runs it.
+//! Checks the splitter's properties on the inputs that the fuzzer finds. `scripts/fuzz` runs it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

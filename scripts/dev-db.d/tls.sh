@@ -2,7 +2,7 @@
 # Makes a certificate for 127.0.0.1 and localhost, signed by a CA of this checkout, so that `verify-identity` can be tested.
 # MySQL's default certificate names no host, and MariaDB before 11.4 has no default certificate.
 
-# make_certificates FOLDER ROOT: makes the files unless they exist. False if there is no openssl; the server then uses
+# make_certificates FOLDER ROOT: makes the files unless they exist. False without openssl; the server then uses
 # its default certificate, if it has one.
 make_certificates() {
   local folder=$1 root=$2 openssl
