@@ -6,8 +6,8 @@
 //! use std::process::ExitCode;
 //! use std::time::Duration;
 //!
-//! use airun::Registry;
-//! use airun::periodic::{PeriodicContext, PeriodicTask, TaskError};
+//! use airun::{Registry, TaskError};
+//! use airun::periodic::{PeriodicContext, PeriodicTask};
 //!
 //! struct Sweep;
 //!
@@ -73,7 +73,7 @@ mod panics;
 pub mod periodic;
 pub mod queue;
 mod registry;
-pub mod shutdown;
+mod shutdown;
 mod threads;
 mod worker;
 

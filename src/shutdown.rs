@@ -17,12 +17,13 @@ pub struct Shutdown(Receiver<Infallible>);
 #[derive(Debug)]
 pub struct Trigger(#[expect(dead_code, reason = "held only to be dropped")] Sender<Infallible>);
 
-/// Why a wait came to its end.
+/// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Woken {
-    /// The time was up.
+    /// The duration has passed.
     Elapsed,
-    /// The process is to stop.
+    /// The worker is shutting down.
     Stopping,
 }
 

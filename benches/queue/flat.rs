@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use airun::queue::DatabaseTask as _;
+use airun::queue::TaskPayload as _;
 use mysql::prelude::Queryable as _;
 
 use crate::fixture::Fixture;

@@ -3,8 +3,9 @@
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airun::queue::{DatabaseTask, TaskContext, TaskError, enqueue};
+use airun::queue::{TaskPayload, enqueue};
 use mysql::prelude::Queryable as _;
+use serde::{Deserialize, Serialize};
 
 use crate::fixture::Fixture;
 use crate::{Result, quantile};
@@ -12,16 +13,11 @@ use crate::{Result, quantile};
 const TASKS: usize = 200;
 
 /// The lab's task of this kind returns the time of its run, in microseconds since 1970.
+#[derive(Serialize, Deserialize)]
 struct Clock;
 
-impl DatabaseTask for Clock {
-    type Payload = ();
-    type Output = u64;
+impl TaskPayload for Clock {
     const KIND: &'static str = "clock";
-
-    fn execute(&self, (): (), _: &TaskContext<'_>) -> Result<u64, TaskError> {
-        Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
-    }
 }
 
 pub fn run(fixture: &Fixture) -> Result {
@@ -56,7 +52,7 @@ fn run_single(fixture: &Fixture, notify: bool) -> Result<f64> {
     let mut conn = fixture.conn()?;
     let before = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
     let id = if notify {
-        enqueue::<Clock>(&mut conn, &())?.id
+        enqueue(&mut conn, &Clock)?.id
     } else {
         conn.query_drop("INSERT INTO ai_server_tasks (kind, payload) VALUES ('clock', 'null')")?;
         conn.last_insert_id()

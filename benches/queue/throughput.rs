@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use airun::queue::{DatabaseTask, Enqueue, TaskContext, TaskError};
+use airun::queue::{Enqueue, TaskPayload};
 use mysql::prelude::Queryable as _;
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::fixture::Fixture;
@@ -13,16 +14,13 @@ const BATCH: u64 = 500;
 const ROUNDS: usize = 4;
 
 /// The lab's task of this kind does nothing.
-pub struct Noop;
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Noop {
+    n: u32,
+}
 
-impl DatabaseTask for Noop {
-    type Payload = serde_json::Value;
-    type Output = ();
+impl TaskPayload for Noop {
     const KIND: &'static str = "noop";
-
-    fn execute(&self, _: Self::Payload, _: &TaskContext<'_>) -> Result<(), TaskError> {
-        Ok(())
-    }
 }
 
 pub fn run(fixture: &Fixture) -> Result {
@@ -64,10 +62,10 @@ fn rate_of_inserts(fixture: &Fixture) -> Result<f64> {
 
 fn rate_of_enqueue(fixture: &Fixture) -> Result<f64> {
     fixture.execute("TRUNCATE ai_server_tasks")?;
-    let payloads = vec![serde_json::json!({ "n": 12345 }); usize::try_from(TASKS)?];
+    let payloads = vec![Noop { n: 12345 }; usize::try_from(TASKS)?];
     let mut conn = fixture.conn()?;
     let started = Instant::now();
-    Enqueue::<Noop>::new().insert_many(&mut conn, &payloads)?;
+    Enqueue::new().insert_many(&mut conn, &payloads)?;
     Ok(rate_since(started))
 }
 

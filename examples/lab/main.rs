@@ -1,7 +1,7 @@
-//! A worker whose tasks misbehave: the tests run it to see what becomes of them.
+//! A program with tasks that misbehave in known ways. The tests run it and check how the worker copes.
 //!
-//! `LAB` names the periodic tasks to register, separated by commas; `LAB_INTERVAL_MS` is their interval. With `LAB_QUEUE`
-//! there are the database tasks of `tasks.rs` too.
+//! `LAB` names the periodic tasks to register, separated by commas, and `LAB_INTERVAL_MS` is their interval (1000 by
+//! default). If `LAB_QUEUE` is set, the database tasks of `tasks.rs` are registered, too.
 
 mod tasks;
 
@@ -10,28 +10,28 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use airun::Registry;
-use airun::periodic::{PeriodicContext, PeriodicTask, TaskError};
+use airun::periodic::{PeriodicContext, PeriodicTask};
+use airun::{Registry, TaskError};
 
-/// What a task does when it runs.
-enum Manner {
+/// What a periodic task does when it runs.
+enum Behavior {
     /// Returns at once.
     Quick,
-    /// Returns an error that has a cause.
+    /// Returns an error whose text looks like two log lines.
     Fails,
     /// Panics.
     Panics,
-    /// Takes three and a half intervals every time.
+    /// Takes three and a half intervals.
     Overruns,
-    /// Runs until the worker wants to stop, and then for ever.
-    HangsAtStop,
-    /// Runs until the worker wants to stop, and then ends.
+    /// Never returns.
+    Hangs,
+    /// Returns when the worker shuts down.
     EndsAtStop,
 }
 
 struct Periodic {
     name: String,
-    manner: Manner,
+    behavior: Behavior,
     interval: Duration,
 }
 
@@ -50,18 +50,18 @@ impl PeriodicTask for Periodic {
 
     fn execute(&mut self, context: &PeriodicContext<'_>) -> Result<(), TaskError> {
         log::info!("ran");
-        match self.manner {
-            Manner::Quick => Ok(()),
-            Manner::Fails => Err("the lamp is broken\nERROR forged line".into()),
-            Manner::Panics => panic!("out of paper"),
-            Manner::Overruns => {
+        match self.behavior {
+            Behavior::Quick => Ok(()),
+            Behavior::Fails => Err("the lamp is broken\nERROR forged line".into()),
+            Behavior::Panics => panic!("out of paper"),
+            Behavior::Overruns => {
                 context.wait(self.interval * 7 / 2);
                 Ok(())
             }
-            Manner::HangsAtStop => loop {
+            Behavior::Hangs => loop {
                 thread::park();
             },
-            Manner::EndsAtStop => {
+            Behavior::EndsAtStop => {
                 context.wait(Duration::MAX);
                 log::info!("ended because the worker stops: {}", context.is_stopping());
                 Ok(())
@@ -75,15 +75,15 @@ fn main() -> ExitCode {
     let interval = Duration::from_millis(setting("LAB_INTERVAL_MS").parse().unwrap_or(1000));
     let mut registry = Registry::new();
     for name in setting("LAB").split(',').filter(|name| !name.is_empty()) {
-        let manner = match name {
-            "fails" => Manner::Fails,
-            "panics" => Manner::Panics,
-            "overruns" => Manner::Overruns,
-            "hangs" => Manner::HangsAtStop,
-            "ends" => Manner::EndsAtStop,
-            _ => Manner::Quick,
+        let behavior = match name {
+            "fails" => Behavior::Fails,
+            "panics" => Behavior::Panics,
+            "overruns" => Behavior::Overruns,
+            "hangs" => Behavior::Hangs,
+            "ends" => Behavior::EndsAtStop,
+            _ => Behavior::Quick,
         };
-        registry = registry.periodic(Periodic { name: name.to_owned(), manner, interval });
+        registry = registry.periodic(Periodic { name: name.to_owned(), behavior, interval });
     }
     if env::var_os("LAB_QUEUE").is_some() {
         registry = tasks::register(registry);

@@ -1,94 +1,116 @@
-//! Database tasks that do what the tests need of them.
+//! Database tasks whose payloads say how they behave.
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airun::Registry;
+use airun::mysql::TxOpts;
+use airun::mysql::prelude::Queryable as _;
 use airun::queue::{
-    Backoff, CommandTask, DatabaseTask, Enqueue, Failure, Interrupted, Isolation, TaskContext, TaskError,
+    Backoff, CommandTask, DatabaseTask, Enqueue, Failure, Interrupted, Isolation, TaskContext, TaskPayload,
 };
-use mysql::TxOpts;
-use mysql::prelude::Queryable as _;
+use airun::{Registry, TaskError};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Quick, so that a test needn't wait.
-const AGAIN: Backoff = Backoff::constant(Duration::from_millis(50));
+/// Short, so that a test needn't wait.
+const SHORT_BACKOFF: Backoff = Backoff::constant(Duration::from_millis(50));
 
-/// Takes the quotes off its input, and becomes a shell that runs it.
+/// Removes the quotes around its input, and becomes a shell that runs it.
 const SCRIPT: &str = r#"script=$(sed 's/^"//; s/"$//'); exec sh -c "$script" </dev/null"#;
 
-/// Registers them all.
+/// Registers all of them.
 pub fn register(registry: Registry) -> Registry {
     registry
-        .task(Noop)
-        .task(Echo)
-        .task(Clock)
-        .task(Once)
-        .task(Fails)
-        .task(Act::<false>)
-        .task(Act::<true>)
-        .task(Single)
-        .task(Versioned)
-        .task(Child)
+        .task(NoopTask)
+        .task(EchoTask)
+        .task(ClockTask)
+        .task(EffectTask)
+        .task(FailTask)
+        .task(ActTask::<false>)
+        .task(ActTask::<true>)
+        .task(SingleTask)
+        .task(VersionedTask)
+        .task(ParentTask)
         .command(CommandTask::new("cat", "cat", [""; 0]))
-        .command(CommandTask::new("deaf", "true", [""; 0]))
-        .command(CommandTask::new("missing", "no-such-program", [""; 0]).backoff(AGAIN).max_attempts(2))
-        // Its payload is a script, as a JSON string that needs no escapes.
-        .command(CommandTask::new("script", "sh", ["-c", SCRIPT]).backoff(AGAIN).max_attempts(2))
+        .command(CommandTask::new("ignores_input", "true", [""; 0]))
+        .command(CommandTask::new("missing", "no-such-program", [""; 0]).backoff(SHORT_BACKOFF).max_attempts(2))
+        // The payload is a script: a JSON string without escapes.
+        .command(CommandTask::new("script", "sh", ["-c", SCRIPT]).backoff(SHORT_BACKOFF).max_attempts(2))
 }
 
-/// Does nothing, as quickly as it can.
-struct Noop;
+/// Does nothing, as fast as possible.
+struct NoopTask;
 
-impl DatabaseTask for Noop {
-    type Payload = serde_json::Value;
-    type Output = ();
+#[derive(Serialize, Deserialize)]
+struct Noop(Value);
+
+impl TaskPayload for Noop {
     const KIND: &'static str = "noop";
+}
 
-    fn execute(&self, _: Self::Payload, _: &TaskContext<'_>) -> Result<(), TaskError> {
+impl DatabaseTask for NoopTask {
+    type Payload = Noop;
+    type Output = ();
+
+    fn execute(&self, _: Noop, _: &TaskContext<'_>) -> Result<(), TaskError> {
         Ok(())
     }
 }
 
 /// Returns its payload.
-struct Echo;
+struct EchoTask;
 
-impl DatabaseTask for Echo {
-    type Payload = serde_json::Value;
-    type Output = serde_json::Value;
+#[derive(Serialize, Deserialize)]
+struct Echo(Value);
+
+impl TaskPayload for Echo {
     const KIND: &'static str = "echo";
+}
 
-    fn execute(&self, payload: Self::Payload, _: &TaskContext<'_>) -> Result<Self::Output, TaskError> {
-        Ok(payload)
+impl DatabaseTask for EchoTask {
+    type Payload = Echo;
+    type Output = Value;
+
+    fn execute(&self, Echo(value): Echo, _: &TaskContext<'_>) -> Result<Value, TaskError> {
+        Ok(value)
     }
 }
 
-/// Tells when it ran, in microseconds since 1970.
+/// Returns when it ran, in microseconds since 1970.
+struct ClockTask;
+
+#[derive(Serialize, Deserialize)]
 struct Clock;
 
-impl DatabaseTask for Clock {
-    type Payload = ();
-    type Output = u64;
+impl TaskPayload for Clock {
     const KIND: &'static str = "clock";
+}
 
-    fn execute(&self, (): (), _: &TaskContext<'_>) -> Result<u64, TaskError> {
+impl DatabaseTask for ClockTask {
+    type Payload = Clock;
+    type Output = u64;
+
+    fn execute(&self, _: Clock, _: &TaskContext<'_>) -> Result<u64, TaskError> {
         Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
     }
 }
 
-/// Inserts a row with a unique key into `effects`, in the transaction of its completion.
-struct Once;
+/// Inserts a row with a unique key into `effects`, in the transaction that completes the task.
+struct EffectTask;
 
 #[derive(Serialize, Deserialize)]
 struct Effect {
     key: u64,
 }
 
-impl DatabaseTask for Once {
+impl TaskPayload for Effect {
+    const KIND: &'static str = "once";
+}
+
+impl DatabaseTask for EffectTask {
     type Payload = Effect;
     type Output = ();
-    const KIND: &'static str = "once";
-    const BACKOFF: Backoff = AGAIN;
+    const BACKOFF: Backoff = SHORT_BACKOFF;
 
     fn execute(&self, effect: Effect, context: &TaskContext<'_>) -> Result<(), TaskError> {
         let mut conn = context.conn()?;
@@ -100,143 +122,153 @@ impl DatabaseTask for Once {
     }
 }
 
-/// Fails as it is told.
-struct Fails;
+/// Fails in the way that its payload names.
+struct FailTask;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Way {
+enum Fail {
     Error,
     Panic,
     Fatal,
+    /// Asks for a retry after this many milliseconds, and succeeds then.
     RetryAfterMs(u64),
-    /// So many times, and then succeeds.
+    /// Fails this many times, and succeeds then.
     Times(u32),
 }
 
-impl DatabaseTask for Fails {
-    type Payload = Way;
-    type Output = u32;
+impl TaskPayload for Fail {
     const KIND: &'static str = "fails";
-    const BACKOFF: Backoff = AGAIN;
+}
+
+impl DatabaseTask for FailTask {
+    type Payload = Fail;
+    type Output = u32;
+    const BACKOFF: Backoff = SHORT_BACKOFF;
     const MAX_ATTEMPTS: u32 = 3;
 
-    fn execute(&self, way: Way, context: &TaskContext<'_>) -> Result<u32, TaskError> {
-        let (attempt, _) = context.attempt();
-        match way {
-            Way::Panic => panic!("out of paper"),
-            Way::Fatal => Err(Failure::fatal("no such lamp").into()),
-            Way::RetryAfterMs(ms) if attempt == 1 => {
+    fn execute(&self, fail: Fail, context: &TaskContext<'_>) -> Result<u32, TaskError> {
+        let attempt = context.attempt();
+        match fail {
+            Fail::Panic => panic!("out of paper"),
+            Fail::Fatal => Err(Failure::fatal("no such lamp").into()),
+            Fail::RetryAfterMs(ms) if attempt == 1 => {
                 Err(Failure::retry_after(Duration::from_millis(ms), "too many requests").into())
             }
-            Way::Times(times) if attempt > times => Ok(attempt),
-            Way::RetryAfterMs(_) => Ok(attempt),
-            Way::Error | Way::Times(_) => Err("the lamp is broken\nERROR forged line".into()),
+            Fail::Times(times) if attempt > times => Ok(attempt),
+            Fail::RetryAfterMs(_) => Ok(attempt),
+            Fail::Error | Fail::Times(_) => Err("the lamp is broken\nERROR forged line".into()),
         }
     }
 }
 
-/// Does what its payload says, in a thread (`act`) or in a process (`act_apart`).
-struct Act<const APART: bool>;
+/// Does what its payload says, in a thread (`act`) or in a process of its own (`act_apart`).
+struct ActTask<const APART: bool>;
+
+#[derive(Serialize, Deserialize)]
+struct Act<const APART: bool>(Action);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Deed {
-    /// Waits so that it can be interrupted.
+enum Action {
+    /// Waits this long, unless it is interrupted.
     WaitMs(u64),
-    /// Waits until the worker wants to stop, and finishes.
+    /// Waits until the worker shuts down, and succeeds.
     FinishAtStop,
-    /// Takes so long, whatever it is told.
+    /// Sleeps this long and can't be interrupted.
     SleepMs(u64),
-    /// Never comes back, whatever it is told.
+    /// Never returns.
     Hang,
-    /// Completes the task in a transaction, and never comes back to commit that.
+    /// Completes the task in a transaction, and never returns to commit it.
     HangCompleted,
-    /// Completes the task in a transaction that it throws away.
+    /// Completes the task in a transaction that is rolled back.
     ForgetToCommit,
-    /// Runs a query that takes so long.
+    /// Runs a query that takes this many seconds.
     QueryS(u64),
-    /// Ends the process by a signal.
+    /// Ends the process with SIGABRT.
     Abort,
-    /// Ends the process with an exit code.
+    /// Ends the process with this exit code.
     Exit(i32),
-    /// Returns so many bytes.
+    /// Returns this many bytes.
     Return(usize),
-    /// Wants to be tried again in so many seconds.
+    /// Fails, and asks for a retry after this many seconds.
     RetryAfterS(u64),
-    /// Starts a process that leaves the group and outlives this one, and hangs.
+    /// Starts a process that leaves the process group and outlives this one, and hangs.
     Daemon,
-    /// Says how far it is, and waits.
+    /// Stores this progress and waits.
     Progress(u64),
-    /// Prints what it likes.
+    /// Prints two lines to standard output.
     Print,
-    /// Returns as if the worker wanted to stop.
+    /// Claims that the worker is shutting down.
     SayStopping,
-    /// Returns as if it had lost the task.
+    /// Claims that its lease was lost.
     SayLost,
-    /// Waits for a row that somebody has locked.
+    /// Waits for a row that another session has locked.
     WaitForRow,
 }
 
-impl<const APART: bool> DatabaseTask for Act<APART> {
-    type Payload = Deed;
-    type Output = String;
+impl<const APART: bool> TaskPayload for Act<APART> {
     const KIND: &'static str = if APART { "act_apart" } else { "act" };
-    const BACKOFF: Backoff = AGAIN;
+}
+
+impl<const APART: bool> DatabaseTask for ActTask<APART> {
+    type Payload = Act<APART>;
+    type Output = String;
+    const BACKOFF: Backoff = SHORT_BACKOFF;
     const MAX_ATTEMPTS: u32 = 2;
     const ISOLATION: Isolation = if APART { Isolation::Process } else { Isolation::Thread };
 
-    fn execute(&self, deed: Deed, context: &TaskContext<'_>) -> Result<String, TaskError> {
+    fn execute(&self, Act(action): Act<APART>, context: &TaskContext<'_>) -> Result<String, TaskError> {
         log::info!("begun in process {}", std::process::id());
-        match deed {
-            Deed::WaitMs(ms) => context.wait(Duration::from_millis(ms))?,
-            Deed::FinishAtStop => {
-                let why = context.wait(Duration::MAX).err();
-                return Ok(format!("{why:?} {}", context.is_stopping()));
+        match action {
+            Action::WaitMs(ms) => context.wait(Duration::from_millis(ms))?,
+            Action::FinishAtStop => {
+                let reason = context.wait(Duration::MAX).err();
+                return Ok(format!("{reason:?} {}", context.is_stopping()));
             }
-            #[expect(clippy::disallowed_methods, reason = "nothing is to wake it")]
-            Deed::SleepMs(ms) => thread::sleep(Duration::from_millis(ms)),
-            Deed::Hang => hang(),
-            Deed::HangCompleted => {
+            #[expect(clippy::disallowed_methods, reason = "the test needs a run that nothing interrupts")]
+            Action::SleepMs(ms) => thread::sleep(Duration::from_millis(ms)),
+            Action::Hang => hang(),
+            Action::HangCompleted => {
                 let mut conn = context.conn()?;
                 let mut transaction = conn.start_transaction(TxOpts::default())?;
                 context.complete_in(&mut transaction, &"never")?;
                 hang();
             }
-            Deed::ForgetToCommit => {
+            Action::ForgetToCommit => {
                 let mut conn = context.conn()?;
                 let mut transaction = conn.start_transaction(TxOpts::default())?;
                 context.complete_in(&mut transaction, &"never")?;
             }
-            Deed::QueryS(seconds) => {
-                // Of one row it would return early instead of failing.
+            Action::QueryS(seconds) => {
+                // With a single row a killed SLEEP returns early instead of failing.
                 let rows = "(SELECT 1 AS one UNION SELECT 2) AS two_rows";
                 let _: Vec<u8> = context.conn()?.query(format!("SELECT SLEEP({seconds}) FROM {rows}"))?;
             }
-            Deed::Abort => std::process::abort(),
-            Deed::Exit(code) => std::process::exit(code),
-            Deed::Return(bytes) => return Ok("x".repeat(bytes)),
-            Deed::RetryAfterS(seconds) => {
+            Action::Abort => std::process::abort(),
+            Action::Exit(code) => std::process::exit(code),
+            Action::Return(bytes) => return Ok("x".repeat(bytes)),
+            Action::RetryAfterS(seconds) => {
                 return Err(Failure::retry_after(Duration::from_secs(seconds), "later").into());
             }
-            Deed::Daemon => {
+            Action::Daemon => {
                 let daemon = std::process::Command::new("setsid").args(["sleep", "1000"]).spawn()?;
                 log::info!("started process {}", daemon.id());
                 hang();
             }
-            Deed::Progress(n) => {
+            Action::Progress(n) => {
                 context.progress(&n)?;
                 context.wait(Duration::MAX)?;
             }
-            Deed::SayLost => return Err(Interrupted::LeaseLost.into()),
-            Deed::WaitForRow => {
+            #[expect(clippy::print_stdout, reason = "the test reads it in the worker's log")]
+            Action::Print => print!("printed\nin two lines"),
+            Action::SayStopping => return Err(Interrupted::Stopping.into()),
+            Action::SayLost => return Err(Interrupted::LeaseLost.into()),
+            Action::WaitForRow => {
                 let mut conn = context.conn()?;
                 conn.query_drop("SET innodb_lock_wait_timeout = 1000")?;
                 conn.query_drop("UPDATE blocked SET id = 2")?;
             }
-            Deed::SayStopping => return Err(Interrupted::Stopping.into()),
-            #[expect(clippy::print_stdout, reason = "that is what it is to do")]
-            Deed::Print => print!("printed\nin two lines"),
         }
         Ok("done".to_owned())
     }
@@ -248,62 +280,77 @@ fn hang() -> ! {
     }
 }
 
-/// One at a time in the whole fleet.
-struct Single;
+/// Runs at most once at a time among all workers, for as many milliseconds as its payload says.
+struct SingleTask;
 
-impl DatabaseTask for Single {
-    type Payload = u64;
-    type Output = ();
+#[derive(Serialize, Deserialize)]
+struct Single(u64);
+
+impl TaskPayload for Single {
     const KIND: &'static str = "single";
+}
+
+impl DatabaseTask for SingleTask {
+    type Payload = Single;
+    type Output = ();
     const CONCURRENCY: Option<u32> = Some(1);
 
-    fn execute(&self, ms: u64, context: &TaskContext<'_>) -> Result<(), TaskError> {
+    fn execute(&self, Single(ms): Single, context: &TaskContext<'_>) -> Result<(), TaskError> {
         context.conn()?.query_drop("INSERT INTO spans (began) VALUES (UTC_TIMESTAMP(6))")?;
-        let waited: Result<(), Interrupted> = context.wait(Duration::from_millis(ms));
+        let waited = context.wait(Duration::from_millis(ms));
         context.conn()?.query_drop("UPDATE spans SET ended = UTC_TIMESTAMP(6) WHERE ended IS NULL")?;
         Ok(waited?)
     }
 }
 
-/// Its first version was a number.
-struct Versioned;
+/// Returns the number in its payload, whose version 1 was the number alone.
+struct VersionedTask;
 
 #[derive(Serialize, Deserialize)]
-struct Second {
+struct Versioned {
     number: u64,
 }
 
-impl DatabaseTask for Versioned {
-    type Payload = Second;
-    type Output = u64;
+impl TaskPayload for Versioned {
     const KIND: &'static str = "versioned";
     const VERSION: u16 = 2;
 
-    fn decode(version: u16, payload: &str) -> Result<Second, TaskError> {
+    fn decode(version: u16, json: &str) -> Result<Self, TaskError> {
         Ok(match version {
-            1 => Second { number: serde_json::from_str(payload)? },
-            _ => serde_json::from_str(payload)?,
+            1 => Self { number: serde_json::from_str(json)? },
+            _ => serde_json::from_str(json)?,
         })
     }
+}
 
-    fn execute(&self, payload: Second, _: &TaskContext<'_>) -> Result<u64, TaskError> {
+impl DatabaseTask for VersionedTask {
+    type Payload = Versioned;
+    type Output = u64;
+
+    fn execute(&self, payload: Versioned, _: &TaskContext<'_>) -> Result<u64, TaskError> {
         Ok(payload.number)
     }
 }
 
-/// Enqueues others in the transaction of its completion.
-struct Child;
+/// Enqueues as many tasks as its payload says, in the transaction that completes it.
+struct ParentTask;
 
-impl DatabaseTask for Child {
-    type Payload = u64;
-    type Output = ();
+#[derive(Serialize, Deserialize)]
+struct Parent(u64);
+
+impl TaskPayload for Parent {
     const KIND: &'static str = "parent";
+}
 
-    fn execute(&self, children: u64, context: &TaskContext<'_>) -> Result<(), TaskError> {
+impl DatabaseTask for ParentTask {
+    type Payload = Parent;
+    type Output = ();
+
+    fn execute(&self, Parent(children): Parent, context: &TaskContext<'_>) -> Result<(), TaskError> {
         let mut conn = context.conn()?;
         let mut transaction = conn.start_transaction(TxOpts::default())?;
-        let payloads: Vec<serde_json::Value> = (0..children).map(Into::into).collect();
-        Enqueue::<Echo>::new().insert_many(&mut transaction, &payloads)?;
+        let payloads: Vec<Echo> = (0..children).map(|n| Echo(n.into())).collect();
+        Enqueue::new().insert_many(&mut transaction, &payloads)?;
         context.complete_in(&mut transaction, &())?;
         transaction.commit()?;
         Ok(())

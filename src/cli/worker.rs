@@ -96,10 +96,10 @@ fn threads(text: &str) -> Result<usize> {
 
 fn queues(text: &str) -> Result<Vec<String>> {
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    match names.iter().find(|name| !queue::is_plain(name)) {
-        None => Ok(names),
-        Some(name) => Err(Error::usage(format!("`{name}` in `--queues` can't be a queue's name; {}", queue::PLAIN))),
+    for name in &names {
+        queue::check_name("queue", name).map_err(|error| error.context("the value of `--queues`"))?;
     }
+    Ok(names)
 }
 
 fn address(text: &str) -> Result<SocketAddr> {

@@ -6,9 +6,9 @@ mod run;
 mod stats;
 mod task;
 
-pub use plan::{Grid, Plan, plan};
+pub(crate) use plan::{Grid, Plan, plan};
 pub(crate) use run::{once, run_loop};
-pub use stats::{Counts, Outcome, Snapshot, TaskStats};
+pub(crate) use stats::{Snapshot, TaskStats};
 pub use task::{PeriodicContext, PeriodicTask};
 
-pub use crate::error::TaskError;
+pub use crate::shutdown::Woken;

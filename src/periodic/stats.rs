@@ -30,7 +30,6 @@ pub enum Outcome {
 
 /// The counts since the worker's start. A tick counts as due from when its thread comes to it, as run or as skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the module's first sentence says what they are")]
 pub struct Counts {
     pub due: u64,
     pub ok: u64,
@@ -136,18 +135,18 @@ impl Inner {
     }
 }
 
-impl Counts {
-    /// Whether every tick that was due is accounted for.
-    pub fn close(&self) -> bool {
-        self.due == self.ok + self.failed + self.panicked + self.skipped + self.running
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Counts {
+        /// True if every tick that was due is accounted for.
+        fn add_up(&self) -> bool {
+            self.due == self.ok + self.failed + self.panicked + self.skipped + self.running
+        }
+    }
 
     proptest! {
         #[test]
@@ -155,9 +154,9 @@ mod tests {
             let stats = TaskStats::new("t", None);
             for (skipped, outcome) in runs {
                 stats.begin(Instant::now(), Duration::ZERO, skipped);
-                prop_assert!(stats.snapshot().counts.close());
+                prop_assert!(stats.snapshot().counts.add_up());
                 stats.end([Outcome::Ok, Outcome::Failed, Outcome::Panicked, Outcome::Skipped][outcome]);
-                prop_assert!(stats.snapshot().counts.close());
+                prop_assert!(stats.snapshot().counts.add_up());
                 prop_assert_eq!(stats.snapshot().counts.running, 0);
             }
         }

@@ -1,38 +1,77 @@
-//! What a periodic task is, and what it is told while it runs.
+//! Periodic tasks: their trait, and what a run can read and do.
 
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::shutdown::{Shutdown, Woken};
 
-/// Work that time makes due.
+/// A task that runs every [`interval`](Self::interval) in each worker.
 ///
-/// Each task has a thread of its own, so it may keep state in `self` and may block; runs of one task never overlap.
+/// Each task has a thread of its own, so it may block and keep state in `self`. Two runs of one task never overlap. A run
+/// that takes longer than the interval is followed by one late run; the ticks that it missed are skipped.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use std::time::Duration;
+///
+/// use airun::periodic::{PeriodicContext, PeriodicTask};
+/// use airun::{Registry, TaskError};
+///
+/// struct Cleanup {
+///     folder: String,
+/// }
+///
+/// impl PeriodicTask for Cleanup {
+///     fn name(&self) -> &str {
+///         "cleanup"
+///     }
+///
+///     fn interval(&self) -> Duration {
+///         Duration::from_secs(300)
+///     }
+///
+///     fn execute(&mut self, context: &PeriodicContext<'_>) -> Result<(), TaskError> {
+///         for file in std::fs::read_dir(&self.folder)? {
+///             if context.is_stopping() {
+///                 break;
+///             }
+///             std::fs::remove_file(file?.path())?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     airun::main(Registry::new().periodic(Cleanup { folder: "/tmp/cache".to_owned() }))
+/// }
+/// ```
 pub trait PeriodicTask: Send {
-    /// Names the task in logs, metrics and on the command line: letters, digits, `_`, `-`, `.`; unique.
+    /// Name of the task in logs, metrics and on the command line: at most 64 letters, digits, `_`, `-` and `.`. It must
+    /// be unique in a [`Registry`](crate::Registry).
     fn name(&self) -> &str;
 
-    /// From one start to the next. The first run is at once. Zero is refused.
+    /// Time from the start of one run to the start of the next, longer than zero. The first run starts at once.
     fn interval(&self) -> Duration;
 
-    /// Goes before the task's name in the log.
+    /// Precedes the task's name in the log.
     fn emoji(&self) -> &str {
         "⏱️"
     }
 
-    /// A run that takes longer is reported as stuck, in every heartbeat. It is not ended: a thread can't be.
+    /// A run that takes longer than this is reported as stuck in every heartbeat. It is not ended, because a thread
+    /// can't be. `None` for no limit.
     fn time_limit(&self) -> Option<Duration> {
         None
     }
 
-    /// One run. What is logged in it carries the task's name by itself.
+    /// Runs the task once. Log lines that it writes carry the task's name and tick.
     ///
     /// # Errors
-    /// An error, or a panic, is logged and counted, and the task goes on with its next tick.
+    /// An error or a panic is logged and counted, and the task runs again at its next tick.
     fn execute(&mut self, context: &PeriodicContext<'_>) -> Result<(), TaskError>;
 }
 
-/// What a run is told.
+/// What a running [`PeriodicTask`] can read and do.
 #[derive(Debug)]
 pub struct PeriodicContext<'a> {
     tick: u64,
@@ -45,23 +84,24 @@ impl<'a> PeriodicContext<'a> {
         Self { tick, deadline, shutdown }
     }
 
-    /// The tick's number on the task's grid, from 0; the numbers of skipped ones are missing.
+    /// Number of the tick, from 0. Skipped ticks are counted, too.
     pub fn tick(&self) -> u64 {
         self.tick
     }
 
-    /// When the run counts as stuck.
+    /// When the run is reported as stuck; `None` if the task has no [`time_limit`](PeriodicTask::time_limit).
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Whether the worker wants to stop: a long run should come to an end.
+    /// True if the worker is shutting down, so that a long run should end.
     pub fn is_stopping(&self) -> bool {
         self.shutdown.is_stopping()
     }
 
-    /// Waits for `limit`, or until the worker wants to stop. Use it instead of `thread::sleep`.
-    pub fn wait(&self, limit: Duration) -> Woken {
-        self.shutdown.wait(limit)
+    /// Waits for `duration` or until the worker shuts down. Use it instead of `thread::sleep`, which nothing can
+    /// interrupt.
+    pub fn wait(&self, duration: Duration) -> Woken {
+        self.shutdown.wait(duration)
     }
 }

@@ -1,6 +1,7 @@
-//! What a run of a database task is told, and what it can do.
+//! What a running database task can read and do.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
@@ -13,7 +14,25 @@ use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
 
-/// A run's surroundings.
+/// What a running [`DatabaseTask`](super::DatabaseTask) is about, and its way to the database and to the worker.
+///
+/// A run that writes to the worker's database commits its effect together with its completion:
+///
+/// ```no_run
+/// use airun::TaskError;
+/// use airun::mysql::TxOpts;
+/// use airun::mysql::prelude::Queryable;
+/// use airun::queue::TaskContext;
+///
+/// fn credit(account: u64, context: &TaskContext<'_>) -> Result<(), TaskError> {
+///     let mut conn = context.conn()?;
+///     let mut transaction = conn.start_transaction(TxOpts::default())?;
+///     transaction.exec_drop("UPDATE accounts SET balance = balance + 1 WHERE id = ?", (account,))?;
+///     context.complete_in(&mut transaction, &())?;
+///     transaction.commit()?;
+///     Ok(())
+/// }
+/// ```
 pub struct TaskContext<'a> {
     pub(super) token: ClaimToken,
     pub(super) kind: &'a str,
@@ -24,68 +43,75 @@ pub struct TaskContext<'a> {
     pub(super) stop: &'a Shutdown,
     pub(super) interrupt: &'a Interrupt,
     pub(super) database: &'a Database,
-    /// Opened when it is asked for; the runs of a thread share it, one after the other.
+    /// Opened at the first call of [`TaskContext::conn`]. The runs of a thread use it one after the other.
     pub(super) conn: &'a RefCell<Option<Conn>>,
-    /// Whether the run has asked for it before.
+    /// True if this run called [`TaskContext::conn`] before.
     pub(super) conn_is_tried: Cell<bool>,
-    /// Whether its worker has to be able to find it on the server, since it knows nothing of it otherwise.
+    /// True if the worker runs in another process, so that it must find the connection in the server's process list.
     pub(super) conn_is_marked: bool,
     pub(super) completed: Cell<bool>,
 }
 
 impl<'a> TaskContext<'a> {
-    /// The row's id.
+    /// Id of the task's row in `ai_server_tasks`.
     pub fn id(&self) -> u64 {
         self.token.id
     }
 
-    /// The task's kind.
+    /// Kind of the task.
     pub fn kind(&self) -> &str {
         self.kind
     }
 
-    /// Which attempt this is, from 1, and how many there are at most.
-    pub fn attempt(&self) -> (u32, u32) {
-        (self.attempt, self.max_attempts)
+    /// Number of this attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
-    /// When the run has to be over.
+    /// Number of attempts after which the task is dead.
+    pub fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// When the run's time limit is reached.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether the worker wants to stop. Work that takes seconds more may finish; longer work should save what it has
-    /// and return [`Interrupted::Stopping`], so that another worker goes on with it.
+    /// True if the worker is shutting down. A run that needs only seconds more may finish. A longer run should save its
+    /// state and return [`Interrupted::Stopping`]; the task is then pending again and this attempt does not count.
     pub fn is_stopping(&self) -> bool {
         self.stop.is_stopping()
     }
 
-    /// Whether somebody cancelled the task. It is up to the run to end; what it returns then no longer counts, unless
-    /// it is a success. A run in a process of its own hears of it as a stop, since it is told by a signal.
+    /// True if an operator cancelled the task. The run should end; unless it succeeds, its result is discarded. In a
+    /// process of its own ([`Isolation::Process`](super::Isolation::Process)) a cancelled run sees
+    /// [`is_stopping`](Self::is_stopping) instead, because the worker sends it a signal.
     pub fn is_cancelled(&self) -> bool {
         self.interrupt.why() == Some(Interrupted::Cancelled)
     }
 
-    /// Waits for `limit`. Use it instead of `thread::sleep`.
+    /// Waits for `duration`. Use it instead of `thread::sleep`, which nothing can interrupt.
     ///
     /// # Errors
-    /// At once when the worker wants to stop, when the task is cancelled, at the deadline, and when the task is another
-    /// run's by now; with `?` the task ends as it should then.
-    pub fn wait(&self, limit: Duration) -> Result<(), Interrupted> {
-        self.interrupt.wait(limit, self.deadline, self.stop)
+    /// As soon as the run should end: the worker is shutting down, the task was cancelled, the deadline has passed, or
+    /// the lease was lost. Pass the error on with `?`.
+    pub fn wait(&self, duration: Duration) -> Result<(), Interrupted> {
+        self.interrupt.wait(duration, self.deadline, self.stop)
     }
 
-    /// A connection to the worker's database, the same for the whole run. At the deadline what runs on it is killed on
-    /// the server.
+    /// The run's connection to the worker's database: the same one for the whole run. At the deadline the server kills
+    /// the query that is running on it.
     ///
     /// # Errors
-    /// The server can't be reached, or the run was told to end: with `?` it ends as it should then.
-    pub fn conn(&self) -> Result<RefMut<'_, Conn>, TaskError> {
+    /// The server can't be reached, the run should end (see [`wait`](Self::wait)), or the connection that an earlier call
+    /// returned is still in use.
+    pub fn conn(&self) -> Result<impl DerefMut<Target = Conn>, TaskError> {
         if let Some(why) = self.interrupt.why() {
             return Err(why.into());
         }
-        let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is in use already")?;
-        // The server, or something on the way, may have closed it while it lay idle.
+        let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is already in use")?;
+        // The server or a proxy may have closed it while it was idle.
         if !self.conn_is_tried.replace(true) && conn.as_mut().is_some_and(|conn| conn.ping().is_err()) {
             *conn = None;
         }
@@ -101,20 +127,20 @@ impl<'a> TaskContext<'a> {
             .map_err(|_| "the task has no connection".into())
     }
 
-    /// Says how far the run is; `airun task show` has it.
+    /// Stores how far the run is, as JSON; `airun task show` prints it.
     ///
     /// # Errors
-    /// The server can't be reached, or the task is no longer this run's.
+    /// The server can't be reached, or the lease was lost.
     pub fn progress(&self, progress: &impl Serialize) -> Result<(), TaskError> {
         let json = serde_json::to_string(progress)?;
         complete::progress(&mut *self.conn()?, &self.token, &json)
     }
 
-    /// Completes the task inside the run's own transaction: what it wrote and the completion are committed together, or
-    /// neither is. What `execute` returns after that is not looked at.
+    /// Completes the task within `transaction`, so that the run's writes and the completion are committed together or not
+    /// at all. The output that `execute` returns afterwards is ignored.
     ///
     /// # Errors
-    /// The task is no longer this run's, since its lease ran out: return the error, so that nothing is committed.
+    /// The lease was lost, and the task may run elsewhere. Return the error, so that nothing is committed.
     pub fn complete_in(&self, transaction: &mut Transaction<'_>, output: &impl Serialize) -> Result<(), TaskError> {
         complete::complete_in(transaction, &self.token, &serde_json::to_string(output)?, self.retention)?;
         self.completed.set(true);
@@ -128,8 +154,8 @@ impl std::fmt::Debug for TaskContext<'_> {
     }
 }
 
-/// A connection as the next run should find it: without a transaction, without the last run's session state; `None`
-/// where that can't be had.
+/// Resets a connection for the next run: it must have no open transaction and no session state of the last run. `None`
+/// if that fails.
 pub(super) fn tidied(conn: Option<Conn>) -> Option<Conn> {
     let mut conn = conn?;
     match conn.reset().and_then(|()| conn.query_drop("DO 0")) {

@@ -1,154 +1,200 @@
-//! Making a task due, from Rust.
+//! Enqueueing tasks.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use mysql::prelude::Queryable;
 
 use super::notifier;
+use super::payload::{Priority, TaskPayload};
 use super::store::enqueue::{self as store, New};
-use super::task::{DatabaseTask, Priority};
 use crate::error::{Error, Result};
 
-/// A row's key, at most; bytes.
+/// The size of the column.
 const DEDUPE_KEY_BYTES_MAX: usize = 191;
 
-/// Puts a task of `T` into its queue, to run at once.
+/// Enqueues a task with this payload, to run as soon as possible. Returns the id of its row.
 ///
-/// `conn` may be a transaction: then the task is committed, or vanishes, with everything else in it.
+/// If `conn` is a transaction, the task is committed or rolled back with everything else in it:
+///
+/// ```no_run
+/// use airun::mysql::prelude::Queryable;
+/// use airun::mysql::{Conn, TxOpts};
+/// use airun::queue::{TaskPayload, enqueue};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct SendWelcome {
+///     user_id: u64,
+/// }
+///
+/// impl TaskPayload for SendWelcome {
+///     const KIND: &'static str = "send_welcome";
+/// }
+///
+/// fn sign_up(conn: &mut Conn, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     let mut transaction = conn.start_transaction(TxOpts::default())?;
+///     transaction.exec_drop("INSERT INTO users (name) VALUES (?)", (name,))?;
+///     let user_id = transaction.last_insert_id().ok_or("no id")?;
+///     enqueue(&mut transaction, &SendWelcome { user_id })?;
+///     Ok(transaction.commit()?)
+/// }
+/// ```
 ///
 /// # Errors
-/// The payload can't be written as JSON, or the server refuses the row.
-pub fn enqueue<T: DatabaseTask>(conn: &mut impl Queryable, payload: &T::Payload) -> Result<Enqueued> {
-    Enqueue::<T>::new().insert(conn, payload)
+/// The payload can't be written as JSON, the kind or the queue has an invalid name, or the server refuses the row.
+pub fn enqueue<P: TaskPayload>(conn: &mut impl Queryable, payload: &P) -> Result<Enqueued> {
+    Enqueue::new().insert(conn, payload)
 }
 
-/// How a task of `T` is enqueued.
-pub struct Enqueue<T> {
+/// Enqueues tasks with other options than the defaults of their payload type.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use airun::mysql::Conn;
+/// use airun::queue::{Enqueue, Priority, TaskPayload};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Remind {
+///     invoice: u64,
+/// }
+///
+/// impl TaskPayload for Remind {
+///     const KIND: &'static str = "remind";
+/// }
+///
+/// fn remind_tomorrow(conn: &mut Conn, invoice: u64) -> airun::Result<()> {
+///     let enqueued = Enqueue::new()
+///         .delay(Duration::from_secs(24 * 3600))
+///         .priority(Priority::Bulk)
+///         .dedupe_key(format!("remind {invoice}"))
+///         .insert(conn, &Remind { invoice })?;
+///     if !enqueued.inserted {
+///         log::info!("task {} will remind of invoice {invoice} already", enqueued.id);
+///     }
+///     Ok(())
+/// }
+/// ```
+#[must_use]
+pub struct Enqueue<P> {
     new: New,
-    kind: PhantomData<fn(T)>,
+    payload: PhantomData<fn(P)>,
 }
 
-/// What became of an [`enqueue`].
+/// The result of [`enqueue`] and [`Enqueue::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Enqueued {
-    /// Of the row.
+    /// Id of the row in `ai_server_tasks`.
     pub id: u64,
-    /// Not so where a living task had the same dedupe key; the id is that one's.
+    /// False if a pending or running task had the same dedupe key; `id` is then that task's.
     pub inserted: bool,
 }
 
-impl<T: DatabaseTask> Enqueue<T> {
-    /// As the kind says, at once.
+impl<P: TaskPayload> Enqueue<P> {
+    /// The defaults of the payload type, to run as soon as possible.
     pub fn new() -> Self {
         let new = New {
-            kind: T::KIND.to_owned(),
-            version: T::VERSION,
-            queue: T::QUEUE.to_owned(),
-            priority: T::PRIORITY,
+            kind: P::KIND.to_owned(),
+            version: P::VERSION,
+            queue: P::QUEUE.to_owned(),
+            priority: P::PRIORITY,
             delay: Duration::ZERO,
             timeout: None,
             max_attempts: None,
             dedupe_key: None,
         };
-        Self { new, kind: PhantomData }
+        Self { new, payload: PhantomData }
     }
 
-    /// Not before so long from now, by the server's clock.
-    #[must_use]
+    /// Runs the task no earlier than this long from now, by the server's clock.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.new.delay = delay;
         self
     }
 
-    /// Into another queue than the kind's.
-    #[must_use]
+    /// Enqueues into this queue.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.new.queue = queue.into();
         self
     }
 
-    /// With another priority than the kind's.
-    #[must_use]
+    /// Enqueues with this priority.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.new.priority = priority;
         self
     }
 
-    /// Of each run, instead of the kind's; at most 49 days.
-    #[must_use]
+    /// Time limit of each run, from 1 ms to 49 days.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.new.timeout = Some(timeout);
         self
     }
 
-    /// Instead of the kind's.
-    #[must_use]
+    /// Number of failed runs after which the task is dead, at least 1.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.new.max_attempts = Some(max_attempts.max(1));
         self
     }
 
-    /// Only if no task with this key is pending or running; at most 191 bytes.
-    #[must_use]
+    /// Enqueues only if no pending or running task has this key, of at most 191 bytes.
     pub fn dedupe_key(mut self, key: impl Into<String>) -> Self {
         self.new.dedupe_key = Some(key.into());
         self
     }
 
-    /// Enqueues one.
+    /// Enqueues one task.
     ///
     /// # Errors
-    /// As [`enqueue`].
-    pub fn insert(&self, conn: &mut impl Queryable, payload: &T::Payload) -> Result<Enqueued> {
-        one(conn, &self.new, &json(payload)?)
+    /// As for [`enqueue`].
+    pub fn insert(&self, conn: &mut impl Queryable, payload: &P) -> Result<Enqueued> {
+        insert_one(conn, &self.new, &to_json(payload)?)
     }
 
-    /// Enqueues many, in statements of up to a thousand rows or a megabyte; how many. Outside a transaction each
-    /// statement commits by itself.
+    /// Enqueues many tasks, in statements of at most 1,000 rows or 1 MB, and returns their number. Outside a transaction
+    /// each statement is committed on its own, so the tasks before an error stay enqueued.
     ///
     /// # Errors
-    /// As [`enqueue`]; a dedupe key is for one task.
-    pub fn insert_many<'p>(
-        &self,
-        conn: &mut impl Queryable,
-        payloads: impl IntoIterator<Item = &'p T::Payload>,
-    ) -> Result<u64>
+    /// As for [`enqueue`], or a dedupe key was given, which only one task can have.
+    pub fn insert_many<'p>(&self, conn: &mut impl Queryable, payloads: impl IntoIterator<Item = &'p P>) -> Result<u64>
     where
-        T::Payload: 'p,
+        P: 'p,
     {
-        let count = many(conn, &self.new, payloads.into_iter().map(json))?;
+        let count = insert_many(conn, &self.new, payloads.into_iter().map(to_json))?;
         wake(conn)?;
         Ok(count)
     }
 }
 
-impl<T: DatabaseTask> Default for Enqueue<T> {
+impl<P: TaskPayload> Default for Enqueue<P> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> std::fmt::Debug for Enqueue<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<P> fmt::Debug for Enqueue<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Enqueue").field(&self.new).finish()
     }
 }
 
-fn json<P: serde::Serialize>(payload: &P) -> Result<String> {
+fn to_json<P: TaskPayload>(payload: &P) -> Result<String> {
     serde_json::to_string(payload)
-        .map_err(|error| Error::failure(format!("failed to write the payload as JSON: {error}")))
+        .map_err(|error| Error::usage(format!("failed to write the payload of `{}` as JSON: {error}", P::KIND)))
 }
 
-/// Enqueues one task, and wakes a worker of this host.
+/// Enqueues one task and wakes the workers of this host.
 ///
 /// # Errors
-/// As [`enqueue`].
-pub(crate) fn one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result<Enqueued> {
+/// As for [`enqueue`].
+pub(crate) fn insert_one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result<Enqueued> {
     check(new)?;
     let enqueued = match &new.dedupe_key {
-        Some(key) => deduplicated(conn, new, key, payload)?,
-        None => inserted(conn, new, payload)?,
+        Some(key) => insert_unless_active(conn, new, key, payload)?,
+        None => insert(conn, new, payload)?,
     };
     if enqueued.inserted && new.delay.is_zero() {
         wake(conn)?;
@@ -156,26 +202,27 @@ pub(crate) fn one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result
     Ok(enqueued)
 }
 
-/// Enqueues a task for each payload, and wakes nobody; how many. Those before an error may be in the database.
+/// Enqueues a task for each payload without waking workers, and returns their number. The tasks before an error may be
+/// in the database.
 ///
 /// # Errors
-/// As [`enqueue`], and the first of `payloads`; a dedupe key is for one task.
-pub(crate) fn many<P: AsRef<str>>(
+/// As for [`enqueue`], the first error of `payloads`, or a dedupe key was given.
+pub(crate) fn insert_many<P: AsRef<str>>(
     conn: &mut impl Queryable,
     new: &New,
     payloads: impl Iterator<Item = Result<P>>,
 ) -> Result<u64> {
     check(new)?;
     if new.dedupe_key.is_some() {
-        return Err(Error::usage("a dedupe key is for one task; enqueue them one by one"));
+        return Err(Error::usage("only one task can have a dedupe key; enqueue the tasks one by one"));
     }
-    let mut refused = None;
-    let payloads = payloads.map_while(|payload| payload.map_err(|error| refused = Some(error)).ok());
+    let mut failed = None;
+    let payloads = payloads.map_while(|payload| payload.map_err(|error| failed = Some(error)).ok());
     let count = store::insert(conn, new, payloads)?;
-    refused.map_or(Ok(count), Err)
+    failed.map_or(Ok(count), Err)
 }
 
-/// Wakes the workers of this host, since something is due.
+/// Wakes the workers of this host, because a task is due.
 ///
 /// # Errors
 /// The connection was lost.
@@ -184,51 +231,51 @@ pub(crate) fn wake(conn: &mut impl Queryable) -> mysql::Result<()> {
     Ok(())
 }
 
-fn inserted(conn: &mut impl Queryable, new: &New, payload: &str) -> std::result::Result<Enqueued, mysql::Error> {
+fn insert(conn: &mut impl Queryable, new: &New, payload: &str) -> mysql::Result<Enqueued> {
     store::insert(conn, new, std::iter::once(payload))?;
     Ok(Enqueued { id: store::last_id(conn)?, inserted: true })
 }
 
-/// The unique key decides; looking first keeps this transaction from holding a lock that the living task's completion
-/// would have to wait for.
-fn deduplicated(conn: &mut impl Queryable, new: &New, key: &str, payload: &str) -> Result<Enqueued> {
+/// The unique key decides. Reading first avoids a failed INSERT, which would leave this transaction with a lock on the
+/// active task's key, and that task's completion would have to wait for it.
+fn insert_unless_active(conn: &mut impl Queryable, new: &New, key: &str, payload: &str) -> Result<Enqueued> {
     const TRIES_MAX: usize = 10;
     if let Some(id) = store::alive(conn, key)? {
         return Ok(Enqueued { id, inserted: false });
     }
     for _ in 0..TRIES_MAX {
-        match inserted(conn, new, payload) {
+        match insert(conn, new, payload) {
             Err(error) if store::is_duplicate(&error) => {}
-            done => return Ok(done?),
+            result => return Ok(result?),
         }
-        // It may have ended between the two statements.
+        // The active task may have finished between the two statements.
         if let Some(id) = store::alive_now(conn, key)? {
             return Ok(Enqueued { id, inserted: false });
         }
     }
-    Err(Error::failure(format!("tasks with the dedupe key `{key}` come and go too quickly; try again")))
+    Err(Error::failure(format!("tasks with the dedupe key `{key}` start and finish too quickly; try again")))
 }
 
 fn check(new: &New) -> Result<()> {
-    for (what, name) in [("kind", &new.kind), ("queue", &new.queue)] {
-        if !is_plain(name) {
-            return Err(Error::usage(format!("`{name}` can't be a {what}'s name; {PLAIN}")));
-        }
-    }
+    check_name("kind", &new.kind)?;
+    check_name("queue", &new.queue)?;
     match &new.dedupe_key {
         Some(key) if key.len() > DEDUPE_KEY_BYTES_MAX => Err(Error::usage(format!(
-            "a dedupe key has at most {DEDUPE_KEY_BYTES_MAX} bytes; this one has {}: use its hash",
+            "the dedupe key has {} bytes, but at most {DEDUPE_KEY_BYTES_MAX} are possible; use a hash of it",
             key.len()
         ))),
         _ => Ok(()),
     }
 }
 
-/// What names are made of.
-pub(crate) const PLAIN: &str = "use letters, digits, `_`, `-` and `.`, at most 64";
-
-/// Whether `name` can name a kind, a queue or a periodic task.
-pub(crate) fn is_plain(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (1..=64).contains(&name.len()) && name.chars().all(plain)
+/// Checks the name of a kind, a queue or a periodic task; `what` says which.
+///
+/// # Errors
+/// The name is invalid.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("invalid {what} name `{name}`; use 1 to 64 letters, digits, `_`, `-` and `.`")))
 }

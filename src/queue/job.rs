@@ -63,7 +63,7 @@ impl Job {
             timeout,
             claimed: Instant::now(),
             waited: Duration::from_micros(u64::try_from(row.waited_micros).unwrap_or(0)),
-            estimate: kind.pace().unwrap_or_default(),
+            estimate: kind.average_duration().unwrap_or_default(),
             interrupt: Interrupt::default(),
             began: OnceLock::new(),
             phase: AtomicU8::new(CLAIMED),

@@ -1,4 +1,4 @@
-//! A registered kind, whatever its payload's type.
+//! A registered kind of task, independent of its payload's type.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,14 @@ use serde_json::value::RawValue;
 use super::backoff::Backoff;
 use super::command::CommandTask;
 use super::context::TaskContext;
-use super::task::{DatabaseTask, Isolation, Priority};
+use super::payload::{Priority, TaskPayload as _};
+use super::task::{DatabaseTask, Isolation};
 use crate::error::TaskError;
 
-/// What a worker knows of a kind.
+/// A kind of task that this binary can run.
 pub struct Kind {
     pub name: String,
-    /// The newest payload that it can decode.
+    /// The newest payload version that it can decode.
     pub version: u16,
     pub queue: String,
     pub priority: Priority,
@@ -24,24 +25,24 @@ pub struct Kind {
     pub backoff: Backoff,
     pub concurrency: Option<u32>,
     pub work: Work,
-    pace: Pace,
+    duration: AverageDuration,
 }
 
-/// What a run does.
+/// What runs a task of the kind.
 pub enum Work {
     Handler { isolation: Isolation, run: Handler, check: Check },
     Command { program: OsString, args: Vec<OsString> },
 }
 
-/// Decodes a payload of a version, runs it, and encodes what comes out.
-pub type Handler = Box<dyn Fn(u16, &str, &TaskContext<'_>) -> Result<String, Refusal> + Send + Sync>;
-/// Whether a payload of a version can be decoded.
+/// Decodes a payload of the given version, runs the task and encodes its output.
+pub type Handler = Box<dyn Fn(u16, &str, &TaskContext<'_>) -> Result<String, HandlerError> + Send + Sync>;
+/// Decodes a payload of the given version and drops it.
 pub type Check = Box<dyn Fn(u16, &str) -> Result<(), TaskError> + Send + Sync>;
 
 /// Why a handler has no output.
 #[derive(Debug)]
-pub enum Refusal {
-    /// The payload isn't what the kind takes; no attempt will change that.
+pub enum HandlerError {
+    /// The kind can't decode the payload, and no further attempt will change that.
     Undecodable(TaskError),
     Failed(TaskError),
 }
@@ -49,23 +50,23 @@ pub enum Refusal {
 impl Kind {
     pub fn of_task<T: DatabaseTask + 'static>(task: T) -> Self {
         let run = move |version: u16, payload: &str, context: &TaskContext<'_>| {
-            let payload = T::decode(version, payload).map_err(Refusal::Undecodable)?;
-            let output = task.execute(payload, context).map_err(Refusal::Failed)?;
+            let payload = T::Payload::decode(version, payload).map_err(HandlerError::Undecodable)?;
+            let output = task.execute(payload, context).map_err(HandlerError::Failed)?;
             serde_json::to_string(&output)
-                .map_err(|error| Refusal::Failed(format!("failed to write the output as JSON: {error}").into()))
+                .map_err(|error| HandlerError::Failed(format!("failed to write the output as JSON: {error}").into()))
         };
-        let check = |version: u16, payload: &str| T::decode(version, payload).map(drop);
+        let check = |version: u16, payload: &str| T::Payload::decode(version, payload).map(drop);
         Self {
-            name: T::KIND.to_owned(),
-            version: T::VERSION,
-            queue: T::QUEUE.to_owned(),
-            priority: T::PRIORITY,
+            name: T::Payload::KIND.to_owned(),
+            version: T::Payload::VERSION,
+            queue: T::Payload::QUEUE.to_owned(),
+            priority: T::Payload::PRIORITY,
             timeout: T::TIMEOUT,
             max_attempts: T::MAX_ATTEMPTS,
             backoff: T::BACKOFF,
             concurrency: T::CONCURRENCY,
             work: Work::Handler { isolation: T::ISOLATION, run: Box::new(run), check: Box::new(check) },
-            pace: Pace::default(),
+            duration: AverageDuration::default(),
         }
     }
 
@@ -80,14 +81,14 @@ impl Kind {
             backoff: task.backoff,
             concurrency: task.concurrency,
             work: Work::Command { program: task.program, args: task.args },
-            pace: Pace::default(),
+            duration: AverageDuration::default(),
         }
     }
 
-    /// Whether this binary can decode `payload`.
+    /// Checks that this binary can decode `payload`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The payload is not JSON, or not what the kind accepts.
     pub fn check(&self, version: u16, payload: &str) -> Result<(), TaskError> {
         match &self.work {
             Work::Handler { check, .. } => check(version, payload),
@@ -95,33 +96,33 @@ impl Kind {
         }
     }
 
-    /// How long a run takes of late; `None` before the first has ended.
-    pub fn pace(&self) -> Option<Duration> {
-        self.pace.average()
+    /// Recent average duration of a run; `None` until the first run has ended.
+    pub fn average_duration(&self) -> Option<Duration> {
+        self.duration.get()
     }
 
-    /// A run has taken so long.
-    pub fn took(&self, time: Duration) {
-        self.pace.add(time);
+    /// Adds a run to the average.
+    pub fn record_duration(&self, duration: Duration) {
+        self.duration.add(duration);
     }
 }
 
-/// A moving average, in nanoseconds; 0 is none yet.
+/// A moving average in nanoseconds; 0 means that there is none yet.
 #[derive(Debug, Default)]
-struct Pace(AtomicU64);
+struct AverageDuration(AtomicU64);
 
-impl Pace {
-    fn average(&self) -> Option<Duration> {
+impl AverageDuration {
+    fn get(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             nanos => Some(Duration::from_nanos(nanos)),
         }
     }
 
-    /// A slow run counts at once, since the next may be as slow; quick ones bring the average down by and by. Two
-    /// threads at once may lose one's time, which an average can bear.
-    fn add(&self, time: Duration) {
-        let new = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+    /// A slow run raises the average at once, because the next run may be as slow. Quick runs lower it gradually. If two
+    /// threads add at the same time, one run may be lost, which doesn't matter for an average.
+    fn add(&self, duration: Duration) {
+        let new = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1);
         let old = self.0.load(Ordering::Relaxed);
         let average = if new >= old { new } else { old - (old - new) / 16 };
         self.0.store(average.max(1), Ordering::Relaxed);

@@ -26,6 +26,7 @@ mod job;
 mod job_channel;
 mod kind;
 mod notifier;
+mod payload;
 mod poll_planner;
 mod poller;
 mod prefetch;
@@ -44,16 +45,15 @@ pub use command::CommandTask;
 pub use context::TaskContext;
 pub(crate) use engine::{Engine, Settings, unfit};
 pub use enqueue::{Enqueue, Enqueued, enqueue};
-pub(crate) use enqueue::{PLAIN, is_plain, many, one, wake};
+pub(crate) use enqueue::{check_name, insert_many, insert_one, wake};
 pub(crate) use executor::child::{HANDLER, PROGRAM, become_program, run as run_errand};
 pub use interrupt::Interrupted;
 pub(crate) use kind::{Kind, Work};
+pub use payload::{Priority, TaskPayload};
 pub(crate) use stats::{Snapshot, Stats};
 pub(crate) use store::complete::Retention;
 pub(crate) use store::enqueue::New;
-pub use task::{DatabaseTask, Failure, Isolation, Priority};
-
-pub use crate::error::TaskError;
+pub use task::{DatabaseTask, Failure, Isolation};
 
 /// How long a claimed task is its worker's without a sign of life; extended long before its end. Only a worker that
 /// stands still, or whose lock tells nothing, is waited for so long: one that died is seen at once.

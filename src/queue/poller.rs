@@ -11,13 +11,13 @@ use super::in_flight::InFlight;
 use super::job::Job;
 use super::job_channel::JobSender;
 use super::kind::Kind;
+use super::payload::Priority;
 use super::poll_planner::{PollPlanner, Want};
 use super::prefetch::{CLAIM_MAX, Load, claim_limit};
 use super::slots::Slots;
 use super::stats::Stats;
 use super::store::claim::{self, Pick};
 use super::store::poll::{self, Cursor, DueTasks, PollResult, TaskClass};
-use super::task::Priority;
 use crate::db::{ReconnectingConn, Unfinished, jitter};
 use crate::error::Error;
 use crate::fault;
@@ -128,7 +128,7 @@ impl Poller {
             if let Some((class, place)) = again.take()
                 && looked.elapsed() < LOOK_EVERY
                 && self.rung.is_empty()
-                && claim_limit(&self.load(), self.kinds[class].pace()) == CLAIM_MAX
+                && claim_limit(&self.load(), self.kinds[class].average_duration()) == CLAIM_MAX
             {
                 let (count, end) = self.claim_from(class, place, CLAIM_MAX, &mut planner)?;
                 again = end.filter(|_| count == CLAIM_MAX).map(|end| (class, end));
@@ -175,7 +175,7 @@ impl Poller {
 
     /// Of whichever kind this worker would claim most of.
     fn most_wanted(&self, load: &Load) -> usize {
-        self.kinds.iter().map(|kind| claim_limit(load, kind.pace())).max().unwrap_or(0)
+        self.kinds.iter().map(|kind| claim_limit(load, kind.average_duration())).max().unwrap_or(0)
     }
 
     fn look(&mut self, planner: &mut PollPlanner) -> Result<(PollResult, bool), Unfinished> {
@@ -186,7 +186,7 @@ impl Poller {
         // claimed costs as much as to claim it.
         let batch = (jitter() * f64::from(workers)) as usize;
         let request = planner.plan_poll(Instant::now(), back, |class| {
-            let count = claim_limit(&load, self.kinds[class].pace());
+            let count = claim_limit(&load, self.kinds[class].average_duration());
             Want { count, skip: if count == CLAIM_MAX { batch * CLAIM_MAX } else { 0 } }
         });
         let Self { link, classes, .. } = self;
@@ -219,7 +219,7 @@ impl Poller {
         heads.sort_by_key(|head| (self.classes[head.class].priority, -head.waited_micros));
         let mut taken = Taken::Nothing;
         for DueTasks { class, due, .. } in heads {
-            let limit = claim_limit(&self.load(), self.kinds[*class].pace());
+            let limit = claim_limit(&self.load(), self.kinds[*class].average_duration());
             let Some(first) = due.first().filter(|_| limit > 0) else {
                 taken = Taken::NoRoom;
                 continue;

@@ -1,126 +1,146 @@
-//! What a database task is.
+//! Database tasks: the trait of their handlers, and the errors that decide about retries.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 use super::context::TaskContext;
+use super::payload::TaskPayload;
 use crate::error::TaskError;
 
-/// Work that a row in `ai_server_tasks` makes due.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_MAX_ATTEMPTS: u32 = 10;
+
+/// The handler of one kind of database task: work that a row in `ai_server_tasks` makes due.
 ///
-/// It runs at least once: after a crash it may run again, so it should bear that, or commit what it writes together
-/// with its completion by [`TaskContext::complete_in`].
+/// A task runs **at least once**: after a crash of its worker it runs again. Make that harmless, or write the effect in a
+/// transaction that [`TaskContext::complete_in`] completes the task in; then it happens exactly once.
 ///
-/// One value serves all runs, on several threads at once.
+/// One value handles all runs, on several threads at once.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use std::time::Duration;
+///
+/// use airun::queue::{DatabaseTask, Failure, TaskContext, TaskPayload};
+/// use airun::{Registry, TaskError};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct SendWelcome {
+///     user_id: u64,
+/// }
+///
+/// impl TaskPayload for SendWelcome {
+///     const KIND: &'static str = "send_welcome";
+/// }
+///
+/// struct WelcomeSender {
+///     mail_server: String,
+/// }
+///
+/// impl DatabaseTask for WelcomeSender {
+///     type Payload = SendWelcome;
+///     type Output = ();
+///     const TIMEOUT: Duration = Duration::from_secs(10);
+///
+///     fn execute(&self, payload: SendWelcome, context: &TaskContext<'_>) -> Result<(), TaskError> {
+///         if payload.user_id == 0 {
+///             return Err(Failure::fatal("user 0 does not exist").into());
+///         }
+///         log::info!("attempt {}: mailing through {}", context.attempt(), self.mail_server);
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     airun::main(Registry::new().task(WelcomeSender { mail_server: "mail.example".to_owned() }))
+/// }
+/// ```
 pub trait DatabaseTask: Send + Sync {
-    /// What it is told, as JSON in the row.
-    type Payload: Serialize + DeserializeOwned;
-    /// What it returns, as JSON in the row; `()` where that is nothing.
+    /// What the task receives. It also names the kind.
+    type Payload: TaskPayload;
+    /// What the task returns, stored as JSON in the row; `()` if there is nothing to store.
     type Output: Serialize;
 
-    /// Names it in the row: letters, digits, `_`, `-`, `.`; unique.
-    const KIND: &'static str;
-    /// Of the payload. A worker leaves newer ones than its own for a newer worker, and decodes older ones.
-    const VERSION: u16 = 1;
-    /// Where it is put if nobody says otherwise.
-    const QUEUE: &'static str = "default";
-    /// Its priority if nobody says otherwise.
-    const PRIORITY: Priority = Priority::Normal;
-    /// Of one run, where the row has none of its own.
-    const TIMEOUT: Duration = Duration::from_secs(60);
-    /// Failed runs until it is dead, where the row has no number of its own.
-    const MAX_ATTEMPTS: u32 = 10;
-    /// From a failed run to the next.
+    /// Time limit of one run, unless [`Enqueue::timeout`](super::Enqueue::timeout) gave the row another one.
+    const TIMEOUT: Duration = DEFAULT_TIMEOUT;
+    /// Number of failed runs after which the task is dead, unless
+    /// [`Enqueue::max_attempts`](super::Enqueue::max_attempts) gave the row another one.
+    const MAX_ATTEMPTS: u32 = DEFAULT_MAX_ATTEMPTS;
+    /// Wait between a failed run and the next one.
     const BACKOFF: Backoff = Backoff::DEFAULT;
-    /// So many at once, at most, among all workers of the database.
+    /// Maximum number of runs at the same time among all workers of the database; `None` for no limit.
     const CONCURRENCY: Option<u32> = None;
-    /// What keeps a run apart from the others.
+    /// Whether runs share the worker's process.
     const ISOLATION: Isolation = Isolation::Thread;
 
-    /// Makes a payload of the row's JSON. Override it where an older version looks otherwise than serde can bridge.
+    /// Runs the task once. Log lines that it writes carry the task's kind, id and attempt.
     ///
     /// # Errors
-    /// What can't be decoded is dead at once, with this reason.
-    fn decode(version: u16, payload: &str) -> Result<Self::Payload, TaskError> {
-        let _ = version;
-        serde_json::from_str(payload).map_err(Into::into)
-    }
-
-    /// One run. What is logged in it carries the task's kind and id by itself.
-    ///
-    /// # Errors
-    /// An error or a panic is a failed attempt: it is tried again after the backoff, or is dead. [`Failure`] says
-    /// otherwise where that is known, and [`Interrupted`](super::Interrupted) gives it back.
+    /// An error or a panic is a failed attempt: the task runs again after the backoff, or is dead if it was the last
+    /// attempt. Return a [`Failure`] to decide otherwise, and pass on an [`Interrupted`](super::Interrupted) with `?`.
     fn execute(&self, payload: Self::Payload, context: &TaskContext<'_>) -> Result<Self::Output, TaskError>;
 }
 
-/// What keeps a run apart from the others.
+/// Where a task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Isolation {
-    /// A thread of the worker: quick to start. One that doesn't return at its deadline can't be ended.
+    /// In a thread of the worker, which is quick to start. A run that ignores its deadline can't be ended.
     #[default]
     Thread,
-    /// A process of its own, killed at its deadline with everything that it started; its crash costs one task.
+    /// In a process of its own. At the deadline it is killed together with all processes that it started, and a crash
+    /// costs only this task.
     Process,
 }
 
-/// A priority. All that is due in one is claimed before anything of the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[repr(u8)]
-pub enum Priority {
-    /// Before everything else.
-    Urgent = 0,
-    /// As a rule.
-    #[default]
-    Normal = 1,
-    /// When there is nothing else to do.
-    Bulk = 2,
-}
-
-impl Priority {
-    /// From the first to be served to the last.
-    pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Bulk];
-
-    /// `urgent`, `normal`, `bulk`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Urgent => "urgent",
-            Self::Normal => "normal",
-            Self::Bulk => "bulk",
-        }
-    }
-}
-
-/// An error that knows what is to become of its task.
+/// An error that decides whether and when the task runs again.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use airun::TaskError;
+/// use airun::queue::Failure;
+///
+/// fn check(status: u16) -> Result<(), TaskError> {
+///     match status {
+///         200 => Ok(()),
+///         404 => Err(Failure::fatal("the page does not exist").into()),
+///         429 => Err(Failure::retry_after(Duration::from_secs(30), "too many requests").into()),
+///         // Any other error: retried after the task's backoff.
+///         status => Err(format!("unexpected status {status}").into()),
+///     }
+/// }
+///
+/// assert!(check(404).unwrap_err().is::<Failure>());
+/// ```
 #[derive(Debug)]
 pub struct Failure {
     pub(super) error: TaskError,
     pub(super) retry: Retry,
 }
 
-/// What is to become of a task that failed.
+/// When a failed task runs again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
-    /// By the backoff of its kind.
+    /// After the backoff of its kind.
     AsUsual,
-    /// After this long.
     After(Duration),
-    /// Trying again is of no use.
     Never,
 }
 
 impl Failure {
-    /// Trying again is of no use: the task is dead at once.
+    /// The task is dead at once: another attempt would fail in the same way.
     pub fn fatal(error: impl Into<TaskError>) -> Self {
         Self { error: error.into(), retry: Retry::Never }
     }
 
-    /// Try again after `wait`, not by the backoff; as a service asks for with `Retry-After`.
+    /// The task runs again after `wait` instead of its backoff, for example as an HTTP server's `Retry-After` says. The
+    /// attempt counts as failed.
     pub fn retry_after(wait: Duration, error: impl Into<TaskError>) -> Self {
         Self { error: error.into(), retry: Retry::After(wait) }
     }

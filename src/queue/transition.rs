@@ -122,7 +122,7 @@ mod tests {
         failures: 0,
         crashes: 0,
         max_attempts: 3,
-        backoff: Backoff { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(9), jitter: 0.0 },
+        backoff: Backoff::exponential(Duration::from_secs(1), Duration::from_secs(9)).jitter(0.0),
     };
 
     fn failed(retry: Retry) -> Outcome {

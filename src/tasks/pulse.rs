@@ -1,14 +1,15 @@
-//! The example: says every 30 seconds that the server is alive, and how much memory it takes.
+//! An example of a periodic task: logs every 30 seconds that the worker is alive and how much memory it uses.
 
 use std::fs;
 use std::time::Duration;
 
-use airun::periodic::{PeriodicContext, PeriodicTask, TaskError};
+use airun::TaskError;
+use airun::periodic::{PeriodicContext, PeriodicTask};
 
-/// Keeps what it saw last, as a task may: it is run by one thread.
+/// A task may keep state, because only one thread runs it.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    kilobytes_before: Option<u64>,
+    last_kb: Option<u64>,
 }
 
 impl PeriodicTask for Pulse {
@@ -28,17 +29,17 @@ impl PeriodicTask for Pulse {
         Some(Duration::from_secs(10))
     }
 
-    fn execute(&mut self, context: &PeriodicContext<'_>) -> Result<(), TaskError> {
-        let kilobytes = resident_kilobytes()?;
-        let grown = self.kilobytes_before.map_or(0, |before| kilobytes.saturating_sub(before));
-        self.kilobytes_before = Some(kilobytes);
-        log::info!("💓 alive, run {}: {kilobytes} kB in memory, {grown} kB more than before", context.tick());
+    fn execute(&mut self, _: &PeriodicContext<'_>) -> Result<(), TaskError> {
+        let kb = resident_kb()?;
+        let growth_kb = self.last_kb.map_or(0, |last_kb| kb.saturating_sub(last_kb));
+        self.last_kb = Some(kb);
+        log::info!("💓 alive: {kb} kB of memory, {growth_kb} kB more than in the last run");
         Ok(())
     }
 }
 
-/// The memory that this process has in RAM, as Linux tells it (proc_pid_status(5)).
-fn resident_kilobytes() -> Result<u64, TaskError> {
+/// Resident memory of this process in kB, as Linux reports it in `VmRSS` (see proc_pid_status(5)).
+fn resident_kb() -> Result<u64, TaskError> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -193,7 +193,7 @@ fn one(
     let payload = payload.trim();
     check(payload, new.version, checked)?;
     let mut operator = Operator::connect(context)?;
-    let enqueued = operator.once(|conn| queue::one(conn, new, payload))?;
+    let enqueued = operator.once(|conn| queue::insert_one(conn, new, payload))?;
     if json {
         output.json(&One { format: JSON_FORMAT, id: enqueued.id, inserted: enqueued.inserted })?;
         return Ok(());
@@ -223,7 +223,7 @@ fn many(new: &New, checked: Option<&Kind>, operator: &mut Operator<'_>) -> Resul
     });
     let count = operator.once(|conn| {
         let mut transaction = conn.start_transaction(TxOpts::default())?;
-        let count = queue::many(&mut transaction, new, lines)?;
+        let count = queue::insert_many(&mut transaction, new, lines)?;
         transaction.commit()?;
         Ok(count)
     })?;

@@ -179,11 +179,8 @@ fn control(args: &mut Args, command: &str) -> Result<Control> {
         _ => return Err(Error::usage(format!("say what to {command}: `--kind KIND` or `--queue QUEUE`"))),
     };
     let (what, name) = control.parts();
-    if queue::is_plain(name) {
-        Ok(control)
-    } else {
-        Err(Error::usage(format!("`{name}` can't be a {what}'s name; {}", queue::PLAIN)))
-    }
+    queue::check_name(what, name)?;
+    Ok(control)
 }
 
 /// `dead,cancelled`

@@ -74,7 +74,7 @@ impl Executor {
             let outcome = self.work(&job, deadline, &conn);
             job.interrupt.on_connection(None);
             if let Some(began) = job.began() {
-                job.kind.took(began.elapsed());
+                job.kind.record_duration(began.elapsed());
             }
             fault::point("run-ended");
             if !job.tell() {

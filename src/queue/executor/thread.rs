@@ -11,7 +11,7 @@ use crate::panics;
 use crate::queue::context::TaskContext;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
-use crate::queue::kind::{Handler, Refusal, Work};
+use crate::queue::kind::{Handler, HandlerError, Work};
 use crate::queue::store::complete::fits;
 use crate::queue::task::{Failure, Retry};
 use crate::queue::transition::Outcome;
@@ -55,8 +55,8 @@ pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<
             Ok(()) => Outcome::Succeeded(output),
             Err(error) => failed(error),
         },
-        Ok(Err(Refusal::Undecodable(error))) => Outcome::Undecodable(with_causes(&error)),
-        Ok(Err(Refusal::Failed(error))) => failed(error),
+        Ok(Err(HandlerError::Undecodable(error))) => Outcome::Undecodable(with_causes(&error)),
+        Ok(Err(HandlerError::Failed(error))) => failed(error),
         Err(panic) => Outcome::Failed { error: panic.to_string(), retry: Retry::AsUsual },
     }
 }

@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 
 use super::interval;
 use crate::db::quote_text;
-use crate::queue::task::Priority;
+use crate::queue::payload::Priority;
 
 /// What a row needs but for its payload. Names are plain: letters, digits, `_`, `-`, `.`.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use mysql::{Conn, Error};
 
 use super::rows;
 use crate::db::IS_READ_ONLY;
-use crate::queue::task::Priority;
+use crate::queue::payload::Priority;
 
 /// Tasks that are claimed together, in the order of the index `due`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use airun::queue::enqueue;
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, TxOpts};
 
-use self::name_conversation::{NameConversation, Payload};
+use self::name_conversation::NameConversation;
 use crate::on_both;
 use crate::support::{Database, stop, timeless};
 
@@ -67,7 +67,7 @@ const SAID: &str = "INSERT INTO agent_messages (conversation_id, sequence, role,
 fn say(conn: &mut Conn, conversation_id: u64, content: &str) -> Result<(), Box<dyn Error>> {
     let mut transaction = conn.start_transaction(TxOpts::default())?;
     transaction.exec_drop(SAID, (conversation_id, content))?;
-    enqueue::<NameConversation>(&mut transaction, &Payload { conversation_id })?;
+    enqueue(&mut transaction, &NameConversation { conversation_id })?;
     Ok(transaction.commit()?)
 }
 

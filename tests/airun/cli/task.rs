@@ -47,7 +47,7 @@ fn a_wrong_command_line_says_what_to_do() {
         ("task purge --state pending", "`pending` can't be the value of `--state`; take of succeeded, dead, cancelled"),
         ("task pause", "say what to pause: `--kind KIND` or `--queue QUEUE`"),
         ("task resume --kind a --queue b", "say what to resume: `--kind KIND` or `--queue QUEUE`"),
-        ("task pause --kind a'b", "`a'b` can't be a kind's name; use letters, digits, `_`, `-` and `.`, at most 64"),
+        ("task pause --kind a'b", "invalid kind name `a'b`; use 1 to 64 letters, digits, `_`, `-` and `.`"),
         ("task enqueue", "a kind is missing; usage: airun task enqueue KIND [PAYLOAD | - | --lines]"),
         (
             "task enqueue ech 1",

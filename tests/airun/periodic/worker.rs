@@ -30,7 +30,7 @@ on_both! {
     fn the_examples_run_at_once(db) {
         db.prepare();
         let mut worker = db.start("worker");
-        worker.wait_for("💓 alive, run 0: ");
+        worker.wait_for("💓 alive: ");
         worker.signal("TERM");
         let ended = worker.finish();
         assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{ended:?}");

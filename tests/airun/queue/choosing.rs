@@ -2,24 +2,20 @@
 
 use mysql::TxOpts;
 use mysql::prelude::Queryable as _;
+use serde::{Deserialize, Serialize};
 
-use airun::queue::{DatabaseTask, Enqueue, Enqueued, Priority, TaskContext, TaskError, enqueue};
+use airun::queue::{Enqueue, Enqueued, Priority, TaskPayload, enqueue};
 
 use super::{put, put_with, task, worker, worker_at};
 use crate::on_both;
 use crate::support::stop;
 
-/// What a program that enqueues has of the laboratory's `echo`.
-struct Echo;
+/// The payload of the lab's `echo`: a program that enqueues tasks needs no more.
+#[derive(Serialize, Deserialize)]
+struct Echo(u64);
 
-impl DatabaseTask for Echo {
-    type Payload = u64;
-    type Output = u64;
+impl TaskPayload for Echo {
     const KIND: &'static str = "echo";
-
-    fn execute(&self, payload: u64, _: &TaskContext<'_>) -> Result<u64, TaskError> {
-        Ok(payload)
-    }
 }
 
 on_both! {
@@ -140,7 +136,7 @@ on_both! {
         db.prepare();
         let worker = worker(db, "");
         let delay = std::time::Duration::from_millis(1200);
-        let delayed = Enqueue::<Echo>::new().delay(delay).insert(&mut db.conn(), &7).unwrap().id;
+        let delayed = Enqueue::new().delay(delay).insert(&mut db.conn(), &Echo(7)).unwrap().id;
         db.until_state(delayed, "succeeded");
         stop(worker);
         assert_eq!(task(db, delayed, "result, started_at >= created_at + INTERVAL 1200000 MICROSECOND"), "7|1");
@@ -151,11 +147,11 @@ on_both! {
         let worker = worker(db, "");
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
-        let undone = enqueue::<Echo>(&mut transaction, &1).unwrap();
+        let undone = enqueue(&mut transaction, &Echo(1)).unwrap();
         assert!(undone.inserted);
         transaction.rollback().unwrap();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
-        let id = enqueue::<Echo>(&mut transaction, &2).unwrap().id;
+        let id = enqueue(&mut transaction, &Echo(2)).unwrap().id;
         let before = put(db, "noop", "{}");
         db.until_state(before, "succeeded");
         // The worker looks and sees nothing of it.
@@ -168,8 +164,8 @@ on_both! {
 
     fn many_are_enqueued_at_once_with_what_they_are_told(db) {
         db.prepare();
-        let payloads: Vec<u64> = (0..2500).collect();
-        let how = Enqueue::<Echo>::new().queue("bulk").priority(Priority::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
+        let payloads: Vec<Echo> = (0..2500).map(Echo).collect();
+        let how = Enqueue::new().queue("bulk").priority(Priority::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
         assert_eq!(how.insert_many(&mut db.conn(), &payloads).unwrap(), 2500);
         let worker = worker(db, "--queues bulk");
         db.until_done();
@@ -181,21 +177,21 @@ on_both! {
 
     fn of_tasks_with_one_key_only_one_is_alive(db) {
         db.prepare();
-        let how = || Enqueue::<Echo>::new().dedupe_key("once");
-        let first = how().insert(&mut db.conn(), &1).unwrap();
+        let how = || Enqueue::new().dedupe_key("once");
+        let first = how().insert(&mut db.conn(), &Echo(1)).unwrap();
         assert!(first.inserted);
-        let same = Enqueued { id: first.id, inserted: false };
-        assert_eq!(how().insert(&mut db.conn(), &2).unwrap(), same);
+        let same = how().insert(&mut db.conn(), &Echo(2)).unwrap();
+        assert_eq!((same.id, same.inserted), (first.id, false));
         // Also in a transaction that began before it was there.
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         transaction.query_drop("SELECT * FROM ai_server_tasks").unwrap();
         let worker = worker(db, "");
         db.until_state(first.id, "succeeded");
-        let second = how().insert(&mut db.conn(), &3).unwrap();
+        let second = how().insert(&mut db.conn(), &Echo(3)).unwrap();
         assert!(second.inserted && second.id != first.id);
         db.until_state(second.id, "succeeded");
-        let third = how().insert(&mut db.conn(), &4).unwrap();
+        let third = how().insert(&mut db.conn(), &Echo(4)).unwrap();
         db.until_state(third.id, "succeeded");
         drop(transaction);
         stop(worker);
@@ -209,7 +205,7 @@ on_both! {
                     .map(|n| {
                         scope.spawn(move || {
                             let mut conn = db.conn();
-                            Enqueue::<Echo>::new().dedupe_key(format!("race {round}")).insert(&mut conn, &n).unwrap()
+                            Enqueue::new().dedupe_key(format!("race {round}")).insert(&mut conn, &Echo(n)).unwrap()
                         })
                     })
                     .collect();

@@ -49,7 +49,7 @@ on_both! {
 
     fn what_a_program_reads_and_prints_is_bounded(db) {
         db.prepare();
-        let deaf = put(db, "deaf", &format!("\"{}\"", "x".repeat(500_000)));
+        let deaf = put(db, "ignores_input", &format!("\"{}\"", "x".repeat(500_000)));
         let large = put(db, "script", r#""yes | head -c 3000000""#);
         let line = put(db, "script", r#""yes | tr -d '[:space:]' | head -c 100000 >&2; exit 3""#);
         let worker = worker(db, "");
