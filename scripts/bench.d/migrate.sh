@@ -26,14 +26,16 @@ write_statements() {
         for (j = 0; j < 2000; j++) printf "INSERT INTO r%d VALUES (%d, %d, \047row %d of file %d\047);\n", i, j, i, j, i >file
       }
     }
-    function load(id, text) {
+    function load(id, row, text, bytes) {
       open_file(1)
       table("big", 200)
-      while (id < 279500) {
+      while (bytes < 50000000) {
         printf "INSERT INTO big VALUES " >file
         for (row = 0; row < 500; row++) {
           text = "a text; with a \\\047quote\\\047 and a number " ++id
-          printf "(%d,%d,\047%150s\047)%s", id, id % 97, text, row < 499 ? "," : ";\n" >file
+          text = sprintf("(%d,%d,\047%150s\047)%s", id, id % 97, text, row < 499 ? "," : ";\n")
+          bytes += length(text)
+          printf "%s", text >file
         }
       }
     }
@@ -95,14 +97,17 @@ seconds_of() {
     awk -F, 'NR == 2 { print $2 }' result.csv
 }
 
-# Prints the peak memory of WHO in kB, from a run that is not timed.
+# Prints the peak memory of WHO in kB, from a run that is not timed. If the run fails, prints its messages.
 memory_of() {
-  local command pid peak=0 now
+  local who=$1 command pid peak=0 now
   set_command "$1" "$2"
-  "${command[@]}" >/dev/null &
+  "${command[@]}" >/dev/null 2>stderr &
   pid=$!
   while now=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$pid/status" 2>/dev/null) && [ -n "$now" ]; do peak=$now; done
-  wait "$pid" && echo "$peak"
+  wait "$pid" && echo "$peak" && return
+  echo "$who failed:" >&2
+  cat stderr >&2
+  return 1
 }
 
 median() { sort -g "$@" | awk '{ values[NR] = $1 } END { if (NR) print values[int((NR + 1) / 2)] }'; }
@@ -121,9 +126,9 @@ time_scenario() {
   for who in "${contestants[@]}"; do
     arrange "$who"
     recreate "$who"
-    memory_of "$who" up >"$who.memory" || { echo "$who failed" >&2 && rm -f "$who.memory"; }
-    if [ -n "$verb" ]; then memory_of "$who" "$verb" >"$who.memory"; fi
+    memory_of "$who" up >"$who.memory" && { [ -z "$verb" ] || memory_of "$who" "$verb" >"$who.memory"; } || rm "$who.memory"
   done
+  [ -e airun.memory ] || exit 1
   for ((round = 0; round < timed; round++)); do
     for who in "${contestants[@]}"; do
       [ -e "$who.memory" ] || continue
@@ -135,7 +140,9 @@ time_scenario() {
   for who in "${contestants[@]}"; do "$client" -e "DROP DATABASE ${database}_$who"; done
   printf '%-34s' "$title"
   for who in airun dbmate client; do
-    if [ -s "$who.seconds" ]; then
+    if [ ! -e "$who.memory" ] && [ -d "$who" ]; then
+      printf ' %16s' fails
+    elif [ -s "$who.seconds" ]; then
       printf ' %16s' "$(printf '%.3f (%.0f)' "$(median "$who.seconds")" "$(($(cat "$who.memory") / 1024))")"
     else
       printf ' %16s' -
