@@ -101,7 +101,7 @@ fn insert_finished_tasks(fixture: &Fixture) -> Result {
     let row = "('noop', '{\"n\": 12345}', 'succeeded', UTC_TIMESTAMP(6) + INTERVAL 7 DAY)";
     let rows = vec![row; 2000].join(",");
     for _ in 0..FINISHED / 2000 {
-        conn.query_drop(format!("INSERT INTO ai_server_tasks (kind, payload, state, due_at) VALUES {rows}"))?;
+        conn.query_drop(format!("INSERT INTO ai_server_tasks (kind, payload, state, next_action_at) VALUES {rows}"))?;
     }
     Ok(())
 }

@@ -79,12 +79,12 @@ fn rate_of_raw_queue(fixture: &Fixture) -> Result<f64> {
     while id < first + TASKS {
         let last = id + BATCH - 1;
         conn.query_drop(format!(
-            "UPDATE ai_server_tasks SET state = 'running', owner = 1, claims = claims + 1, \
-             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + INTERVAL 30 SECOND WHERE id BETWEEN {id} AND {last}"
+            "UPDATE ai_server_tasks SET state = 'running', worker_id = 1, claim_count = claim_count + 1, \
+             started_at = UTC_TIMESTAMP(6), next_action_at = UTC_TIMESTAMP(6) + INTERVAL 30 SECOND WHERE id BETWEEN {id} AND {last}"
         ))?;
         conn.query_drop(format!(
-            "UPDATE ai_server_tasks SET state = 'succeeded', owner = 0, finished_at = UTC_TIMESTAMP(6), \
-             due_at = UTC_TIMESTAMP(6) + INTERVAL 7 DAY WHERE id BETWEEN {id} AND {last}"
+            "UPDATE ai_server_tasks SET state = 'succeeded', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
+             next_action_at = UTC_TIMESTAMP(6) + INTERVAL 7 DAY WHERE id BETWEEN {id} AND {last}"
         ))?;
         id += BATCH;
     }

@@ -14,7 +14,7 @@ const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer: several 
 pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     let queue = format!("airun.doctor.{}", connections.conn.connection_id());
     let insert = format!(
-        "INSERT INTO ai_server_tasks (kind, queue, payload, state, due_at, finished_at) VALUES \
+        "INSERT INTO ai_server_tasks (kind, queue, payload, state, next_action_at, finished_at) VALUES \
          ('airun.doctor', '{queue}', 'null', 'cancelled', UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE, UTC_TIMESTAMP(6))"
     );
     let tried = connections
@@ -56,7 +56,7 @@ fn claims(connections: &mut Connections<'_>, queue: &str) -> mysql::Result<Findi
 fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
     let claim = |limit| {
         format!(
-            "SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE {} ORDER BY due_at, id LIMIT {limit} \
+            "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE {} ORDER BY next_action_at, id LIMIT {limit} \
              FOR UPDATE SKIP LOCKED",
             rows(queue)
         )

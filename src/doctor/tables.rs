@@ -16,14 +16,14 @@ use crate::queue::store::poll::{Cursor, TaskClass};
 const SHAPE: [(&str, &str); 3] = [
     (
         "ai_server_tasks",
-        "id queue priority kind payload_version payload state due_at claims failures crashes isolated_runs max_attempts timeout_ms \
-         owner cancel_requested dedupe_key created_at started_at finished_at result progress last_error active_dedupe_key",
+        "id queue priority kind payload_version payload state scheduled_at next_action_at claim_count failures crashes isolated_runs max_attempts timeout_ms \
+         worker_id cancel_requested dedupe_key created_at started_at finished_at result progress last_error active_dedupe_key",
     ),
-    ("ai_server_workers", "id host process_id started_at seen_at idle suspected_at"),
+    ("ai_server_workers", "id hostname pid started_at last_heartbeat_at idle suspected_at"),
     ("ai_server_controls", "scope name paused paused_at"),
 ];
 
-const DUE: &str = "state,kind,payload_version,queue,priority,due_at,id";
+const CLASS_INDEX: &str = "state,kind,payload_version,queue,priority,next_action_at,id";
 
 pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "tables";
@@ -55,8 +55,8 @@ pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
             .iter()
             .any(|(index, parts, non_unique)| index == name && parts == columns && (!unique || *non_unique == 0))
     };
-    if !has("due", DUE, false) {
-        let found = format!("`ai_server_tasks` has no index `due` on ({DUE})");
+    if !has("by_class", CLASS_INDEX, false) {
+        let found = format!("`ai_server_tasks` has no index `by_class` on ({CLASS_INDEX})");
         return Ok(Finding::problem(CHECK, found, ADVICE));
     }
     if !has("active_dedupe_key", "active_dedupe_key", true) {
@@ -81,13 +81,13 @@ pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
             "ai_server_tasks",
             "INSERT INTO ai_server_tasks (kind, payload) SELECT '', 'null' FROM DUAL WHERE FALSE",
         ),
-        ("UPDATE", "ai_server_tasks", "UPDATE ai_server_tasks SET owner = 0 WHERE FALSE"),
+        ("UPDATE", "ai_server_tasks", "UPDATE ai_server_tasks SET worker_id = 0 WHERE FALSE"),
         ("DELETE", "ai_server_tasks", "DELETE FROM ai_server_tasks WHERE FALSE"),
         ("SELECT", "ai_server_workers", "SELECT id FROM ai_server_workers WHERE FALSE"),
         (
             "INSERT",
             "ai_server_workers",
-            "INSERT INTO ai_server_workers (host, process_id) SELECT '', 0 FROM DUAL WHERE FALSE",
+            "INSERT INTO ai_server_workers (hostname, pid) SELECT '', 0 FROM DUAL WHERE FALSE",
         ),
         ("UPDATE", "ai_server_workers", "UPDATE ai_server_workers SET idle = TRUE WHERE FALSE"),
         ("DELETE", "ai_server_workers", "DELETE FROM ai_server_workers WHERE FALSE"),
@@ -122,7 +122,7 @@ pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     const CHECK: &str = "claim-plan";
     let (kind, queue) = ("airun.doctor".to_owned(), "default".to_owned());
     let source = TaskClass { kind, version: 1, queue, priority: Priority::Normal };
-    let pick = Pick::From(Cursor { due_at: "2000-01-01".to_owned(), id: 0 });
+    let pick = Pick::From(Cursor { next_action_at: "2000-01-01".to_owned(), id: 0 });
     let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&source, &pick, 100));
     let row: Option<Row> = connections.conn.query_first(explain)?;
     let text = |column: &str| -> String {
@@ -133,8 +133,8 @@ pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
             .unwrap_or_default()
     };
     let (key, extra) = (text("key"), text("Extra"));
-    if key == "due" && !extra.contains("filesort") {
-        return Ok(Finding::ok(CHECK, "by the index `due`, without a sort"));
+    if key == "by_class" && !extra.contains("filesort") {
+        return Ok(Finding::ok(CHECK, "by the index `by_class`, without a sort"));
     }
     let advice = "see `EXPLAIN` of a claim on this server, and please report it with the server's version";
     Ok(Finding::problem(CHECK, format!("by the index `{key}`: {extra}"), advice))

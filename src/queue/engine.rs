@@ -66,7 +66,7 @@ pub struct Engine {
     all_ends: Trigger,
     database: Database,
     retention: Retention,
-    owner: u64,
+    worker_id: u64,
 }
 
 /// After the stop timeout, for what is left to do.
@@ -91,8 +91,8 @@ impl Engine {
         let (runs_end, runs_until) = shutdown::channel();
         let (abandon, abandoned) = shutdown::channel();
         let link = |until: &Shutdown| ReconnectingConn::new(database, until, &stats.conn_stats);
-        let host = host_name();
-        let Joined { owner, identity, locks_tell } = join(&mut link(waiting), database, &kinds, &host)?;
+        let hostname = host_name();
+        let Joined { worker_id, identity, locks_tell } = join(&mut link(waiting), database, &kinds, &hostname)?;
         let (backlog, intake) = job_channel::channel();
         let (done, outcomes) = bounded(IN_FLIGHT_MAX + CLAIM_MAX);
         let (freed, when_freed) = bounded(1);
@@ -118,8 +118,8 @@ impl Engine {
         let executors = Executors::start(&executor)?;
         let heartbeat = Heartbeat {
             link: link(&until),
-            owner,
-            host,
+            worker_id,
+            hostname,
             in_flight: Arc::clone(&in_flight),
             stats: Arc::clone(&stats),
             signals: Arc::clone(&signals),
@@ -148,7 +148,7 @@ impl Engine {
         let (classes, kinds_of_classes) = poller::classes(&kinds, &queues(&kinds, settings));
         let poller = Poller {
             link: link(stop),
-            owner,
+            worker_id,
             classes,
             kinds: kinds_of_classes,
             backlog,
@@ -161,7 +161,7 @@ impl Engine {
             stop: stop.clone(),
         };
         let cleaner = Cleaner { link: link(stop), kinds, signals, until: stop.clone() };
-        log::info!("worker {owner} of `{}` takes database tasks, {} at once", database.name, settings.threads);
+        log::info!("worker {worker_id} of `{}` takes database tasks, {} at once", database.name, settings.threads);
         Ok(Self {
             heartbeat: spawn_watched("heartbeat", fail.clone(), move || {
                 heartbeat.run();
@@ -186,7 +186,7 @@ impl Engine {
             all_ends,
             database: database.clone(),
             retention: settings.retention,
-            owner,
+            worker_id,
         })
     }
 
@@ -229,7 +229,7 @@ impl Engine {
             log::error!(
                 "the database can't be reached to write what became of tasks of worker {}; they run again when their \
                  lease has run out",
-                self.owner
+                self.worker_id
             );
             drop(completer.join(last));
         }
@@ -241,7 +241,7 @@ impl Engine {
 
 /// What a worker learns when it joins the fleet.
 struct Joined {
-    owner: u64,
+    worker_id: u64,
     identity: String,
     locks_tell: bool,
 }
@@ -252,9 +252,9 @@ fn join(link: &mut ReconnectingConn, database: &Database, kinds: &[Arc<Kind>], h
             claim::ensure_control_row(conn, &kind.name)?;
         }
         fleet::has_columns(conn)?;
-        let owner = fleet::register(conn, host, std::process::id())?;
+        let worker_id = fleet::register(conn, host, std::process::id())?;
         fault::point("joined");
-        Ok(Joined { owner, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })
+        Ok(Joined { worker_id, identity: enqueue::identity(conn)?, locks_tell: !locks_are_local(conn)? })
     });
     joined.map_err(|unfinished| match unfinished {
         Unfinished::Refused(error) => unfit(database, &error),

@@ -48,8 +48,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 pub struct Heartbeat {
     pub link: ReconnectingConn,
-    pub owner: u64,
-    pub host: String,
+    pub worker_id: u64,
+    pub hostname: String,
     pub in_flight: Arc<InFlight>,
     pub stats: Arc<Stats>,
     pub signals: Arc<Signals>,
@@ -103,8 +103,8 @@ impl Heartbeat {
                 break;
             }
         }
-        let owner = self.owner;
-        if let Err(error) = self.link.try_run(|conn| fleet::deregister(conn, owner)) {
+        let worker_id = self.worker_id;
+        if let Err(error) = self.link.try_run(|conn| fleet::deregister(conn, worker_id)) {
             log::debug!("failed to leave the fleet: {}", describe(&error));
         }
     }
@@ -112,13 +112,13 @@ impl Heartbeat {
     /// Whatever is due now. A lost connection is tried again at the next tick.
     fn tick(&mut self, agenda: &mut Agenda, memory: &mut Memory) -> mysql::Result<()> {
         let now = Instant::now();
-        let owner = self.owner;
+        let worker_id = self.worker_id;
         if now >= agenda.ping {
             agenda.ping = now + PING;
             self.link.try_run(|conn| conn.ping())?;
         }
         if memory.locked != self.link.generation() || !self.link.is_connected() {
-            let in_flight = self.link.try_run(|conn| fleet::acquire_liveness_lock(conn, owner))?;
+            let in_flight = self.link.try_run(|conn| fleet::acquire_liveness_lock(conn, worker_id))?;
             if in_flight == Some(true) {
                 if memory.locked != 0 {
                     agenda.look = now + SETTLE;
@@ -160,11 +160,11 @@ impl Heartbeat {
     }
 
     fn beat(&mut self) -> mysql::Result<()> {
-        let (owner, idle) = (self.owner, self.signals.idle.load(Ordering::Relaxed));
-        let host = self.host.clone();
+        let (worker_id, idle) = (self.worker_id, self.signals.idle.load(Ordering::Relaxed));
+        let hostname = self.hostname.clone();
         let size = self.link.try_run(|conn| {
-            if !fleet::heartbeat(conn, owner, idle)? {
-                fleet::rejoin(conn, owner, &host, std::process::id())?;
+            if !fleet::heartbeat(conn, worker_id, idle)? {
+                fleet::rejoin(conn, worker_id, &hostname, std::process::id())?;
             }
             fault::point("beat");
             fleet::size(conn)
@@ -191,8 +191,8 @@ impl Heartbeat {
         if due.is_empty() {
             return Ok(());
         }
-        let owner = self.owner;
-        if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, owner, &due))? {
+        let worker_id = self.worker_id;
+        if let Some(extended) = self.link.try_run(|conn| lease::extend(conn, worker_id, &due))? {
             memory.extended.extend(extended.iter().map(|(token, _)| (*token, now)));
             let cancelled: Vec<ClaimToken> =
                 extended.into_iter().filter(|(_, cancelled)| *cancelled).map(|(token, _)| token).collect();
@@ -245,14 +245,14 @@ impl Heartbeat {
         if absent.newly_missing {
             *next = Instant::now() + MISSING_FOR;
         }
-        for gone in absent.gone.into_iter().filter(|worker| worker.id != self.owner) {
-            let (worker, was_here) = (gone.id, gone.host == self.host);
+        for gone in absent.gone.into_iter().filter(|worker| worker.id != self.worker_id) {
+            let (worker, was_here) = (gone.id, gone.hostname == self.hostname);
             let rescued = self.link.try_run(|conn| {
                 let tokens = lease::owned(conn, worker)?;
                 fault::point("rescue-found");
                 if was_here && !tokens.is_empty() {
                     // Its runs' processes ended with it, but not what those had started.
-                    tree::kill_left_behind(gone.process_id, &tokens);
+                    tree::kill_left_behind(gone.pid, &tokens);
                 }
                 let rescued = lease::rescue(conn, &tokens, &retention)?;
                 fault::point("rescue-done");
@@ -269,8 +269,8 @@ impl Heartbeat {
 
     /// Gives back what is this worker's without its knowing: a claim that was committed though its answer was lost.
     fn release_unacknowledged_claims(&mut self, memory: &mut Memory) -> mysql::Result<()> {
-        let (owner, retention) = (self.owner, self.retention);
-        let Some(own) = self.link.try_run(|conn| lease::owned(conn, owner))? else { return Ok(()) };
+        let (worker_id, retention) = (self.worker_id, self.retention);
+        let Some(own) = self.link.try_run(|conn| lease::owned(conn, worker_id))? else { return Ok(()) };
         let unacknowledged: HashSet<ClaimToken> = own.into_iter().filter(|token| !self.in_flight.has(token)).collect();
         // One that was claimed or finished just now is seen once.
         let lost: Vec<ClaimToken> = unacknowledged.intersection(&memory.unacknowledged).copied().collect();

@@ -41,7 +41,7 @@ const BEGUN: u8 = 1;
 const TOLD: u8 = 2;
 
 impl Job {
-    pub fn new(kind: &Arc<Kind>, version: u16, owner: u64, row: Claimed) -> Self {
+    pub fn new(kind: &Arc<Kind>, version: u16, worker_id: u64, row: Claimed) -> Self {
         let or_kinds = |value: u32, kinds: u32| if value == 0 { kinds } else { value };
         let millis = match row.timeout_ms {
             // As much as a row can say, at most.
@@ -50,7 +50,7 @@ impl Job {
         };
         let timeout = Duration::from_millis(millis.into());
         Self {
-            token: ClaimToken { id: row.id, owner, claims: row.claims },
+            token: ClaimToken { id: row.id, worker_id, claim_count: row.claim_count },
             kind: Arc::clone(kind),
             version,
             payload: row.payload,

@@ -239,7 +239,7 @@ mod tests {
     const DEAR: Duration = Duration::from_millis(100);
 
     fn place(id: u64) -> Cursor {
-        Cursor { due_at: "5".to_owned(), id }
+        Cursor { next_action_at: "5".to_owned(), id }
     }
 
     fn head(class: usize, due: &[u64]) -> DueTasks {

@@ -74,7 +74,7 @@ enum Taken {
 
 pub struct Poller {
     pub link: ReconnectingConn,
-    pub owner: u64,
+    pub worker_id: u64,
     pub classes: Vec<TaskClass>,
     /// Of each class.
     pub kinds: Vec<Arc<Kind>>,
@@ -266,14 +266,14 @@ impl Poller {
 
     /// How many were claimed, and where the next one may be.
     fn claim(&mut self, class: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Cursor>), Unfinished> {
-        let Self { link, classes, kinds, owner, .. } = self;
+        let Self { link, classes, kinds, worker_id, .. } = self;
         let (class, kind) = (&classes[class], &kinds[class]);
         let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *owner))?;
+        let rows = link.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *worker_id))?;
         let count = rows.len();
-        let end = rows.last().map(|row| Cursor { due_at: row.due_at.clone(), id: row.id }.next());
+        let end = rows.last().map(|row| Cursor { next_action_at: row.next_action_at.clone(), id: row.id }.next());
         let jobs: Vec<Arc<Job>> =
-            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, self.owner, row))).collect();
+            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, self.worker_id, row))).collect();
         if end.is_some() {
             self.stats.add_claim(began.elapsed());
         }

@@ -28,7 +28,7 @@ impl DatabaseTask for ConversationNamer {
 
     fn execute(&self, payload: NameConversation, context: &TaskContext<'_>) -> Result<String, TaskError> {
         const FIRST_MESSAGE: &str =
-            "SELECT content FROM agent_messages WHERE conversation_id = ? AND role = 'user' ORDER BY sequence LIMIT 1";
+            "SELECT content FROM agent_messages WHERE conversation_id = ? AND role = 'user' ORDER BY position LIMIT 1";
         const SET_TITLE: &str = "UPDATE agent_conversations SET title = ? WHERE id = ?";
         let id = payload.conversation_id;
         let mut conn = context.conn()?;

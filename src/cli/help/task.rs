@@ -66,8 +66,8 @@ last. It reads no more than it shows, however many there are.
   --queue QUEUE    in this queue
   --limit N        so many at most (default 20)
   --json           for programs: {\"format\": 1, \"database\", \"tasks\": [{\"id\", \"state\", \"kind\", \"payload_version\", \"queue\",
-                   \"priority\", \"due_at\", \"created_at\", \"started_at\", \"finished_at\", \"claims\", \"failures\", \"crashes\",
-                   \"isolated_runs\", \"max_attempts\", \"timeout_ms\", \"owner\", \"cancel_requested\", \"dedupe_key\",
+                   \"priority\", \"scheduled_at\", \"next_action_at\", \"created_at\", \"started_at\", \"finished_at\", \"claim_count\", \"failures\", \"crashes\",
+                   \"isolated_runs\", \"max_attempts\", \"timeout_ms\", \"worker_id\", \"cancel_requested\", \"dedupe_key\",
                    \"last_error\"}]}; times are RFC 3339, 0 attempts or timeout are as the kind has them, priorities are 0 (urgent), 1, 2 (bulk)
 ",
     ),
@@ -77,7 +77,7 @@ last. It reads no more than it shows, however many there are.
         "Shows all of one task.
 
   --json   for programs: one object with \"format\": 1, what `task list` has of a task, and \"payload\", \"progress\",
-           \"result\", and \"host\" and \"process_id\" of the worker that runs it
+           \"result\", and \"hostname\" and \"pid\" of the worker that runs it
 ",
     ),
     (
@@ -158,7 +158,7 @@ be decoded, 1 where one can't. Kinds and versions that it doesn't know are named
         "task workers [--json]",
         "Lists the workers that take database tasks: idle, busy, or gone, where the others are about to take its tasks back.
 
-  --json   for programs: {\"format\": 1, \"database\", \"workers\": [{\"id\", \"host\", \"process_id\", \"started_at\", \"seen_at\",
+  --json   for programs: {\"format\": 1, \"database\", \"workers\": [{\"id\", \"hostname\", \"pid\", \"started_at\", \"last_heartbeat_at\",
            \"standing\", \"running\"}]}
 ",
     ),

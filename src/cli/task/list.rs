@@ -74,7 +74,7 @@ pub fn when(task: &Summary) -> String {
         State::Pending => format!("due for {}", short(task.due_in_micros)),
         State::Running => {
             let cancelling = if task.cancel_requested { ", to be cancelled" } else { "" };
-            format!("for {} on worker {}{cancelling}", short(task.quiet_micros), task.owner)
+            format!("for {} on worker {}{cancelling}", short(task.quiet_micros), task.worker_id)
         }
         _ => format!("{} ago", short(task.quiet_micros)),
     }

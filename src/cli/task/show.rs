@@ -27,8 +27,8 @@ struct Report<'a> {
     payload: &'a RawValue,
     progress: Option<&'a RawValue>,
     result: Option<&'a RawValue>,
-    host: Option<&'a str>,
-    process_id: Option<u32>,
+    hostname: Option<&'a str>,
+    pid: Option<u32>,
 }
 
 pub fn perform(id: u64, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
@@ -60,8 +60,8 @@ fn report<'a>(details: &'a Details, database: &'a str) -> Result<Report<'a>> {
         payload: raw(&details.payload)?,
         progress: details.progress.as_deref().map(raw).transpose()?,
         result: details.result.as_deref().map(raw).transpose()?,
-        host: details.runs_on.as_ref().map(|(host, _)| host.as_str()),
-        process_id: details.runs_on.as_ref().map(|(_, process_id)| *process_id),
+        hostname: details.runs_on.as_ref().map(|(hostname, _)| hostname.as_str()),
+        pid: details.runs_on.as_ref().map(|(_, pid)| *pid),
     })
 }
 
@@ -80,15 +80,15 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     if task.isolated_runs > 0 {
         row("on trial", format!("{}, their ends unknown", task.isolated_runs));
     }
-    row("claimed", task.claims.to_string());
+    row("claimed", task.claim_count.to_string());
     row("timeout", timeout(task, kinds));
     if let Some(key) = &task.dedupe_key {
         row("dedupe key", key.clone());
     }
     row("created", format!("{} UTC", task.created_at));
     let due = if task.state.is_final() { "purged after" } else { "due" };
-    if task.owner == 0 {
-        row(due, format!("{} UTC", task.due_at));
+    if task.worker_id == 0 {
+        row(due, format!("{} UTC", task.next_action_at));
     }
     if let Some(at) = &task.started_at {
         row("started", format!("{at} UTC"));
@@ -96,12 +96,12 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     if let Some(at) = &task.finished_at {
         row("finished", format!("{at} UTC"));
     }
-    if task.owner != 0 {
+    if task.worker_id != 0 {
         let place = match &details.runs_on {
-            Some((host, process_id)) => format!(", process {process_id} on {host}"),
+            Some((hostname, pid)) => format!(", process {pid} on {hostname}"),
             None => ", which is no more".to_owned(),
         };
-        row("worker", format!("{}{place}; its lease ends {} UTC", task.owner, task.due_at));
+        row("worker", format!("{}{place}; its lease ends {} UTC", task.worker_id, task.next_action_at));
     }
     row("payload", details.payload.clone());
     if let Some(progress) = &details.progress {

@@ -104,9 +104,9 @@ fn running(operator: &mut Operator<'_>) -> Result<Vec<Broken>> {
         return Ok(Vec::new());
     }
     operator.wait(SETTLE)?;
-    let same = |((invariant, id), claims): &(Broken, u32)| {
+    let same = |((invariant, id), claim_count): &(Broken, u32)| {
         first.iter().any(|((first, first_id), first_claims)| {
-            (first.name, first_id, first_claims) == (invariant.name, id, claims)
+            (first.name, first_id, first_claims) == (invariant.name, id, claim_count)
         })
     };
     Ok(look(operator)?.into_iter().filter(same).map(|(broken, _)| broken).collect())

@@ -46,8 +46,8 @@ pub fn perform(context: &Context, json: bool, output: &mut Output) -> Result<Exi
                 Standing::Gone => "gone",
             }
             .to_owned(),
-            worker.host.clone(),
-            worker.process_id.to_string(),
+            worker.hostname.clone(),
+            worker.pid.to_string(),
             worker.running.to_string(),
             format!("{} ago", short(worker.seen_micros)),
             format!("{} UTC", worker.started_at),

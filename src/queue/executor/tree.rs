@@ -20,7 +20,7 @@ pub fn run_id(token: &ClaimToken) -> String {
 
 /// Of a run of the worker with this process id.
 fn cookie_of(worker: u32, token: &ClaimToken) -> String {
-    format!("{worker}-{}-{}-{}", token.owner, token.id, token.claims)
+    format!("{worker}-{}-{}-{}", token.worker_id, token.id, token.claim_count)
 }
 
 /// Asks the process itself to end, not what it has started for its work.

@@ -10,7 +10,7 @@ use super::purge::{Cursor, behind};
 use super::{among, execute, interval, rows};
 use crate::queue::state::State;
 
-const RETRY: &str = "state = 'pending', due_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, isolated_runs = 0, \
+const RETRY: &str = "state = 'pending', next_action_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, isolated_runs = 0, \
     cancel_requested = FALSE, finished_at = '1970-01-01', progress = NULL";
 
 /// What became of a wish to run a task again.
@@ -52,14 +52,14 @@ pub fn retry_batch(conn: &mut Conn, group: &Group, place: Option<&Cursor>) -> Re
     let found = rows::<(u64, String)>(
         conn,
         &format!(
-            "SELECT id, CAST(due_at AS CHAR) FROM ai_server_tasks FORCE INDEX (due) WHERE {}{} \
-             ORDER BY due_at, id LIMIT {BATCH}",
+            "SELECT id, CAST(next_action_at AS CHAR) FROM ai_server_tasks FORCE INDEX (by_class) WHERE {}{} \
+             ORDER BY next_action_at, id LIMIT {BATCH}",
             group.condition(),
             behind(place)
         ),
     )?;
-    let Some((id, due_at)) = found.last() else { return Ok(Batch::default()) };
-    let last = (found.len() == BATCH).then(|| (due_at.clone(), *id));
+    let Some((id, next_action_at)) = found.last() else { return Ok(Batch::default()) };
+    let last = (found.len() == BATCH).then(|| (next_action_at.clone(), *id));
     let state = group.state.name();
     let ids = among(found.iter().map(|(id, _)| *id).collect());
     // Those whose key is taken are passed over; rows that match are counted, changed or not.
@@ -93,7 +93,7 @@ pub fn cancel(conn: &mut Conn, id: u64, retention: Duration) -> Result<Cancelled
     const TRIES: usize = 3;
     let pending = format!(
         "UPDATE ai_server_tasks SET state = 'cancelled', cancel_requested = TRUE, finished_at = UTC_TIMESTAMP(6), \
-         due_at = UTC_TIMESTAMP(6) + {} WHERE id = {id} AND state = 'pending'",
+         next_action_at = UTC_TIMESTAMP(6) + {} WHERE id = {id} AND state = 'pending'",
         interval(retention)
     );
     let running = format!("UPDATE ai_server_tasks SET cancel_requested = TRUE WHERE id = {id} AND state = 'running'");

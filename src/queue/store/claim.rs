@@ -22,13 +22,13 @@ pub struct Claimed {
     pub id: u64,
     pub payload: String,
     /// This claim's number.
-    pub claims: u32,
+    pub claim_count: u32,
     pub failures: u32,
     pub crashes: u32,
     pub max_attempts: u32,
     pub timeout_ms: u32,
     /// As the server writes it.
-    pub due_at: String,
+    pub next_action_at: String,
     /// Since then.
     pub waited_micros: i64,
 }
@@ -45,9 +45,9 @@ pub fn claim(
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
-    owner: u64,
+    worker_id: u64,
 ) -> Result<Vec<Claimed>, Error> {
-    let claimed = claim_open(conn, source, pick, limit, fleet_limit, owner);
+    let claimed = claim_open(conn, source, pick, limit, fleet_limit, worker_id);
     if claimed.is_err() {
         // The next statement must not find a transaction; a connection that is lost has none.
         drop(execute(conn, "ROLLBACK"));
@@ -61,7 +61,7 @@ fn claim_open(
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
-    owner: u64,
+    worker_id: u64,
 ) -> Result<Vec<Claimed>, Error> {
     let mut begin = "START TRANSACTION; ";
     let mut limit = limit;
@@ -87,24 +87,26 @@ fn claim_open(
     execute(
         conn,
         &format!(
-            "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET state = 'running', owner = {owner}, claims = claims + 1, \
-             started_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {} WHERE {} AND state = 'pending'; COMMIT",
+            "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET state = 'running', worker_id = {worker_id}, claim_count = claim_count + 1, \
+             started_at = UTC_TIMESTAMP(6), next_action_at = UTC_TIMESTAMP(6) + {} WHERE {} AND state = 'pending'; COMMIT",
             interval(LEASE),
             among(found.iter().map(|row| row.0).collect())
         ),
     )?;
     fault::point("claim-committed");
     let claimed = found.into_iter().map(
-        |(id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, waited_micros)| Claimed {
-            id,
-            payload,
-            claims: claims + 1,
-            failures,
-            crashes,
-            max_attempts,
-            timeout_ms,
-            due_at,
-            waited_micros,
+        |(id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, waited_micros)| {
+            Claimed {
+                id,
+                payload,
+                claim_count: claim_count + 1,
+                failures,
+                crashes,
+                max_attempts,
+                timeout_ms,
+                next_action_at,
+                waited_micros,
+            }
         },
     );
     Ok(claimed.collect())
@@ -115,21 +117,21 @@ fn claim_open(
 pub fn select(source: &TaskClass, pick: &Pick, limit: usize) -> String {
     let which = match pick {
         Pick::From(place) => format!(
-            "FORCE INDEX (due) WHERE state = 'pending' AND {} AND {} AND due_at <= UTC_TIMESTAMP(6) \
-             ORDER BY due_at, id LIMIT {limit}",
+            "FORCE INDEX (by_class) WHERE state = 'pending' AND {} AND {} AND next_action_at <= UTC_TIMESTAMP(6) \
+             ORDER BY next_action_at, id LIMIT {limit}",
             source.condition(),
             place.condition()
         ),
         // They may have been claimed since and be pending again for later, or be other tasks on another server.
         Pick::These(ids) => format!(
-            "FORCE INDEX (PRIMARY) WHERE {} AND state = 'pending' AND {} AND due_at <= UTC_TIMESTAMP(6)",
+            "FORCE INDEX (PRIMARY) WHERE {} AND state = 'pending' AND {} AND next_action_at <= UTC_TIMESTAMP(6)",
             among(ids.iter().copied().take(limit).collect()),
             source.condition()
         ),
     };
     format!(
-        "SELECT id, payload, claims, failures, crashes, max_attempts, timeout_ms, due_at, \
-         COALESCE(TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)), 0) FROM ai_server_tasks {which} \
+        "SELECT id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, \
+         COALESCE(TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)), 0) FROM ai_server_tasks {which} \
          FOR UPDATE SKIP LOCKED"
     )
 }
@@ -144,7 +146,9 @@ fn count_behind_gate(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
     )?;
     let counted = rows::<(u64,)>(
         conn,
-        &format!("SELECT COUNT(*) FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'running' AND kind = '{kind}'"),
+        &format!(
+            "SELECT COUNT(*) FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = '{kind}'"
+        ),
     )?;
     Ok(counted.first().map_or(0, |(count,)| *count))
 }

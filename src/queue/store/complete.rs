@@ -55,19 +55,19 @@ pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retentio
         }
     }
     let mut changed = 0;
-    plain.sort_unstable_by_key(|token| (token.claims, token.id));
-    for alike in plain.chunk_by(|a, b| a.claims == b.claims) {
+    plain.sort_unstable_by_key(|token| (token.claim_count, token.id));
+    for alike in plain.chunk_by(|a, b| a.claim_count == b.claim_count) {
         let Some(first) = alike.first() else { continue };
-        // MariaDB takes the index `due` where it may choose.
+        // MariaDB takes the index `by_class` where it may choose.
         changed += execute(
             conn,
             &format!(
                 "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE {} \
-                 AND state = 'running' AND owner = {} AND claims = {}",
+                 AND state = 'running' AND worker_id = {} AND claim_count = {}",
                 succeeded(None, retention.finished),
                 among(alike.iter().map(|token| token.id).collect()),
-                first.owner,
-                first.claims
+                first.worker_id,
+                first.claim_count
             ),
         )?;
     }
@@ -94,7 +94,7 @@ fn succeeded(result: Option<&str>, retention: Duration) -> String {
 /// In a final state.
 pub fn finished(state: &str, retention: Duration) -> String {
     format!(
-        "state = '{state}', owner = 0, finished_at = UTC_TIMESTAMP(6), due_at = UTC_TIMESTAMP(6) + {}",
+        "state = '{state}', worker_id = 0, finished_at = UTC_TIMESTAMP(6), next_action_at = UTC_TIMESTAMP(6) + {}",
         interval(retention)
     )
 }
@@ -109,15 +109,15 @@ fn failed(counter: Counter, error: &str) -> String {
 
 /// It was due already, so it goes before what has become due since.
 pub fn released(retention: &Retention) -> String {
-    pending_again("created_at", retention)
+    pending_again("LEAST(scheduled_at, UTC_TIMESTAMP(6))", retention)
 }
 
 /// One that somebody wants cancelled has no reason to run again.
-fn pending_again(due_at: &str, retention: &Retention) -> String {
+fn pending_again(next_action_at: &str, retention: &Retention) -> String {
     format!(
-        "state = IF(cancel_requested, 'cancelled', 'pending'), owner = 0, \
+        "state = IF(cancel_requested, 'cancelled', 'pending'), worker_id = 0, \
          finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
-         due_at = IF(cancel_requested, UTC_TIMESTAMP(6) + {}, {due_at})",
+         next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + {}, {next_action_at})",
         interval(retention.finished)
     )
 }
@@ -148,14 +148,14 @@ pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Res
     let found = rows::<(u64, u32, String)>(
         conn,
         &format!(
-            "SELECT id, claims, CONCAT(state) FROM ai_server_tasks WHERE {}",
+            "SELECT id, claim_count, CONCAT(state) FROM ai_server_tasks WHERE {}",
             among(transitions.iter().map(|(token, _)| token.id).collect())
         ),
     )?;
     let found: HashMap<(u64, u32), String> =
-        found.into_iter().map(|(id, claims, state)| ((id, claims), state)).collect();
+        found.into_iter().map(|(id, claim_count, state)| ((id, claim_count), state)).collect();
     let stands = |token: &ClaimToken, transition: &Transition| {
-        found.get(&(token.id, token.claims)).is_some_and(|state| match transition {
+        found.get(&(token.id, token.claim_count)).is_some_and(|state| match transition {
             Transition::Succeeded { .. } => state == "succeeded",
             Transition::Dead { .. } => state == "dead",
             Transition::Settled => true,
@@ -170,13 +170,13 @@ pub fn unsettled(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<ClaimToke
     let found = rows::<(u64, u64, u32)>(
         conn,
         &format!(
-            "SELECT id, owner, claims FROM ai_server_tasks WHERE {} AND state = 'running'",
+            "SELECT id, worker_id, claim_count FROM ai_server_tasks WHERE {} AND state = 'running'",
             among(tokens.iter().map(|token| token.id).collect())
         ),
     )?;
     Ok(found
         .into_iter()
-        .map(|(id, owner, claims)| ClaimToken { id, owner, claims })
+        .map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count })
         .filter(|f| tokens.contains(f))
         .collect())
 }

@@ -73,7 +73,7 @@ fn statement(new: &New) -> (String, String) {
     put(new.version != 1, "payload_version", new.version.to_string());
     put(new.queue != QUEUE, "queue", format!("'{}'", new.queue));
     put(new.priority != Priority::Normal, "priority", (new.priority as u8).to_string());
-    put(!new.delay.is_zero(), "due_at", format!("UTC_TIMESTAMP(6) + {}", interval(new.delay)));
+    put(!new.delay.is_zero(), "scheduled_at", format!("UTC_TIMESTAMP(6) + {}", interval(new.delay)));
     if let Some(timeout) = new.timeout {
         put(true, "timeout_ms", u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1).to_string());
     }

@@ -15,20 +15,17 @@ pub fn has_columns(conn: &mut Conn) -> Result<(), Error> {
 }
 
 /// Adds a worker; its id is the owner of what it claims.
-pub fn register(conn: &mut Conn, host: &str, process_id: u32) -> Result<u64, Error> {
-    let host = crate::db::quote_text(host);
-    execute(conn, &format!("INSERT INTO ai_server_workers (host, process_id) VALUES ({host}, {process_id})"))?;
+pub fn register(conn: &mut Conn, hostname: &str, pid: u32) -> Result<u64, Error> {
+    let hostname = crate::db::quote_text(hostname);
+    execute(conn, &format!("INSERT INTO ai_server_workers (hostname, pid) VALUES ({hostname}, {pid})"))?;
     Ok(conn.last_insert_id())
 }
 
 /// Adds a worker again that others took for gone, under its old id.
-pub fn rejoin(conn: &mut Conn, worker: u64, host: &str, process_id: u32) -> Result<(), Error> {
-    let host = crate::db::quote_text(host);
-    execute(
-        conn,
-        &format!("INSERT INTO ai_server_workers (id, host, process_id) VALUES ({worker}, {host}, {process_id})"),
-    )
-    .map(drop)
+pub fn rejoin(conn: &mut Conn, worker: u64, hostname: &str, pid: u32) -> Result<(), Error> {
+    let hostname = crate::db::quote_text(hostname);
+    execute(conn, &format!("INSERT INTO ai_server_workers (id, hostname, pid) VALUES ({worker}, {hostname}, {pid})"))
+        .map(drop)
 }
 
 /// Takes the lock that says that the worker lives; whether this connection has it now.
@@ -46,7 +43,7 @@ pub fn heartbeat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error
     let changed = execute(
         conn,
         &format!(
-            "UPDATE ai_server_workers SET seen_at = UTC_TIMESTAMP(6), idle = {idle}, suspected_at = NULL \
+            "UPDATE ai_server_workers SET last_heartbeat_at = UTC_TIMESTAMP(6), idle = {idle}, suspected_at = NULL \
              WHERE id = {worker}"
         ),
     )?;
@@ -66,7 +63,7 @@ pub fn size(conn: &mut Conn) -> Result<Size, Error> {
         conn,
         &format!(
             "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
-             WHERE seen_at > UTC_TIMESTAMP(6) - {}",
+             WHERE last_heartbeat_at > UTC_TIMESTAMP(6) - {}",
             interval(LEASE)
         ),
     )?;
@@ -77,8 +74,8 @@ pub fn size(conn: &mut Conn) -> Result<Size, Error> {
 #[derive(Debug)]
 pub struct Worker {
     pub id: u64,
-    pub host: String,
-    pub process_id: u32,
+    pub hostname: String,
+    pub pid: u32,
 }
 
 /// Workers that give no sign of life.
@@ -97,13 +94,13 @@ pub fn find_dead(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
     let missing = rows::<(u64, String, u32, i64)>(
         conn,
         &format!(
-            "SELECT id, host, process_id, COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
-             WHERE {free}seen_at < UTC_TIMESTAMP(6) - {}",
+            "SELECT id, hostname, pid, COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
+             WHERE {free}last_heartbeat_at < UTC_TIMESTAMP(6) - {}",
             interval(LEASE)
         ),
     )?;
     let mut absent = Absent::default();
-    for (id, host, process_id, micros) in missing {
+    for (id, hostname, pid, micros) in missing {
         if micros < 0 {
             absent.newly_missing = true;
             execute(
@@ -114,7 +111,7 @@ pub fn find_dead(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
             )?;
             fault::point("missing-marked");
         } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
-            absent.gone.push(Worker { id, host, process_id });
+            absent.gone.push(Worker { id, hostname, pid });
         }
     }
     Ok(absent)

@@ -1,5 +1,5 @@
-//! Groups of tasks, as the index `due` has them. It jumps from one to the next, so that to name them all costs little,
-//! however many tasks there are; within one its order is that of `due_at`.
+//! Groups of tasks, as the index `by_class` has them. It jumps from one to the next, so that to name them all costs little,
+//! however many tasks there are; within one its order is that of `next_action_at`.
 
 use mysql::{Conn, Error};
 
@@ -7,7 +7,7 @@ use super::rows;
 use crate::db::quote_text;
 use crate::queue::state::State;
 
-/// Tasks that are alike in what the index has before `due_at`.
+/// Tasks that are alike in what the index has before `next_action_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     pub state: State,
@@ -62,7 +62,7 @@ pub fn groups(conn: &mut Conn, filter: &Filter) -> Result<Vec<Group>, Error> {
     let found = rows::<(String, String, u16, String, u8)>(
         conn,
         &format!(
-            "SELECT DISTINCT state, kind, payload_version, queue, priority FROM ai_server_tasks FORCE INDEX (due) \
+            "SELECT DISTINCT state, kind, payload_version, queue, priority FROM ai_server_tasks FORCE INDEX (by_class) \
              WHERE state IN ({}){}{}",
             names.join(", "),
             and("kind", &filter.kind),

@@ -21,9 +21,11 @@ pub struct Summary {
     pub payload_version: u16,
     pub queue: String,
     pub priority: u8,
-    /// Pending: not before; running: end of the lease; final: purged after.
     #[serde(serialize_with = "rfc3339")]
-    pub due_at: String,
+    pub scheduled_at: String,
+    /// Pending: starts no earlier; running: end of the lease; final: purged after.
+    #[serde(serialize_with = "rfc3339")]
+    pub next_action_at: String,
     /// From now until then.
     #[serde(skip)]
     pub due_in_micros: i64,
@@ -36,7 +38,7 @@ pub struct Summary {
     /// From the last of these until now.
     #[serde(skip)]
     pub quiet_micros: i64,
-    pub claims: u32,
+    pub claim_count: u32,
     pub failures: u32,
     pub crashes: u32,
     pub isolated_runs: u32,
@@ -45,7 +47,7 @@ pub struct Summary {
     /// 0: as its kind has it.
     pub timeout_ms: u32,
     /// The worker that runs it; 0 is none.
-    pub owner: u64,
+    pub worker_id: u64,
     pub cancel_requested: bool,
     pub dedupe_key: Option<String>,
     pub last_error: Option<String>,
@@ -75,12 +77,12 @@ pub struct Details {
     pub runs_on: Option<(String, u32)>,
 }
 
-const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, CAST(t.due_at AS CHAR) AS due_at, \
-    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.due_at) AS due_in, CAST(t.created_at AS CHAR) AS created_at, \
+const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, CAST(t.scheduled_at AS CHAR) AS scheduled_at, CAST(t.next_action_at AS CHAR) AS next_action_at, \
+    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.next_action_at) AS due_in, CAST(t.created_at AS CHAR) AS created_at, \
     IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
     IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
     TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \
-    t.claims, t.failures, t.crashes, t.isolated_runs, t.max_attempts, t.timeout_ms, t.owner, t.cancel_requested, t.dedupe_key, \
+    t.claim_count, t.failures, t.crashes, t.isolated_runs, t.max_attempts, t.timeout_ms, t.worker_id, t.cancel_requested, t.dedupe_key, \
     t.last_error";
 
 impl Summary {
@@ -93,19 +95,20 @@ impl Summary {
             payload_version: take(row, "payload_version")?,
             queue: take(row, "queue")?,
             priority: take(row, "priority")?,
-            due_at: take(row, "due_at")?,
+            scheduled_at: take(row, "scheduled_at")?,
+            next_action_at: take(row, "next_action_at")?,
             due_in_micros: take(row, "due_in")?,
             created_at: take(row, "created_at")?,
             started_at: take(row, "started_at")?,
             finished_at: take(row, "finished_at")?,
             quiet_micros: take(row, "quiet")?,
-            claims: take(row, "claims")?,
+            claim_count: take(row, "claim_count")?,
             failures: take(row, "failures")?,
             crashes: take(row, "crashes")?,
             isolated_runs: take(row, "isolated_runs")?,
             max_attempts: take(row, "max_attempts")?,
             timeout_ms: take(row, "timeout_ms")?,
-            owner: take(row, "owner")?,
+            worker_id: take(row, "worker_id")?,
             cancel_requested: take(row, "cancel_requested")?,
             dedupe_key: take(row, "dedupe_key")?,
             last_error: take(row, "last_error")?,
@@ -138,9 +141,9 @@ pub fn newest(conn: &mut Conn, filter: &Filter, limit: usize) -> Result<Vec<Summ
         return Ok(found);
     }
     for group in groups(conn, filter)? {
-        // By the columns: `due_at` alone would be the text of that name, which no index has in order.
+        // By the columns: `next_action_at` alone would be the text of that name, which no index has in order.
         let sql = format!(
-            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (due) WHERE {} ORDER BY t.due_at DESC, t.id DESC LIMIT {limit}",
+            "SELECT {SUMMARY} FROM ai_server_tasks t FORCE INDEX (by_class) WHERE {} ORDER BY t.next_action_at DESC, t.id DESC LIMIT {limit}",
             group.condition()
         );
         add(conn, &sql)?;
@@ -153,18 +156,18 @@ pub fn newest(conn: &mut Conn, filter: &Filter, limit: usize) -> Result<Vec<Summ
 /// All of one task.
 pub fn details(conn: &mut Conn, id: u64) -> Result<Option<Details>, Error> {
     let sql = format!(
-        "SELECT {SUMMARY}, t.payload, t.progress, t.result, w.host, w.process_id FROM ai_server_tasks t \
-         LEFT JOIN ai_server_workers w ON w.id = t.owner WHERE t.id = {id}"
+        "SELECT {SUMMARY}, t.payload, t.progress, t.result, w.hostname, w.pid FROM ai_server_tasks t \
+         LEFT JOIN ai_server_workers w ON w.id = t.worker_id WHERE t.id = {id}"
     );
     let Some(mut row) = rows::<Row>(conn, &sql)?.into_iter().next() else { return Ok(None) };
-    let host: Option<String> = take(&mut row, "host")?;
-    let process_id: Option<u32> = take(&mut row, "process_id")?;
+    let hostname: Option<String> = take(&mut row, "hostname")?;
+    let pid: Option<u32> = take(&mut row, "pid")?;
     Ok(Some(Details {
         summary: Summary::of(&mut row)?,
         payload: take(&mut row, "payload")?,
         progress: take(&mut row, "progress")?,
         result: take(&mut row, "result")?,
-        runs_on: host.zip(process_id),
+        runs_on: hostname.zip(pid),
     }))
 }
 
@@ -181,13 +184,13 @@ pub fn count(conn: &mut Conn, group: &Group, limit: Option<u64>) -> Result<u64, 
 
 /// As [`count`], those only that are due.
 pub fn count_due(conn: &mut Conn, group: &Group, limit: Option<u64>) -> Result<u64, Error> {
-    counted(conn, &format!("{} AND due_at <= UTC_TIMESTAMP(6)", group.condition()), limit)
+    counted(conn, &format!("{} AND next_action_at <= UTC_TIMESTAMP(6)", group.condition()), limit)
 }
 
 fn counted(conn: &mut Conn, condition: &str, limit: Option<u64>) -> Result<u64, Error> {
     let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
     let sql = format!(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM ai_server_tasks FORCE INDEX (due) WHERE {condition}{limit}) AS found"
+        "SELECT COUNT(*) FROM (SELECT 1 FROM ai_server_tasks FORCE INDEX (by_class) WHERE {condition}{limit}) AS found"
     );
     Ok(rows::<(u64,)>(conn, &sql)?.first().map_or(0, |(count,)| *count))
 }
@@ -195,8 +198,8 @@ fn counted(conn: &mut Conn, condition: &str, limit: Option<u64>) -> Result<u64, 
 /// How long the first task of a group has been due; microseconds, negative where it isn't yet.
 pub fn oldest_due(conn: &mut Conn, group: &Group) -> Result<Option<i64>, Error> {
     let sql = format!(
-        "SELECT TIMESTAMPDIFF(MICROSECOND, due_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (due) \
-         WHERE {} ORDER BY due_at LIMIT 1",
+        "SELECT TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)) FROM ai_server_tasks FORCE INDEX (by_class) \
+         WHERE {} ORDER BY next_action_at LIMIT 1",
         group.condition()
     );
     Ok(rows::<(i64,)>(conn, &sql)?.first().map(|(micros,)| *micros))
@@ -213,13 +216,14 @@ pub fn payloads(conn: &mut Conn, group: &Group, place: Option<&Cursor>) -> Resul
     let found = rows::<(u64, String, String)>(
         conn,
         &format!(
-            "SELECT id, CAST(due_at AS CHAR), payload FROM ai_server_tasks FORCE INDEX (due) WHERE {}{} \
-             ORDER BY due_at, id LIMIT {PAGE}",
+            "SELECT id, CAST(next_action_at AS CHAR), payload FROM ai_server_tasks FORCE INDEX (by_class) WHERE {}{} \
+             ORDER BY next_action_at, id LIMIT {PAGE}",
             group.condition(),
             behind(place)
         ),
     )?;
-    let last = found.last().filter(|_| found.len() == PAGE).map(|(id, due_at, _)| (due_at.clone(), *id));
+    let last =
+        found.last().filter(|_| found.len() == PAGE).map(|(id, next_action_at, _)| (next_action_at.clone(), *id));
     Ok((found.into_iter().map(|(id, _, payload)| (id, payload)).collect(), last))
 }
 
@@ -227,12 +231,12 @@ pub fn payloads(conn: &mut Conn, group: &Group, place: Option<&Cursor>) -> Resul
 #[derive(Debug, Serialize)]
 pub struct Worker {
     pub id: u64,
-    pub host: String,
-    pub process_id: u32,
+    pub hostname: String,
+    pub pid: u32,
     #[serde(serialize_with = "rfc3339")]
     pub started_at: String,
     #[serde(serialize_with = "rfc3339")]
-    pub seen_at: String,
+    pub last_heartbeat_at: String,
     /// From its last sign of life until now.
     #[serde(skip)]
     pub seen_micros: i64,
@@ -256,23 +260,31 @@ pub enum Standing {
 pub fn workers(conn: &mut Conn, locks_tell: bool) -> Result<Vec<Worker>, Error> {
     let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}w.id)) = 1 OR ") } else { String::new() };
     let sql = format!(
-        "SELECT w.id, w.host, w.process_id, CAST(w.started_at AS CHAR), CAST(w.seen_at AS CHAR), \
-         TIMESTAMPDIFF(MICROSECOND, w.seen_at, UTC_TIMESTAMP(6)), \
-         IF({free}w.seen_at < UTC_TIMESTAMP(6) - {}, 'gone', IF(w.idle, 'idle', 'busy')), \
-         (SELECT COUNT(*) FROM ai_server_tasks t FORCE INDEX (due) WHERE t.state = 'running' AND t.owner = w.id) \
+        "SELECT w.id, w.hostname, w.pid, CAST(w.started_at AS CHAR), CAST(w.last_heartbeat_at AS CHAR), \
+         TIMESTAMPDIFF(MICROSECOND, w.last_heartbeat_at, UTC_TIMESTAMP(6)), \
+         IF({free}w.last_heartbeat_at < UTC_TIMESTAMP(6) - {}, 'gone', IF(w.idle, 'idle', 'busy')), \
+         (SELECT COUNT(*) FROM ai_server_tasks t FORCE INDEX (by_class) WHERE t.state = 'running' AND t.worker_id = w.id) \
          FROM ai_server_workers w ORDER BY w.id",
         interval(LEASE)
     );
     let found = rows::<(u64, String, u32, String, String, i64, String, u64)>(conn, &sql)?;
-    let worker =
-        |(id, host, process_id, started_at, seen_at, seen_micros, standing, running): (_, _, _, _, _, _, String, _)| {
-            let standing = match standing.as_str() {
-                "idle" => Standing::Idle,
-                "busy" => Standing::Busy,
-                _ => Standing::Gone,
-            };
-            Worker { id, host, process_id, started_at, seen_at, seen_micros, standing, running }
+    let worker = |(id, hostname, pid, started_at, last_heartbeat_at, seen_micros, standing, running): (
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        String,
+        _,
+    )| {
+        let standing = match standing.as_str() {
+            "idle" => Standing::Idle,
+            "busy" => Standing::Busy,
+            _ => Standing::Gone,
         };
+        Worker { id, hostname, pid, started_at, last_heartbeat_at, seen_micros, standing, running }
+    };
     Ok(found.into_iter().map(worker).collect())
 }
 

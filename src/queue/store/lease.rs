@@ -13,15 +13,15 @@ const BATCH_MAX: usize = 500;
 
 /// Extends the leases of an owner's tasks, but for those that a handler's transaction has locked, which nobody can take
 /// meanwhile. Which were extended, and for which of them cancelling was asked for.
-pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(ClaimToken, bool)>, Error> {
+pub fn extend(conn: &mut Conn, worker_id: u64, ids: &[u64]) -> Result<Vec<(ClaimToken, bool)>, Error> {
     let mut extended = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
         extended.extend(in_transaction(conn, |conn| {
             let found = rows::<(u64, u32, bool)>(
                 conn,
                 &format!(
-                    "SELECT id, claims, cancel_requested FROM ai_server_tasks FORCE INDEX (PRIMARY) \
-                     WHERE {} AND state = 'running' AND owner = {owner} FOR UPDATE SKIP LOCKED",
+                    "SELECT id, claim_count, cancel_requested FROM ai_server_tasks FORCE INDEX (PRIMARY) \
+                     WHERE {} AND state = 'running' AND worker_id = {worker_id} FOR UPDATE SKIP LOCKED",
                     among(ids.to_vec())
                 ),
             )?;
@@ -29,7 +29,7 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(ClaimToke
                 execute(
                     conn,
                     &format!(
-                        "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET due_at = UTC_TIMESTAMP(6) + {} \
+                        "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET next_action_at = UTC_TIMESTAMP(6) + {} \
                          WHERE {}",
                         interval(LEASE),
                         among(found.iter().map(|(id, ..)| *id).collect())
@@ -37,7 +37,9 @@ pub fn extend(conn: &mut Conn, owner: u64, ids: &[u64]) -> Result<Vec<(ClaimToke
                 )?;
             }
             fault::point("lease-locked");
-            Ok(found.into_iter().map(|(id, claims, cancelled)| (ClaimToken { id, owner, claims }, cancelled)))
+            Ok(found
+                .into_iter()
+                .map(|(id, claim_count, cancelled)| (ClaimToken { id, worker_id, claim_count }, cancelled)))
         })?);
     }
     Ok(extended)
@@ -57,14 +59,16 @@ pub fn news(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<News, Error> {
     let found = rows::<(u64, u32, bool, bool)>(
         conn,
         &format!(
-            "SELECT id, claims, state = 'pending', cancel_requested FROM ai_server_tasks WHERE {}",
+            "SELECT id, claim_count, state = 'pending', cancel_requested FROM ai_server_tasks WHERE {}",
             among(tokens.iter().map(|token| token.id).collect())
         ),
     )?;
     let mut news = News::default();
     for token in tokens {
         match found.iter().find(|(id, ..)| *id == token.id) {
-            Some((_, claims, pending, _)) if *pending || *claims != token.claims => news.lost.push(*token),
+            Some((_, claim_count, pending, _)) if *pending || *claim_count != token.claim_count => {
+                news.lost.push(*token)
+            }
             Some((.., true)) => news.cancelled.push(*token),
             _ => {}
         }
@@ -73,25 +77,25 @@ pub fn news(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<News, Error> {
 }
 
 /// Everything that runs for `owner` as the database has it.
-pub fn owned(conn: &mut Conn, owner: u64) -> Result<Vec<ClaimToken>, Error> {
+pub fn owned(conn: &mut Conn, worker_id: u64) -> Result<Vec<ClaimToken>, Error> {
     let found = rows::<(u64, u32)>(
         conn,
         &format!(
-            "SELECT id, claims FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'running' AND owner = {owner}"
+            "SELECT id, claim_count FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND worker_id = {worker_id}"
         ),
     )?;
-    Ok(found.into_iter().map(|(id, claims)| ClaimToken { id, owner, claims }).collect())
+    Ok(found.into_iter().map(|(id, claim_count)| ClaimToken { id, worker_id, claim_count }).collect())
 }
 
 /// Running tasks that nobody runs: their lease has run out, or their owner is no worker any more.
 pub fn find_orphaned(conn: &mut Conn) -> Result<Vec<ClaimToken>, Error> {
     let found = rows::<(u64, u64, u32)>(
         conn,
-        "SELECT t.id, t.owner, t.claims FROM ai_server_tasks t FORCE INDEX (due) \
-         LEFT JOIN ai_server_workers w ON w.id = t.owner \
-         WHERE t.state = 'running' AND (w.id IS NULL OR t.due_at < UTC_TIMESTAMP(6))",
+        "SELECT t.id, t.worker_id, t.claim_count FROM ai_server_tasks t FORCE INDEX (by_class) \
+         LEFT JOIN ai_server_workers w ON w.id = t.worker_id \
+         WHERE t.state = 'running' AND (w.id IS NULL OR t.next_action_at < UTC_TIMESTAMP(6))",
     )?;
-    Ok(found.into_iter().map(|(id, owner, claims)| ClaimToken { id, owner, claims }).collect())
+    Ok(found.into_iter().map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count }).collect())
 }
 
 /// What became of tasks whose worker has gone.
@@ -137,8 +141,8 @@ fn take_back<const N: usize>(
 ) -> Result<[u64; N], Error> {
     let mut changed = [0; N];
     let mut tokens = tokens.to_vec();
-    tokens.sort_unstable_by_key(|token| (token.owner, token.claims, token.id));
-    for alike in tokens.chunk_by(|a, b| (a.owner, a.claims) == (b.owner, b.claims)) {
+    tokens.sort_unstable_by_key(|token| (token.worker_id, token.claim_count, token.id));
+    for alike in tokens.chunk_by(|a, b| (a.worker_id, a.claim_count) == (b.worker_id, b.claim_count)) {
         for batch in alike.chunks(BATCH_MAX) {
             let Some(first) = batch.first() else { continue };
             let counts = in_transaction(conn, |conn| {
@@ -147,10 +151,10 @@ fn take_back<const N: usize>(
                     conn,
                     &format!(
                         "SELECT id FROM ai_server_tasks FORCE INDEX (PRIMARY) WHERE {} \
-                         AND state = 'running' AND owner = {} AND claims = {} FOR UPDATE SKIP LOCKED",
+                         AND state = 'running' AND worker_id = {} AND claim_count = {} FOR UPDATE SKIP LOCKED",
                         among(batch.iter().map(|token| token.id).collect()),
-                        first.owner,
-                        first.claims
+                        first.worker_id,
+                        first.claim_count
                     ),
                 )?;
                 fault::point("take-back-locked");

@@ -25,14 +25,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimToken {
     pub id: u64,
-    pub owner: u64,
-    pub claims: u32,
+    pub worker_id: u64,
+    pub claim_count: u32,
 }
 
 impl ClaimToken {
     /// The rows that it is about, in SQL.
     fn condition(&self) -> String {
-        format!("id = {} AND state = 'running' AND owner = {} AND claims = {}", self.id, self.owner, self.claims)
+        format!(
+            "id = {} AND state = 'running' AND worker_id = {} AND claim_count = {}",
+            self.id, self.worker_id, self.claim_count
+        )
     }
 }
 

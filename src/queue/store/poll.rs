@@ -14,7 +14,7 @@ use super::rows;
 use crate::db::IS_READ_ONLY;
 use crate::queue::payload::Priority;
 
-/// Tasks that are claimed together, in the order of the index `due`.
+/// Tasks that are claimed together, in the order of the index `by_class`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskClass {
     pub kind: String,
@@ -36,7 +36,7 @@ impl TaskClass {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// As the server writes it.
-    pub due_at: String,
+    pub next_action_at: String,
     pub id: u64,
 }
 
@@ -48,8 +48,8 @@ impl Cursor {
 
     /// From here on. Tasks that were enqueued together are due at the same moment, so the time alone doesn't tell.
     pub(super) fn condition(&self) -> String {
-        let Self { due_at, id } = self;
-        format!("(due_at > '{due_at}' OR (due_at = '{due_at}' AND id >= {id}))")
+        let Self { next_action_at, id } = self;
+        format!("(next_action_at > '{next_action_at}' OR (next_action_at = '{next_action_at}' AND id >= {id}))")
     }
 }
 
@@ -110,18 +110,18 @@ type Row = (u8, String, u16, String, u8, String, u64, i64);
 
 /// Looks at what is pending.
 pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) -> Result<PollResult, Error> {
-    const TASK: &str = "kind, payload_version, queue, priority, CAST(due_at AS CHAR), id, \
-        COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at), 0) FROM ai_server_tasks";
+    const TASK: &str = "kind, payload_version, queue, priority, CAST(next_action_at AS CHAR), id, \
+        COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), next_action_at), 0) FROM ai_server_tasks";
     let mut sql = format!(
         "SELECT 0, '', 0, '', 0, '', (SELECT COALESCE(MAX(id), 0) FROM ai_server_tasks), {IS_READ_ONLY} \
          UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_controls WHERE paused",
     );
-    let pending = "FORCE INDEX (due) WHERE state = 'pending' AND";
+    let pending = "FORCE INDEX (by_class) WHERE state = 'pending' AND";
     for ClassQuery { class, limit, from, skip } in &request.alone {
         let condition = classes[*class].condition();
         let from = from.as_ref().map(|from| format!(" AND {}", from.condition())).unwrap_or_default();
         sql.push_str(&format!(
-            " UNION ALL (SELECT 2, {TASK} {pending} {condition}{from} ORDER BY due_at, id LIMIT {skip}, {limit})"
+            " UNION ALL (SELECT 2, {TASK} {pending} {condition}{from} ORDER BY next_action_at, id LIMIT {skip}, {limit})"
         ));
     }
     if !request.together.is_empty() {
@@ -131,14 +131,14 @@ pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) 
     if let Some(newer_than) = request.newer_than {
         sql.push_str(&format!(
             " UNION ALL (SELECT 4, {TASK} FORCE INDEX (PRIMARY) WHERE id > {newer_than} AND state = 'pending' \
-             AND due_at <= UTC_TIMESTAMP(6) AND {} ORDER BY id LIMIT {NEWER_MAX})",
+             AND next_action_at <= UTC_TIMESTAMP(6) AND {} ORDER BY id LIMIT {NEWER_MAX})",
             any_of(&classes.iter().collect::<Vec<_>>())
         ));
     }
     let mut found = PollResult::default();
     let mut newer_than = Vec::new();
     let mut tasks: BTreeMap<usize, Vec<(Cursor, i64)>> = BTreeMap::new();
-    for (what, first, version, second, priority, due_at, id, wait_micros) in rows::<Row>(conn, &sql)? {
+    for (what, first, version, second, priority, next_action_at, id, wait_micros) in rows::<Row>(conn, &sql)? {
         let is_it = |class: &TaskClass| {
             class.kind == first && class.version == version && class.queue == second && class.priority as u8 == priority
         };
@@ -149,7 +149,7 @@ pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) 
             _ => {
                 newer_than.extend((what == 4).then_some(id));
                 if let Some(class) = classes.iter().position(is_it) {
-                    tasks.entry(class).or_default().push((Cursor { due_at, id }, wait_micros));
+                    tasks.entry(class).or_default().push((Cursor { next_action_at, id }, wait_micros));
                 }
             }
         }

@@ -25,13 +25,13 @@ pub fn purge_due(conn: &mut Conn, group: &Group) -> Result<u64, Error> {
     execute(
         conn,
         &format!(
-            "DELETE FROM ai_server_tasks WHERE {} AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at LIMIT {BATCH}",
+            "DELETE FROM ai_server_tasks WHERE {} AND next_action_at <= UTC_TIMESTAMP(6) ORDER BY next_action_at LIMIT {BATCH}",
             group.condition()
         ),
     )
 }
 
-/// Where a walk through a group has come to: `due_at` and id of the last row.
+/// Where a walk through a group has come to: `next_action_at` and id of the last row.
 pub type Cursor = (String, u64);
 
 /// Deletes those of the next batch behind `place` that ended longer ago than `age`: how many, and where the batch ended,
@@ -45,14 +45,17 @@ pub fn purge_older(
     let found = rows::<(u64, String, bool)>(
         conn,
         &format!(
-            "SELECT id, CAST(due_at AS CHAR), finished_at <= UTC_TIMESTAMP(6) - {} FROM ai_server_tasks \
-             FORCE INDEX (due) WHERE {}{} ORDER BY due_at, id LIMIT {BATCH}",
+            "SELECT id, CAST(next_action_at AS CHAR), finished_at <= UTC_TIMESTAMP(6) - {} FROM ai_server_tasks \
+             FORCE INDEX (by_class) WHERE {}{} ORDER BY next_action_at, id LIMIT {BATCH}",
             interval(age),
             group.condition(),
             behind(place)
         ),
     )?;
-    let last = found.last().filter(|_| found.len() as u64 == BATCH).map(|(id, due_at, _)| (due_at.clone(), *id));
+    let last = found
+        .last()
+        .filter(|_| found.len() as u64 == BATCH)
+        .map(|(id, next_action_at, _)| (next_action_at.clone(), *id));
     let old: Vec<u64> = found.iter().filter(|(.., is_old)| *is_old).map(|(id, ..)| *id).collect();
     if old.is_empty() {
         return Ok((0, last));
@@ -69,11 +72,11 @@ pub fn purge_older(
     Ok((deleted, last))
 }
 
-/// The condition for rows behind `place`, in the index's order. Many rows may have one `due_at`; in just these words both
-/// servers begin at the row itself, whereas with one more bound on `due_at` they pass all that have it.
+/// The condition for rows behind `place`, in the index's order. Many rows may have one `next_action_at`; in just these words both
+/// servers begin at the row itself, whereas with one more bound on `next_action_at` they pass all that have it.
 pub fn behind(place: Option<&Cursor>) -> String {
-    place.map_or_else(String::new, |(due_at, id)| {
-        format!(" AND (due_at > '{due_at}' OR (due_at = '{due_at}' AND id > {id}))")
+    place.map_or_else(String::new, |(next_action_at, id)| {
+        format!(" AND (next_action_at > '{next_action_at}' OR (next_action_at = '{next_action_at}' AND id > {id}))")
     })
 }
 

@@ -8,7 +8,7 @@ use crate::db::kill_by;
 
 /// Locks are the server's, not the database's; 64 characters at most.
 fn name(token: &ClaimToken) -> String {
-    format!("CONCAT('airun:run:', LEFT(SHA2(DATABASE(), 256), 16), ':{}:{}')", token.id, token.claims)
+    format!("CONCAT('airun:run:', LEFT(SHA2(DATABASE(), 256), 16), ':{}:{}')", token.id, token.claim_count)
 }
 
 /// Makes the connection one that [`end`] finds.

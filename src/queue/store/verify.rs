@@ -22,16 +22,16 @@ const RESCUE: &str = "a worker takes such tasks back within seconds: start one, 
 /// Of a single row; with the condition in SQL.
 const OF_ROWS: [(Invariant, &str); 8] = [
     (
-        Invariant { name: "pending_with_owner", broken: "pending with an owner", advice: BY_HAND },
-        "state = 'pending' AND owner <> 0",
+        Invariant { name: "pending_with_owner", broken: "pending with an worker_id", advice: BY_HAND },
+        "state = 'pending' AND worker_id <> 0",
     ),
     (
-        Invariant { name: "running_without_owner", broken: "running without an owner", advice: RESCUE },
-        "state = 'running' AND owner = 0",
+        Invariant { name: "running_without_owner", broken: "running without an worker_id", advice: RESCUE },
+        "state = 'running' AND worker_id = 0",
     ),
     (
-        Invariant { name: "final_with_owner", broken: "final with an owner", advice: BY_HAND },
-        "state IN ('succeeded', 'dead', 'cancelled') AND owner <> 0",
+        Invariant { name: "final_with_owner", broken: "final with an worker_id", advice: BY_HAND },
+        "state IN ('succeeded', 'dead', 'cancelled') AND worker_id <> 0",
     ),
     (
         Invariant { name: "final_without_end", broken: "final without a time of the end", advice: BY_HAND },
@@ -47,7 +47,7 @@ const OF_ROWS: [(Invariant, &str); 8] = [
     ),
     (
         Invariant { name: "runs_without_claim", broken: "run more often than claimed", advice: BY_HAND },
-        "CAST(failures AS SIGNED) + crashes + (state IN ('running', 'succeeded')) > claims",
+        "CAST(failures AS SIGNED) + crashes + (state IN ('running', 'succeeded')) > claim_count",
     ),
     (
         Invariant {
@@ -134,15 +134,17 @@ pub fn running(conn: &mut Conn, locks_tell: bool) -> Result<Vec<(Broken, u32)>, 
     let gone =
         if locks_tell { format!("w.id IS NOT NULL AND IS_FREE_LOCK({LOCK}w.id)) = 1") } else { "FALSE".to_owned() };
     let sql = format!(
-        "SELECT * FROM (SELECT t.id, t.claims, t.due_at < UTC_TIMESTAMP(6) AS expired, \
-         t.owner <> 0 AND w.id IS NULL AS unknown, {gone} AS gone FROM ai_server_tasks t FORCE INDEX (due) \
-         LEFT JOIN ai_server_workers w ON w.id = t.owner WHERE t.state = 'running') AS running \
+        "SELECT * FROM (SELECT t.id, t.claim_count, t.next_action_at < UTC_TIMESTAMP(6) AS expired, \
+         t.worker_id <> 0 AND w.id IS NULL AS unknown, {gone} AS gone FROM ai_server_tasks t FORCE INDEX (by_class) \
+         LEFT JOIN ai_server_workers w ON w.id = t.worker_id WHERE t.state = 'running') AS running \
          WHERE expired OR unknown OR gone"
     );
     let mut broken = Vec::new();
-    for (id, claims, expired, unknown, gone) in rows::<(u64, u32, bool, bool, bool)>(conn, &sql)? {
+    for (id, claim_count, expired, unknown, gone) in rows::<(u64, u32, bool, bool, bool)>(conn, &sql)? {
         let marked = [(expired, &LEASE_EXPIRED), (unknown, &OWNER_UNKNOWN), (gone, &OWNER_GONE)];
-        broken.extend(marked.into_iter().filter(|(is_so, _)| *is_so).map(|(_, invariant)| ((invariant, id), claims)));
+        broken.extend(
+            marked.into_iter().filter(|(is_so, _)| *is_so).map(|(_, invariant)| ((invariant, id), claim_count)),
+        );
     }
     Ok(broken)
 }
@@ -162,7 +164,7 @@ pub fn beyond(conn: &mut Conn, kind: &str, limit: u32) -> Result<Vec<Broken>, Er
     let found = rows::<(u64,)>(
         conn,
         &format!(
-            "SELECT id FROM ai_server_tasks FORCE INDEX (due) WHERE state = 'running' AND kind = {} ORDER BY id",
+            "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = {} ORDER BY id",
             quote_text(kind)
         ),
     )?;

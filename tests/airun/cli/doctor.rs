@@ -78,8 +78,8 @@ on_both! {
         assert_eq!(empty.code, 1);
         db.prepare();
         for (change, back, found) in [
-            ("DROP KEY due, ADD KEY due (state, due_at)", "DROP KEY due, ADD KEY due (state, kind, payload_version, queue, priority, due_at, id)",
-             "`ai_server_tasks` has no index `due` on (state,kind,payload_version,queue,priority,due_at,id)"),
+            ("DROP KEY by_class, ADD KEY by_class (state, next_action_at)", "DROP KEY by_class, ADD KEY by_class (state, kind, payload_version, queue, priority, next_action_at, id)",
+             "`ai_server_tasks` has no index `by_class` on (state,kind,payload_version,queue,priority,next_action_at,id)"),
             ("DROP KEY active_dedupe_key", "ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)", "`ai_server_tasks` has no unique key `active_dedupe_key`"),
             ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "`ai_server_tasks` has no column `crashes`"),
             ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` is no InnoDB table"),

@@ -61,7 +61,7 @@ on_both! {
     }
 }
 
-const SAID: &str = "INSERT INTO agent_messages (conversation_id, sequence, role, content) VALUES (?, 1, 'user', ?)";
+const SAID: &str = "INSERT INTO agent_messages (conversation_id, position, role, content) VALUES (?, 1, 'user', ?)";
 
 // As the README has it.
 fn say(conn: &mut Conn, conversation_id: u64, content: &str) -> Result<(), Box<dyn Error>> {

@@ -14,17 +14,29 @@ fn findings(db: &Database) -> Vec<(String, Vec<u64>)> {
 
 /// Each with the change that breaks it for task 2, the changes together being one more invariant's at most.
 const BROKEN: [(&str, &str); 13] = [
-    ("pending_with_owner", "owner = 1"),
-    ("running_without_owner", "state = 'running', claims = 1, due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
-    ("owner_unknown", "state = 'running', claims = 1, owner = 99, due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
-    ("owner_gone", "state = 'running', claims = 1, owner = 7, due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR"),
-    ("final_with_owner", "state = 'dead', owner = 1, finished_at = UTC_TIMESTAMP(6)"),
+    ("pending_with_owner", "worker_id = 1"),
+    (
+        "running_without_owner",
+        "state = 'running', claim_count = 1, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
+    ),
+    (
+        "owner_unknown",
+        "state = 'running', claim_count = 1, worker_id = 99, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
+    ),
+    (
+        "owner_gone",
+        "state = 'running', claim_count = 1, worker_id = 7, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
+    ),
+    ("final_with_owner", "state = 'dead', worker_id = 1, finished_at = UTC_TIMESTAMP(6)"),
     ("final_without_end", "state = 'dead'"),
     ("alive_with_end", "finished_at = UTC_TIMESTAMP(6)"),
-    ("attempts_exceeded", "max_attempts = 3, failures = 3, claims = 3"),
-    ("attempts_exceeded", "state = 'dead', finished_at = UTC_TIMESTAMP(6), max_attempts = 3, failures = 4, claims = 4"),
-    ("crashes_exceeded", "crashes = 3, claims = 3"),
-    ("runs_without_claim", "state = 'succeeded', finished_at = UTC_TIMESTAMP(6), failures = 2, claims = 2"),
+    ("attempts_exceeded", "max_attempts = 3, failures = 3, claim_count = 3"),
+    (
+        "attempts_exceeded",
+        "state = 'dead', finished_at = UTC_TIMESTAMP(6), max_attempts = 3, failures = 4, claim_count = 4",
+    ),
+    ("crashes_exceeded", "crashes = 3, claim_count = 3"),
+    ("runs_without_claim", "state = 'succeeded', finished_at = UTC_TIMESTAMP(6), failures = 2, claim_count = 2"),
     ("never_claimed", "priority = 3"),
     ("never_claimed", "payload_version = 0"),
 ];
@@ -49,7 +61,7 @@ on_both! {
 
     fn whatever_is_broken_is_found(db) {
         db.prepare();
-        db.execute(&["INSERT INTO ai_server_workers (id, host, process_id) VALUES (7, 'h', 1)"]);
+        db.execute(&["INSERT INTO ai_server_workers (id, hostname, pid) VALUES (7, 'h', 1)"]);
         let fresh = ["DELETE FROM ai_server_tasks", "INSERT INTO ai_server_tasks (id, kind, payload) VALUES (1, 'echo', '1'), (2, 'echo', '1')"];
         for (invariant, change) in BROKEN {
             db.execute(&fresh);
@@ -68,7 +80,7 @@ on_both! {
         assert_eq!(findings(db), []);
         // A worker that stands still can't extend it, and keeps its lock.
         worker.signal("STOP");
-        db.execute(&["UPDATE ai_server_tasks SET due_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND"]);
+        db.execute(&["UPDATE ai_server_tasks SET next_action_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND"]);
         assert_eq!(findings(db), [("lease_expired".to_owned(), vec![1])]);
         let told = db.lab("task verify");
         assert_eq!(
@@ -95,15 +107,15 @@ on_both! {
         let worker = db.worker();
         db.told("task enqueue act {\"wait_ms\":600000}");
         db.until_state(1, "running");
-        let lease = "claims = 1, due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR";
+        let lease = "claim_count = 1, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR";
         worker.signal("STOP");
         db.execute(&[
             "INSERT INTO ai_server_tasks (kind, payload) VALUES ('single', '1'), ('single', '1')",
             // Held by the worker that lives but is in no state to look.
-            &format!("UPDATE ai_server_tasks SET state = 'running', owner = (SELECT id FROM ai_server_workers), {lease} WHERE kind = 'single' AND id = 2"),
+            &format!("UPDATE ai_server_tasks SET state = 'running', worker_id = (SELECT id FROM ai_server_workers), {lease} WHERE kind = 'single' AND id = 2"),
         ]);
         assert_eq!(findings(db), []);
-        db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'running', owner = (SELECT id FROM ai_server_workers), {lease} WHERE id = 3")]);
+        db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'running', worker_id = (SELECT id FROM ai_server_workers), {lease} WHERE id = 3")]);
         assert_eq!(findings(db), [("concurrency_exceeded".to_owned(), vec![3])]);
         worker.signal("KILL");
         worker.finish();

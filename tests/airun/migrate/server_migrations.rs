@@ -30,8 +30,8 @@ on_both! {
     fn any_language_can_enqueue_by_insert(db) {
         up(db);
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('mail.send', '{\"to\": \"ada@example.org\"}')"]);
-        let row = "SELECT queue, priority, state, claims, owner, due_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = due_at FROM ai_server_tasks";
-        assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1"]);
+        let row = "SELECT queue, priority, state, claim_count, worker_id, next_action_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = scheduled_at, scheduled_at = next_action_at FROM ai_server_tasks";
+        assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1|1"]);
     }
 
     fn a_dedupe_key_is_unique_while_its_task_is_alive(db) {
@@ -52,7 +52,7 @@ on_both! {
         db.execute(&[
             "INSERT INTO agent_sessions (public_id, user_id, agent) VALUES (UUID(), 'ada', 'helper')",
             "INSERT INTO agent_conversations (session_id, title) SELECT id, 'grüße 😀' FROM agent_sessions",
-            "INSERT INTO agent_messages (conversation_id, sequence, role, content) SELECT id, 1, 'user', 'hi' FROM agent_conversations",
+            "INSERT INTO agent_messages (conversation_id, position, role, content) SELECT id, 1, 'user', 'hi' FROM agent_conversations",
             "DELETE FROM agent_sessions",
         ]);
         assert_eq!(db.rows("SELECT COUNT(*) FROM agent_messages"), ["0"]);

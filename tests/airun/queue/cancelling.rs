@@ -22,7 +22,7 @@ on_both! {
         }
         db.until_done();
         stop(worker);
-        assert_eq!(task(db, waits, "state, failures, owner, finished_at >= started_at"), "cancelled|0|0|1");
+        assert_eq!(task(db, waits, "state, failures, worker_id, finished_at >= started_at"), "cancelled|0|0|1");
         assert_eq!(task(db, queries, "state, failures"), "cancelled|0");
         assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Cancelled) false""#);
     }
@@ -54,7 +54,7 @@ on_both! {
         let first = worker(db, "");
         db.until_done();
         stop(first);
-        assert_eq!(task(db, fails, "state, failures, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
+        assert_eq!(task(db, fails, "state, failures, next_action_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
         // Its worker dies before it has heard.
         let lost = put(db, "act", r#""hang""#);
         let second = worker(db, "");
@@ -65,6 +65,6 @@ on_both! {
         let third = worker(db, "");
         db.until_state(lost, "cancelled");
         stop(third);
-        assert_eq!(task(db, lost, "claims"), "1");
+        assert_eq!(task(db, lost, "claim_count"), "1");
     }
 }

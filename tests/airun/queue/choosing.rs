@@ -28,14 +28,14 @@ on_both! {
         let many = vec!["('noop', '1')"; 3000].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
         let again = put(db, "fails", r#"{"times": 2}"#);
-        let later = put_with(db, "echo", "1", ", due_at = UTC_TIMESTAMP(6) + INTERVAL 1500000 MICROSECOND");
+        let later = put_with(db, "echo", "1", ", scheduled_at = UTC_TIMESTAMP(6) + INTERVAL 1500000 MICROSECOND");
         db.until_done();
         stop(worker);
         for id in slow {
-            assert_eq!(task(db, id, "state, claims, failures"), "succeeded|1|0");
+            assert_eq!(task(db, id, "state, claim_count, failures"), "succeeded|1|0");
         }
-        assert_eq!(task(db, again, "state, claims, failures"), "succeeded|3|2");
-        assert_eq!(task(db, later, "state, claims, started_at >= created_at + INTERVAL 1500000 MICROSECOND"), "succeeded|1|1");
+        assert_eq!(task(db, again, "state, claim_count, failures"), "succeeded|3|2");
+        assert_eq!(task(db, later, "state, claim_count, started_at >= created_at + INTERVAL 1500000 MICROSECOND"), "succeeded|1|1");
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'"), ["3012"]);
     }
 
@@ -90,7 +90,7 @@ on_both! {
         db.until_state(mine, "succeeded");
         db.until_state(yours, "succeeded");
         stop(first);
-        assert_eq!(task(db, other, "state, claims"), "pending|0");
+        assert_eq!(task(db, other, "state, claim_count"), "pending|0");
         // Without the setting it takes from those that its kinds are put into.
         let second = worker(db, "");
         db.until_state(other, "succeeded");
@@ -125,7 +125,7 @@ on_both! {
             db.until_state(other, "succeeded");
         }
         for id in paused {
-            assert_eq!(task(db, id, "state, claims"), "pending|0");
+            assert_eq!(task(db, id, "state, claim_count"), "pending|0");
         }
         db.execute(&["UPDATE ai_server_controls SET paused = FALSE"]);
         db.until_done();
@@ -226,14 +226,14 @@ on_both! {
         let worker = worker(db, "");
         db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded' AND kind = 'echo'", &["5"]);
         stop(worker);
-        assert_eq!(task(db, parent, "state, claims, result"), "succeeded|1|NULL");
+        assert_eq!(task(db, parent, "state, claim_count, result"), "succeeded|1|NULL");
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
     }
 
     fn final_rows_are_purged_when_their_time_is_up(db) {
         db.prepare();
         let ids = [put(db, "noop", "{}"), put(db, "noop", "{}"), put(db, "fails", r#""fatal""#), put(db, "noop", "{}")];
-        db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'cancelled', due_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE id = {}", ids[3])]);
+        db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'cancelled', next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE id = {}", ids[3])]);
         let first = worker(db, "--retention 0s --dead-retention 1h");
         db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
         stop(first);

@@ -25,7 +25,7 @@ on_both! {
         second.wait_for("worker 1 has gone: 1 of its tasks are pending again");
         db.until_state(id, "succeeded");
         stop(second);
-        let after = format!("claims, failures, crashes, started_at BETWEEN '{killed}' AND '{killed}' + INTERVAL 5 SECOND");
+        let after = format!("claim_count, failures, crashes, started_at BETWEEN '{killed}' AND '{killed}' + INTERVAL 5 SECOND");
         assert_eq!(task(db, id, &after), "2|0|1|1");
         assert!(db.rows("SELECT id FROM ai_server_workers").is_empty());
     }
@@ -43,7 +43,7 @@ on_both! {
         let second = worker(db, "");
         db.until_done();
         let log = stop(second).stderr;
-        let fate = "state, claims, failures, crashes, last_error";
+        let fate = "state, claim_count, failures, crashes, last_error";
         let dead = "dead|3|0|3|worker_lost: its process ended without a result: signal 6 (SIGABRT)";
         assert_eq!(task(db, guilty, fate), dead, "{log}");
         for id in innocents {
@@ -62,16 +62,16 @@ on_both! {
         first.signal("STOP");
         // Its lock is still held, so the end of the lease decides: half a minute.
         db.until_state(id, "succeeded");
-        let before = task(db, id, "state, claims, failures, crashes, started_at, finished_at");
+        let before = task(db, id, "state, claim_count, failures, crashes, started_at, finished_at");
         assert!(before.starts_with("succeeded|2|0|1|"), "{before}");
-        db.until(&format!("SELECT state, claims FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
+        db.until(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
         first.signal("CONT");
         // One that still runs is told; what the other returns is refused.
         first.wait_for("its run is told to end: its lease ran out, and another run has the task");
         first.wait_for(&format!("the outcome of task {long} came too late: it was taken back, for another run"));
         let log = stop(first).stderr;
         assert!(log.contains(&format!("the outcome of task {id} came too late: ")), "{log}");
-        assert_eq!(task(db, id, "state, claims, failures, crashes, started_at, finished_at"), before);
+        assert_eq!(task(db, id, "state, claim_count, failures, crashes, started_at, finished_at"), before);
         stop(second);
     }
 
@@ -80,16 +80,16 @@ on_both! {
         let mut worker = worker(db, "");
         let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
         worker.wait_for("begun in process ");
-        db.execute(&["UPDATE ai_server_tasks SET state = 'pending', owner = 0, due_at = due_at + INTERVAL 1 HOUR"]);
+        db.execute(&["UPDATE ai_server_tasks SET state = 'pending', worker_id = 0, next_action_at = next_action_at + INTERVAL 1 HOUR"]);
         worker.wait_for(&format!("the outcome of task {id} came too late: "));
         stop(worker);
-        assert_eq!(task(db, id, "state, claims, finished_at"), "pending|1|1970-01-01 00:00:00.000000");
+        assert_eq!(task(db, id, "state, claim_count, finished_at"), "pending|1|1970-01-01 00:00:00.000000");
     }
 
     fn a_task_that_many_workers_ran_when_they_ended_is_dead(db) {
         db.prepare();
         // On trial, and 24 workers have gone already.
-        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claims = 24, isolated_runs = 24");
+        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claim_count = 24, isolated_runs = 24");
         let mut first = worker(db, "");
         first.wait_for("begun in process ");
         let mut second = worker(db, "");
@@ -98,7 +98,7 @@ on_both! {
         first.signal("KILL");
         db.until_state(id, "dead");
         assert_eq!(
-            task(db, id, "claims, isolated_runs, last_error"),
+            task(db, id, "claim_count, isolated_runs, last_error"),
             "25|25|worker_lost: 25 workers have gone while they ran it"
         );
         second.wait_for("1 tasks are dead: 25 workers have gone while they ran them");
@@ -124,7 +124,7 @@ on_both! {
         let log = stop(second).stderr;
         assert!(!log.contains("has gone"), "{log}");
         stop(first);
-        assert_eq!(task(db, id, "claims, failures, crashes"), "1|0|0");
+        assert_eq!(task(db, id, "claim_count, failures, crashes"), "1|0|0");
     }
 
     fn a_row_that_a_transaction_has_locked_keeps_no_other_from_being_rescued(db) {
@@ -145,9 +145,9 @@ on_both! {
         for id in more {
             db.until_state(id, "succeeded");
         }
-        assert_eq!(task(db, locked, "state, claims"), "running|1");
+        assert_eq!(task(db, locked, "state, claim_count"), "running|1");
         conn.query_drop("ROLLBACK").unwrap();
-        db.until(&format!("SELECT claims FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
+        db.until(&format!("SELECT claim_count FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
         stop(third);
     }
 
@@ -176,6 +176,6 @@ on_both! {
         until_ended(process);
         db.until_state(id, "dead");
         stop(second);
-        assert_eq!(task(db, id, "claims, failures, crashes"), "2|1|1");
+        assert_eq!(task(db, id, "claim_count, failures, crashes"), "2|1|1");
     }
 }

@@ -61,7 +61,7 @@ on_both! {
             // What a point is passed at a third time comes later.
             let crashed = worker_at(&db.url(), "", &[("AIRUN_FAULT", fault)]);
             if fault.ends_with(":3") {
-                db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claims > 0", &["1"]);
+                db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claim_count > 0", &["1"]);
                 for _ in 0..3 {
                     put(db, "fails", r#"{"times": 2}"#);
                 }

@@ -48,8 +48,8 @@ on_both! {
         worker.wait_for("connected to the database again");
         db.until_done();
         stop(worker);
-        assert_eq!(task(db, id, "state, claims, failures, result"), r#"succeeded|1|0|"done""#);
-        assert_eq!(task(db, meanwhile, "state, claims"), "succeeded|1");
+        assert_eq!(task(db, id, "state, claim_count, failures, result"), r#"succeeded|1|0|"done""#);
+        assert_eq!(task(db, meanwhile, "state, claim_count"), "succeeded|1");
     }
 
     fn lost_connections_neither_lose_nor_double_anything(db) {
@@ -142,7 +142,7 @@ on_both! {
         db.execute(&["SET GLOBAL read_only = OFF"]);
         db.until_state(id, "succeeded");
         stop(worker);
-        assert_eq!(task(db, id, "claims, failures"), "1|0");
+        assert_eq!(task(db, id, "claim_count, failures"), "1|0");
     }
 
     fn what_no_waiting_mends_ends_the_worker_at_once(db) {

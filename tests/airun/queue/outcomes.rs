@@ -23,10 +23,10 @@ on_both! {
         db.prepare();
         let mut conn = db.conn();
         conn.query_drop("SET sql_mode = ''").unwrap();
-        conn.query_drop("INSERT INTO ai_server_tasks (kind, payload, due_at) VALUES ('echo', '1', '0000-00-00')").unwrap();
+        conn.query_drop("INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES ('echo', '1', '0000-00-00')").unwrap();
         let worker = worker(db, "");
         db.until_done();
-        assert_eq!(db.rows("SELECT state, claims FROM ai_server_tasks"), ["succeeded|1"]);
+        assert_eq!(db.rows("SELECT state, claim_count FROM ai_server_tasks"), ["succeeded|1"]);
         stop(worker);
     }
 
@@ -37,8 +37,8 @@ on_both! {
         let worker = worker(db, "");
         db.until_done();
         let ended = stop(worker);
-        let columns = "state, claims, failures, crashes, owner, last_error, created_at <= started_at, \
-                       started_at <= finished_at, due_at > UTC_TIMESTAMP() + INTERVAL 6 DAY, \
+        let columns = "state, claim_count, failures, crashes, worker_id, last_error, created_at <= started_at, \
+                       started_at <= finished_at, next_action_at > UTC_TIMESTAMP() + INTERVAL 6 DAY, \
                        JSON_UNQUOTE(JSON_EXTRACT(result, '$.a[1]'))";
         assert_eq!(task(db, noop, columns), "succeeded|1|0|0|0|NULL|1|1|1|NULL");
         assert_eq!(task(db, echo, columns), "succeeded|1|0|0|0|NULL|1|1|1|é\n'\\");
@@ -53,7 +53,7 @@ on_both! {
         let worker = worker(db, "");
         db.until_done();
         let log = stop(worker).stderr;
-        let columns = "state, claims, failures, crashes, result, last_error";
+        let columns = "state, claim_count, failures, crashes, result, last_error";
         assert_eq!(task(db, error, columns), "dead|3|3|0|NULL|the lamp is broken\nERROR forged line");
         assert_eq!(task(db, twice, columns), "succeeded|3|2|0|3|the lamp is broken\nERROR forged line");
         let panicked = task(db, panic, columns);
@@ -77,10 +77,10 @@ on_both! {
         db.until_state(later, "succeeded");
         db.until(&format!("SELECT state, failures FROM ai_server_tasks WHERE id = {never}"), &["pending|1"]);
         stop(worker);
-        assert_eq!(task(db, fatal, "state, claims, failures, last_error"), "dead|1|1|no such lamp");
+        assert_eq!(task(db, fatal, "state, claim_count, failures, last_error"), "dead|1|1|no such lamp");
         let waited = "state, failures, result, last_error, started_at >= created_at + INTERVAL 700000 MICROSECOND";
         assert_eq!(task(db, later, waited), "succeeded|1|2|too many requests|1");
-        assert_eq!(task(db, never, "state, due_at > UTC_TIMESTAMP() + INTERVAL 50 YEAR"), "pending|1");
+        assert_eq!(task(db, never, "state, next_action_at > UTC_TIMESTAMP() + INTERVAL 50 YEAR"), "pending|1");
     }
 
     fn a_payload_that_cannot_be_decoded_is_dead_at_once(db) {
@@ -89,7 +89,7 @@ on_both! {
         let worker = worker(db, "");
         db.until_done();
         stop(worker);
-        let fate = task(db, id, "state, claims, failures, last_error");
+        let fate = task(db, id, "state, claim_count, failures, last_error");
         assert!(fate.starts_with("dead|1|1|undecodable payload: invalid type: string \"x\", expected u64"), "{fate}");
     }
 
@@ -105,7 +105,7 @@ on_both! {
         db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'", &["2"]);
         stop(worker);
         assert_eq!([old, new].map(|id| task(db, id, "result")), ["5", "6"]);
-        assert_eq!([newer, unknown].map(|id| task(db, id, "state, claims")), ["pending|0", "pending|0"]);
+        assert_eq!([newer, unknown].map(|id| task(db, id, "state, claim_count")), ["pending|0", "pending|0"]);
     }
 
     fn the_rows_own_timeout_and_attempts_go_before_the_kinds(db) {

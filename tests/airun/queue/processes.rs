@@ -67,7 +67,7 @@ on_both! {
         assert!(begun.contains(" task=act"), "{begun}");
         db.until_done();
         stop(worker);
-        let fate = "state, claims, failures, crashes, last_error";
+        let fate = "state, claim_count, failures, crashes, last_error";
         assert_eq!(
             task(db, abort, fate),
             "dead|2|2|0|its process ended without a result: signal 6 (SIGABRT)"

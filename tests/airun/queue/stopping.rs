@@ -27,7 +27,7 @@ on_both! {
         let ended = worker.finish();
         assert_eq!(ended.code, 0, "{ended:?}");
         assert_eq!(db.rows(states), ["pending|92", "succeeded|8"]);
-        let spent = "SELECT SUM(failures), SUM(crashes), SUM(owner), SUM(due_at > UTC_TIMESTAMP(6)) FROM ai_server_tasks WHERE state = 'pending'";
+        let spent = "SELECT SUM(failures), SUM(crashes), SUM(worker_id), SUM(next_action_at > UTC_TIMESTAMP(6)) FROM ai_server_tasks WHERE state = 'pending'";
         assert_eq!(db.rows(spent), ["0|0|0|0"]);
     }
 
@@ -42,7 +42,7 @@ on_both! {
         }
         stop(first);
         for id in [waits, apart] {
-            assert_eq!(task(db, id, "state, claims, failures, crashes, owner"), "pending|1|0|0|0");
+            assert_eq!(task(db, id, "state, claim_count, failures, crashes, worker_id"), "pending|1|0|0|0");
         }
         assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Stopping) true""#);
     }
@@ -63,7 +63,7 @@ on_both! {
         }
         until_ended(process);
         for id in [thread, apart] {
-            assert_eq!(task(db, id, "state, claims, failures, crashes, owner"), "pending|1|0|0|0", "{ended:?}");
+            assert_eq!(task(db, id, "state, claim_count, failures, crashes, worker_id"), "pending|1|0|0|0", "{ended:?}");
         }
         assert!(db.rows("SELECT id FROM ai_server_workers").is_empty());
     }
@@ -80,7 +80,7 @@ on_both! {
         until_ended(process);
         let mut second = worker(db, "--stop-timeout 1s");
         second.wait_for("begun in process ");
-        assert_eq!(task(db, id, "state, claims, failures"), "running|2|0");
+        assert_eq!(task(db, id, "state, claim_count, failures"), "running|2|0");
         second.signal("TERM");
         assert_eq!(second.finish().code, 124);
     }

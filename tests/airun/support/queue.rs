@@ -70,8 +70,10 @@ impl Database {
                 Instant::now() < deadline,
                 "{query}\nhas {:?}\ninstead of {expected:?}; the tasks:\n{}",
                 self.rows(query),
-                self.rows("SELECT id, kind, state, claims, failures, crashes, owner, last_error FROM ai_server_tasks")
-                    .join("\n")
+                self.rows(
+                    "SELECT id, kind, state, claim_count, failures, crashes, worker_id, last_error FROM ai_server_tasks"
+                )
+                .join("\n")
             );
             std::thread::sleep(Duration::from_millis(20));
         }

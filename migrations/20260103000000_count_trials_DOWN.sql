@@ -1,1 +1,0 @@
-ALTER TABLE ai_server_tasks DROP COLUMN isolated_runs;
