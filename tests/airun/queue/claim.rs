@@ -32,7 +32,7 @@ on_both! {
         filled(db);
         let plan = db.rows(&format!("EXPLAIN {}", statement(db))).concat();
         // MySQL and MariaDB write their plans differently.
-        assert!(plan.contains("|due|") || plan.contains("using due over"), "{plan}");
+        assert!(plan.contains("|by_class|") || plan.contains("using by_class over"), "{plan}");
         assert!(!plan.to_lowercase().contains("sort"), "{plan}");
     }
 
