@@ -1,60 +1,199 @@
-//! Taking arguments apart: pico-args, and what it leaves to its users: unknown flags, doubled ones, swallowed ones.
+//! Parses a command line by the table of commands.
+//!
+//! pico-args splits the arguments. It leaves to its users what keeps a typing error from doing harm: unknown flags, flags
+//! given twice, and a flag taken for the value of another.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use super::context::Action;
+use super::suggest::hint;
+use crate::config::Environment;
 use crate::error::{Error, Result};
+use crate::interval;
 
-use super::suggest;
-
-/// A command's arguments; remembers which flags it was asked for, to suggest them where one is unknown.
-pub struct Args {
-    left: pico_args::Arguments,
-    raw: Vec<OsString>,
-    known: Vec<&'static str>,
+/// A row of the table: a command, a group of commands, or a page of help.
+pub struct Command {
+    /// The words that select it, such as `migrate up`; empty for airun itself.
+    pub path: &'static str,
+    /// One line for the list of commands. Without one the command is hidden.
+    pub summary: &'static str,
+    pub arguments: Arguments,
+    pub flags: &'static [Flag],
+    /// The text of its page, above the flags.
+    pub help: &'static str,
+    pub examples: &'static [&'static str],
+    /// The commands of a group.
+    pub commands: &'static [Self],
+    /// Reads the arguments and returns what to do. A group and a page have none.
+    pub handler: Option<fn(Args) -> Result<Action>>,
 }
 
-impl Args {
-    pub fn new(raw: Vec<OsString>) -> Self {
-        Self { left: pico_args::Arguments::from_vec(raw.clone()), raw, known: Vec::new() }
+/// The arguments that are not flags.
+pub struct Arguments {
+    pub usage: &'static str,
+    pub min: usize,
+    pub max: usize,
+}
+
+/// A flag, with all that is known about it.
+#[derive(Clone, Copy)]
+pub struct Flag {
+    /// With its dashes: `--dir`.
+    pub name: &'static str,
+    /// Another way to write it: `-h`.
+    pub short: Option<&'static str>,
+    pub value: Value,
+    pub help: &'static str,
+    /// The environment variable that is read if the flag is absent.
+    pub variable: Option<&'static str>,
+    /// The value if the flag and the variable are absent.
+    pub default: Option<&'static str>,
+}
+
+/// Whether a flag takes a value, and the value's name in the help.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    None,
+    Required(&'static str),
+    /// Given as `--flag` or `--flag=VALUE`.
+    Optional(&'static str),
+}
+
+impl Command {
+    pub const EMPTY: Self = Self {
+        path: "",
+        summary: "",
+        arguments: Arguments { usage: "", min: 0, max: 0 },
+        flags: &[],
+        help: "",
+        examples: &[],
+        commands: &[],
+        handler: None,
+    };
+
+    /// The last word of its path.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit(' ').next().unwrap_or(self.path)
     }
 
-    /// The next word that is no flag.
-    pub fn word(&mut self) -> Result<Option<String>> {
-        self.left.subcommand().map_err(|_| Error::usage("an argument is not UTF-8"))
+    /// The commands and pages of this group that are not hidden.
+    pub fn listed(&self) -> impl Iterator<Item = &'static Self> {
+        self.commands.iter().filter(|command| !command.summary.is_empty())
     }
 
-    /// All that is left and no flag, once every flag was asked for. A lone `-` and a negative number are words.
-    pub fn words(&mut self) -> Result<Vec<String>> {
-        let left = std::mem::replace(&mut self.left, pico_args::Arguments::from_vec(Vec::new())).finish();
-        let (flags, words): (Vec<OsString>, Vec<OsString>) = left.into_iter().partition(|arg| starts_like_a_flag(arg));
-        self.left = pico_args::Arguments::from_vec(flags);
-        let text = |word: OsString| word.into_string().map_err(|_| Error::usage("an argument is not UTF-8"));
-        words.into_iter().map(text).collect()
+    /// `airun migrate up VERSION`
+    pub fn usage(&self) -> String {
+        let words = ["airun", self.path, self.arguments.usage];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether `--flag` is there.
-    pub fn flag(&mut self, name: &'static str) -> bool {
-        self.known.push(name);
-        self.left.contains(name)
+    fn child(&self, word: &str) -> Result<&'static Self> {
+        let runs = |command: &&Self| command.handler.is_some() || !command.commands.is_empty();
+        if let Some(found) = self.commands.iter().filter(runs).find(|command| command.name() == word) {
+            return Ok(found);
+        }
+        let names = self.listed().filter(runs).map(Self::name);
+        let list = format!("`airun {}` lists the commands", ["help", self.path].join(" ").trim_end());
+        Err(Error::usage(format!("unknown command `{}`{}", self.join(word), hint(word, names, &list))))
     }
 
-    /// Whether `-x` or `--long` is there.
-    pub fn short_flag(&mut self, short: &'static str, long: &'static str) -> bool {
-        self.known.extend([short, long]);
-        self.left.contains([short, long])
+    fn join(&self, word: &str) -> String {
+        format!("{} {word}", self.path).trim_start().to_owned()
+    }
+}
+
+impl Flag {
+    /// A flag without a value.
+    pub const fn switch(name: &'static str, help: &'static str) -> Self {
+        Self { name, short: None, value: Value::None, help, variable: None, default: None }
+    }
+
+    /// A flag with a value.
+    pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self { value: Value::Required(value), ..Self::switch(name, help) }
+    }
+
+    /// A setting: a flag, else a variable, else a default.
+    pub const fn setting(name: &'static str, value: &'static str, variable: &'static str, help: &'static str) -> Self {
+        Self { variable: Some(variable), ..Self::value(name, value, help) }
+    }
+
+    pub const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+}
+
+/// The arguments of one command.
+pub struct Args {
+    pub command: &'static Command,
+    /// The arguments that are not flags; the table has checked how many there are.
+    pub words: Vec<String>,
+    flags: Vec<(&'static str, Option<String>)>,
+}
+
+/// Reads the arguments of the process by the table of commands, whose root is airun itself.
+///
+/// # Errors
+/// Names the argument that is wrong. The text after a `=` is never repeated, because it can be a secret.
+pub fn parse(root: &'static Command, raw: Vec<OsString>) -> Result<Args> {
+    let mut parser = Parser { left: pico_args::Arguments::from_vec(raw.clone()), raw, flags: Vec::new() };
+    parser.take(root.flags)?;
+    let mut command = root;
+    while !command.commands.is_empty() {
+        let word = parser.left.subcommand().map_err(|_| not_utf8())?;
+        let Some(word) = word else { break };
+        command = command.child(&word)?;
+    }
+    let wants_help = parser.flags.iter().any(|(name, _)| *name == "--help");
+    if wants_help {
+        return Ok(Args { command, words: Vec::new(), flags: parser.flags });
+    }
+    parser.take(command.flags)?;
+    parser.finish(root, command)
+}
+
+struct Parser {
+    left: pico_args::Arguments,
+    raw: Vec<OsString>,
+    flags: Vec<(&'static str, Option<String>)>,
+}
+
+impl Parser {
+    fn take(&mut self, flags: &'static [Flag]) -> Result<()> {
+        for flag in flags {
+            let given = match flag.value {
+                Value::None => match flag.short {
+                    Some(short) => self.left.contains([short, flag.name]),
+                    None => self.left.contains(flag.name),
+                }
+                .then_some(None),
+                Value::Required(_) => self.value(flag.name)?.map(Some),
+                Value::Optional(_) if self.left.contains(flag.name) => Some(None),
+                Value::Optional(_) if self.has_value(flag.name) => self.value(flag.name)?.map(Some),
+                Value::Optional(_) => None,
+            };
+            self.flags.extend(given.map(|value| (flag.name, value)));
+        }
+        Ok(())
+    }
+
+    /// True if `--name=…` is among the arguments.
+    fn has_value(&self, name: &str) -> bool {
+        let value = |arg: &OsString| Some(arg.to_str()?.strip_prefix(name)?.starts_with('='));
+        self.raw.iter().any(|arg| value(arg) == Some(true))
     }
 
     /// The value of `--name VALUE` or `--name=VALUE`.
-    pub fn value(&mut self, name: &'static str) -> Result<Option<String>> {
-        self.known.push(name);
+    fn value(&mut self, name: &'static str) -> Result<Option<String>> {
         // pico-args would take the next flag for the value.
-        let swallows = self.raw.windows(2).any(|pair| pair[0] == name && starts_like_a_flag(&pair[1]));
-        let none = self.raw.last().is_some_and(|last| last == name);
-        if swallows || none {
+        let swallows = self.raw.windows(2).any(|pair| pair[0] == name && is_flag(&pair[1]));
+        if swallows || self.raw.last().is_some_and(|last| last == name) {
             return Err(Error::usage(format!(
-                "`{name}` needs a value; a value that begins with `-` is given as {name}=…"
+                "`{name}` needs a value; write a value that begins with `-` as {name}=VALUE"
             )));
         }
         match self.left.opt_value_from_str(name) {
@@ -64,98 +203,194 @@ impl Args {
         }
     }
 
-    /// As [`Args::value`], parsed.
-    pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>> {
-        let Some(value) = self.value(name)? else { return Ok(None) };
-        value
-            .parse()
-            .map(Some)
-            .map_err(|error| Error::usage(format!("`{value}` can't be the value of `{name}`: {error}")))
-    }
-
-    /// `--name` alone, or `--name=VALUE`: its value is no argument of its own.
-    pub fn optional_value(&mut self, name: &'static str) -> Result<Option<Option<String>>> {
-        self.known.push(name);
-        if self.left.contains(name) {
-            return Ok(Some(None));
+    /// Checks what is left after all flags were taken. A lone `-` and a negative number are not flags.
+    fn finish(self, root: &'static Command, command: &'static Command) -> Result<Args> {
+        let (flags, words): (Vec<OsString>, Vec<OsString>) =
+            self.left.finish().into_iter().partition(|arg| is_flag(arg));
+        if let Some(flag) = flags.first() {
+            return Err(wrong_flag(&flag.to_string_lossy(), command.flags.iter().chain(root.flags)));
         }
-        let prefix = format!("{name}=");
-        let given = self.raw.iter().filter_map(|arg| arg.to_str()).any(|arg| arg.starts_with(&prefix));
-        if !given {
-            return Ok(None);
+        let words: Vec<String> =
+            words.into_iter().map(OsString::into_string).collect::<Result<_, _>>().map_err(|_| not_utf8())?;
+        let Arguments { min, max, .. } = command.arguments;
+        if let Some(word) = words.get(max) {
+            return Err(Error::usage(format!("unexpected argument `{word}`; usage: {}", command.usage())));
         }
-        Ok(self.value(name)?.map(Some))
-    }
-
-    /// Ends the taking apart; whatever is left is an error.
-    pub fn finish(self) -> Result<()> {
-        let Some(left) = self.left.finish().into_iter().next() else { return Ok(()) };
-        let left = left.to_string_lossy().into_owned();
-        let name = left.split('=').next().unwrap_or_default();
-        if !starts_like_a_flag(OsStr::new(&left)) {
-            return Err(Error::usage(format!("unexpected argument `{left}`")));
+        if words.len() < min {
+            return Err(Error::usage(format!("missing argument; usage: {}", command.usage())));
         }
-        if self.known.contains(&name) {
-            return Err(Error::usage(if left == name {
-                format!("`{name}` is given twice")
-            } else {
-                format!("`{name}` is given twice, or takes no value")
-            }));
-        }
-        // Only the name: what follows a `=` may be a secret.
-        Err(Error::usage(format!("unknown flag `{name}`{}", suggest::among(name, self.known.iter().copied()))))
+        Ok(Args { command, words, flags: self.flags })
     }
 }
 
-fn starts_like_a_flag(arg: &OsStr) -> bool {
+/// Explains a flag that no row of the table has taken.
+fn wrong_flag(arg: &str, mut known: impl Iterator<Item = &'static Flag> + Clone) -> Error {
+    let (name, value) = arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value)));
+    let found = known.clone().find(|flag| flag.name == name || flag.short == Some(name));
+    Error::usage(match (found, value) {
+        (Some(Flag { value: Value::None, .. }), Some(_)) => format!("`{name}` takes no value"),
+        (Some(_), _) => format!("`{name}` is given twice"),
+        (None, _) => {
+            format!("unknown flag `{name}`{}", hint(name, known.by_ref().map(|flag| flag.name), ""))
+        }
+    })
+}
+
+fn not_utf8() -> Error {
+    Error::usage("an argument is not UTF-8")
+}
+
+fn is_flag(arg: &OsStr) -> bool {
     let bytes = arg.as_encoded_bytes();
     bytes.len() > 1 && bytes[0] == b'-' && !bytes[1].is_ascii_digit()
+}
+
+impl Args {
+    /// True if the flag is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.flags.iter().any(|(given, _)| *given == name)
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(given, _)| *given == name)?.1.as_deref()
+    }
+
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).map(PathBuf::from)
+    }
+
+    /// # Errors
+    /// Names the flag, its value and what is wrong with it.
+    pub fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        let parse = |text: &str| text.parse().map_err(|error| invalid(name, text, error));
+        self.value(name).map(parse).transpose()
+    }
+
+    /// # Errors
+    /// Names the flag, its value and how to write a duration.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        self.value(name).map(|text| duration(name, text)).transpose()
+    }
+
+    /// The value of a flag, of its variable, or its default.
+    pub fn setting<'a>(&'a self, name: &str, environment: &'a Environment) -> Option<Setting<'a>> {
+        let flag = self.command.flags.iter().find(|flag| flag.name == name)?;
+        flag.resolve(self.value(name), environment)
+    }
+}
+
+/// A setting's value, and the flag or the variable that it comes from.
+pub struct Setting<'a> {
+    pub source: &'static str,
+    pub text: &'a str,
+}
+
+impl Setting<'_> {
+    /// # Errors
+    /// Names the setting, its value and how to write a duration.
+    pub fn duration(&self) -> Result<Duration> {
+        duration(self.source, self.text)
+    }
+
+    /// The error for a value that can't be used.
+    /// The error for a value that can't be used. `source` is a flag or a variable.
+    pub fn invalid(&self, reason: impl Display) -> Error {
+        invalid(self.source, self.text, reason)
+    }
+}
+
+impl Flag {
+    /// The value `given` on the command line, else that of the variable, else the default.
+    pub fn resolve<'a>(&self, given: Option<&'a str>, environment: &'a Environment) -> Option<Setting<'a>> {
+        let variable = self.variable.and_then(|name| Some(Setting { source: name, text: environment.get(name)? }));
+        given
+            .map(|text| Setting { source: self.name, text })
+            .or(variable)
+            .or(self.default.map(|text| Setting { source: self.name, text }))
+    }
+}
+
+pub fn invalid(source: &str, text: &str, reason: impl Display) -> Error {
+    Error::usage(format!("invalid value `{text}` for `{source}`: {reason}"))
+}
+
+fn duration(source: &str, text: &str) -> Result<Duration> {
+    interval::parse(text).map_err(|error| error.context(format!("`{source}`")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn args(line: &str) -> Args {
-        Args::new(line.split_whitespace().map(OsString::from).collect())
+    static ROOT: Command = Command {
+        flags: &[Flag { short: Some("-h"), ..Flag::switch("--help", "") }, Flag::value("--url", "URL", "")],
+        commands: &[Command {
+            path: "go",
+            summary: "goes",
+            arguments: Arguments { usage: "[WHERE]", min: 0, max: 1 },
+            flags: &[
+                Flag::switch("--strict", ""),
+                Flag::value("--dir", "FOLDER", ""),
+                Flag::value("--count", "N", ""),
+                Flag { value: Value::Optional("TIME"), ..Flag::switch("--wait", "") },
+            ],
+            handler: Some(|_| Err(Error::usage("not for tests"))),
+            ..Command::EMPTY
+        }],
+        ..Command::EMPTY
+    };
+
+    fn parsed(line: &str) -> Result<Args, String> {
+        parse(&ROOT, line.split_whitespace().map(OsString::from).collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command_and_after_its_arguments() {
+        for line in ["--url u go here --strict", "go --strict here --url u"] {
+            let args = parsed(line).unwrap();
+            assert_eq!((args.command.path, args.value("--url"), args.has("--strict")), ("go", Some("u"), true));
+            assert_eq!(args.words, ["here"]);
+        }
     }
 
     #[test]
     fn a_flag_is_never_taken_for_a_value() {
-        for line in ["--url --verbose", "--url", "x --url -v"] {
-            let message = args(line).value("--url").unwrap_err().to_string();
+        for line in ["--url --strict go", "go --url", "go x --url -v"] {
+            let message = parsed(line).err().unwrap();
             assert!(message.contains("`--url` needs a value"), "{message}");
         }
-        assert_eq!(args("--url=--verbose").value("--url").unwrap().unwrap(), "--verbose");
-        assert_eq!(args("--count -1").value("--count").unwrap().unwrap(), "-1");
+        assert_eq!(parsed("go --url=--strict").unwrap().value("--url"), Some("--strict"));
+        assert_eq!(parsed("go --count -1").unwrap().value("--count"), Some("-1"));
     }
 
     #[test]
     fn what_is_left_is_an_error() {
-        let finish = |line: &str| {
-            let mut args = args(line);
-            args.flag("--strict");
-            args.value("--dir").unwrap();
-            args.finish().map_err(|error| error.to_string())
-        };
-        assert_eq!(finish("--strict --dir x"), Ok(()));
-        assert_eq!(finish("--strct").unwrap_err(), "unknown flag `--strct`; did you mean `--strict`?");
-        assert_eq!(finish("--strict --strict").unwrap_err(), "`--strict` is given twice");
-        assert_eq!(finish("--dir a --dir b").unwrap_err(), "`--dir` is given twice");
-        assert_eq!(finish("--password=secret").unwrap_err(), "unknown flag `--password`");
-        assert_eq!(finish("more").unwrap_err(), "unexpected argument `more`");
+        let error = |line: &str| parsed(line).err().unwrap();
+        assert_eq!(error("go --strct"), "unknown flag `--strct`; did you mean `--strict`?");
+        assert_eq!(error("go --strict --strict"), "`--strict` is given twice");
+        assert_eq!(error("go --dir a --dir b"), "`--dir` is given twice");
+        assert_eq!(error("go --strict=yes"), "`--strict` takes no value");
+        assert_eq!(error("go --password=secret"), "unknown flag `--password`");
+        assert_eq!(error("go a b"), "unexpected argument `b`; usage: airun go [WHERE]");
+        assert_eq!(error("goo"), "unknown command `goo`; did you mean `go`?");
+        assert_eq!(error("xyz"), "unknown command `xyz`; `airun help` lists the commands");
     }
 
     #[test]
     fn an_optional_value_is_given_with_an_equals_sign_only() {
-        assert_eq!(args("--wait").optional_value("--wait").unwrap(), Some(None));
-        assert_eq!(args("--wait=5").optional_value("--wait").unwrap(), Some(Some("5".to_owned())));
-        assert_eq!(args("").optional_value("--wait").unwrap(), None);
-        let mut both = args("--wait 5");
-        assert_eq!(both.optional_value("--wait").unwrap(), Some(None));
-        assert_eq!(both.word().unwrap().unwrap(), "5");
-        let mut equals = args("--wait=5");
-        equals.optional_value("--wait").unwrap();
-        equals.finish().unwrap();
+        let wait = |line: &str| {
+            let args = parsed(line).unwrap();
+            (args.has("--wait"), args.value("--wait").map(str::to_owned), args.words)
+        };
+        assert_eq!(wait("go"), (false, None, vec![]));
+        assert_eq!(wait("go --wait"), (true, None, vec![]));
+        assert_eq!(wait("go --wait 5"), (true, None, vec!["5".to_owned()]));
+        assert_eq!(wait("go --wait=5"), (true, Some("5".to_owned()), vec![]));
+    }
+
+    #[test]
+    fn help_is_given_however_wrong_the_rest_is() {
+        let args = parsed("go --nonsense a b c -h").unwrap();
+        assert_eq!((args.command.path, args.has("--help")), ("go", true));
     }
 }

@@ -6,28 +6,21 @@ use mysql::Conn;
 use serde::Serialize;
 
 use super::args::Args;
-use super::migrate::FOLDER;
+use super::context::{Action, Context};
 use super::output::Output;
-use super::{Context, SETTINGS_ADVICE};
 use crate::cli::exit::Exit;
 use crate::db::Database;
 use crate::doctor::{self, Finding, Level};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::migrate::status::{self, CheckResult};
 
-/// The version of the `--json` shape; raised when a field changes its meaning or goes.
+/// The version of the `--json` shape; raised when a field is removed or changes its meaning.
 const JSON_FORMAT: u32 = 1;
 
-/// What `airun doctor` is told.
-#[derive(Debug, PartialEq)]
-pub struct Command {
-    dir: Option<PathBuf>,
-    json: bool,
-}
-
-/// Takes the arguments behind `doctor` apart.
-pub fn parse(args: &mut Args) -> Result<Command> {
-    Ok(Command { dir: args.value("--dir")?.map(PathBuf::from), json: args.flag("--json") })
+/// `airun doctor`
+pub fn parse(args: Args) -> Result<Action> {
+    let (dir, json) = (args.path("--dir"), args.has("--json"));
+    Ok(Box::new(move |_, context| examine(dir, json, context)))
 }
 
 #[derive(Serialize)]
@@ -38,19 +31,16 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-/// Examines the server.
-///
-/// # Errors
-/// No database is named. What is wrong with one that is becomes a finding.
-pub fn perform(command: Command, context: &Context) -> Result<Exit> {
-    let database = context.database()?.ok_or_else(|| Error::usage(SETTINGS_ADVICE))?;
+/// Examines the server. A problem with it is a finding, not an error.
+fn examine(dir: Option<PathBuf>, json: bool, context: &Context) -> Result<Exit> {
+    let database = context.require_database()?;
     let mut findings = doctor::examine(&database);
     if findings.first().is_some_and(|connection| connection.level == Level::Ok) {
-        findings.extend(migrations(command.dir, context, &database));
+        findings.extend(migrations(dir, context, &database));
     }
     let problems = findings.iter().filter(|finding| finding.level == Level::Problem).count();
     let mut output = Output::default();
-    if command.json {
+    if json {
         let report = Report { format: JSON_FORMAT, database: &database.name, fit: problems == 0, findings: &findings };
         output.json(&report)?;
     } else {
@@ -83,8 +73,8 @@ fn print(findings: &[Finding], output: &mut Output) {
 /// How the migrations stand, where there is a folder of them.
 fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Finding> {
     const CHECK: &str = "migrations";
-    let named = dir.or_else(|| context.environment.get("AIRUN_MIGRATIONS_DIR").map(PathBuf::from));
-    let folder = named.clone().unwrap_or_else(|| FOLDER.into());
+    let named = context.named_migrations_dir(dir);
+    let folder = context.migrations_dir(named.clone());
     if named.is_none() && !folder.is_dir() {
         return None;
     }

@@ -3,38 +3,42 @@
 use serde::Serialize;
 
 use super::args::Args;
+use super::context::{Action, Context};
 use super::output::Output;
+use super::suggest::hint;
 use super::worker::lock_scope;
-use super::{Context, suggest};
 use crate::cli::exit::Exit;
 use crate::error::{Error, Result};
 use crate::interval;
 use crate::periodic;
 use crate::registry::Registry;
 
-/// What `airun periodic` is to do.
-#[derive(Debug, PartialEq)]
-pub enum Command {
-    List { json: bool },
-    Run { name: String },
+/// `airun periodic list`
+pub fn parse_list(args: Args) -> Result<Action> {
+    Ok(Box::new(move |registry, _| {
+        registry.check()?;
+        list(&registry, args.has("--json"))?;
+        Ok(Exit::Success)
+    }))
 }
 
-pub const COMMANDS: [&str; 2] = ["list", "run"];
+/// `airun periodic run NAME`
+pub fn parse_run(args: Args) -> Result<Action> {
+    Ok(Box::new(move |registry, context| {
+        registry.check()?;
+        run(registry, &args.words[0], context)?;
+        Ok(Exit::Success)
+    }))
+}
 
-/// Takes the arguments behind `periodic NAME` apart.
-pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
-    match name {
-        "list" => Ok(Command::List { json: args.flag("--json") }),
-        "run" => {
-            let name = args.word()?;
-            let missing = || Error::usage("a task's name is missing; `airun periodic list` lists them");
-            Ok(Command::Run { name: name.ok_or_else(missing)? })
-        }
-        unknown => Err(Error::usage(format!(
-            "unknown command `periodic {unknown}`{}; `airun help periodic` lists them",
-            suggest::among(unknown, COMMANDS.into_iter())
-        ))),
-    }
+fn run(mut registry: Registry, name: &str, context: &Context) -> Result<()> {
+    let scope = lock_scope(context)?;
+    let Some(task) = registry.periodic.iter_mut().find(|task| task.name() == name) else {
+        let known = registry.periodic.iter().map(|task| task.name());
+        let hint = hint(name, known, "`airun periodic list` lists them");
+        return Err(Error::usage(format!("unknown periodic task `{name}`{hint}")));
+    };
+    periodic::once(task.as_mut(), &periodic::lock::name(&scope, name), &context.stop)
 }
 
 #[derive(Serialize)]
@@ -44,26 +48,6 @@ struct Listed<'a> {
     interval: String,
     interval_ms: u128,
     time_limit_ms: Option<u128>,
-}
-
-/// Lists the tasks, or runs one.
-pub fn perform(command: Command, mut registry: Registry, context: &Context) -> Result<Exit> {
-    registry.check()?;
-    match command {
-        Command::List { json } => list(&registry, json)?,
-        Command::Run { name } => {
-            let scope = lock_scope(context)?;
-            let Some(task) = registry.periodic.iter_mut().find(|task| task.name() == name) else {
-                let known = registry.periodic.iter().map(|task| task.name());
-                return Err(Error::usage(format!(
-                    "there is no periodic task `{name}`{}; `airun periodic list` lists them",
-                    suggest::among(&name, known)
-                )));
-            };
-            periodic::once(task.as_mut(), &periodic::lock::name(&scope, &name), &context.stop)?;
-        }
-    }
-    Ok(Exit::Success)
 }
 
 fn list(registry: &Registry, json: bool) -> Result<()> {
@@ -80,9 +64,7 @@ fn list(registry: &Registry, json: bool) -> Result<()> {
         })
         .collect();
     if json {
-        let text = serde_json::to_string(&tasks)
-            .map_err(|error| Error::failure(format!("failed to write the list as JSON: {error}")))?;
-        output.line(&text);
+        output.json(&tasks)?;
     } else {
         let width = tasks.iter().map(|task| task.name.len()).max().unwrap_or(0);
         for task in &tasks {

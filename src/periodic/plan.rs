@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::interval;
-
 /// The moments at which a task is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
@@ -42,8 +40,8 @@ impl Grid {
 
     /// When `tick` is due. What no clock can show is as far away as one can.
     pub fn due(&self, tick: u64) -> Instant {
-        let offset = interval::from_nanos(self.interval.as_nanos().saturating_mul(u128::from(tick)));
-        offset.and_then(|offset| self.anchor.checked_add(offset)).unwrap_or_else(|| self.far_away())
+        let nanos = self.interval.as_nanos().saturating_mul(u128::from(tick)).min(Duration::MAX.as_nanos());
+        self.anchor.checked_add(Duration::from_nanos_u128(nanos)).unwrap_or_else(|| self.far_away())
     }
 
     /// The newest tick that is due at `now`, if one is.

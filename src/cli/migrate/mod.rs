@@ -8,10 +8,9 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use perform::{FOLDER, perform};
-
+use self::perform::perform;
 use super::args::Args;
-use super::{duration, suggest};
+use super::context;
 use crate::error::{Error, Result};
 use crate::migrate::resolve::Resolution;
 use crate::migrate::version::Version;
@@ -48,85 +47,76 @@ pub enum Wait {
     Forever,
 }
 
-pub const COMMANDS: [&str; 9] =
-    ["generate", "up", "rollback", "redo", "status", "check", "resolve", "baseline", "dump"];
-
-/// Parses the arguments that follow `migrate NAME`.
-pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
-    let mut command = Command { dir: None, wait: Wait::No, lock_timeout: None, action: Action::Check };
-    if name != "dump" {
-        command.dir = args.value("--dir")?.map(PathBuf::from);
-    }
-    if !matches!(name, "generate" | "check") {
-        command.wait = wait(args)?;
-    }
-    if !matches!(name, "generate" | "check" | "status" | "dump") {
-        command.lock_timeout =
-            args.value("--lock-timeout")?.map(|text| duration("--lock-timeout", &text)).transpose()?;
-    }
-    command.action = match name {
-        "generate" => Action::Generate { name: word(args, "migrate generate NAME", "a name")? },
-        "up" => Action::Up {
-            to: args.parsed("--to")?,
-            limit: count(args)?,
-            dry_run: args.flag("--dry-run"),
-            strict: args.flag("--strict"),
-        },
-        "rollback" => {
-            let (to, limit) = (args.parsed("--to")?, count(args)?);
-            if to.is_some() && limit.is_some() {
-                return Err(Error::usage("`--to` and `-n` can't be combined; give one of them"));
-            }
-            Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.flag("--dry-run") }
-        }
-        "redo" => Action::Redo { limit: count(args)?.unwrap_or(1), dry_run: args.flag("--dry-run") },
-        "status" => Action::Status { json: args.flag("--json"), check: args.flag("--check") },
-        "check" => Action::Check,
-        "resolve" => {
-            let resolution = resolution(args)?;
-            let dry_run = args.flag("--dry-run");
-            let version = word(args, "migrate resolve VERSION …", "a version")?.parse()?;
-            Action::Resolve { version, resolution, dry_run }
-        }
-        "baseline" => Action::Baseline { to: word(args, "migrate baseline VERSION", "a version")?.parse()? },
-        "dump" => Action::Dump,
-        unknown => {
-            return Err(Error::usage(format!(
-                "unknown command `migrate {unknown}`{}; `airun help migrate` lists them",
-                suggest::among(unknown, COMMANDS.into_iter())
-            )));
-        }
-    };
-    Ok(command)
+pub fn generate(args: Args) -> Result<context::Action> {
+    let name = args.words[0].clone();
+    action(&args, Action::Generate { name })
 }
 
-/// Parses `-n`, which must be at least 1.
-fn count(args: &mut Args) -> Result<Option<u64>> {
+pub fn up(args: Args) -> Result<context::Action> {
+    let (to, limit) = (args.parsed("--to")?, limit(&args)?);
+    action(&args, Action::Up { to, limit, dry_run: args.has("--dry-run"), strict: args.has("--strict") })
+}
+
+pub fn rollback(args: Args) -> Result<context::Action> {
+    let (to, limit) = (args.parsed("--to")?, limit(&args)?);
+    if to.is_some() && limit.is_some() {
+        return Err(Error::usage("`--to` and `-n` can't be combined; give one of them"));
+    }
+    action(&args, Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.has("--dry-run") })
+}
+
+pub fn redo(args: Args) -> Result<context::Action> {
+    action(&args, Action::Redo { limit: limit(&args)?.unwrap_or(1), dry_run: args.has("--dry-run") })
+}
+
+pub fn status(args: Args) -> Result<context::Action> {
+    action(&args, Action::Status { json: args.has("--json"), check: args.has("--check") })
+}
+
+pub fn check(args: Args) -> Result<context::Action> {
+    action(&args, Action::Check)
+}
+
+pub fn resolve(args: Args) -> Result<context::Action> {
+    let resolution = resolution(&args)?;
+    let version = args.words[0].parse()?;
+    action(&args, Action::Resolve { version, resolution, dry_run: args.has("--dry-run") })
+}
+
+pub fn baseline(args: Args) -> Result<context::Action> {
+    action(&args, Action::Baseline { to: args.words[0].parse()? })
+}
+
+pub fn dump(args: Args) -> Result<context::Action> {
+    action(&args, Action::Dump)
+}
+
+/// Adds the flags that several commands share; a command that doesn't take one never has it.
+fn action(args: &Args, action: Action) -> Result<context::Action> {
+    let wait = match args.duration("--wait")? {
+        Some(limit) => Wait::AtMost(limit),
+        None if args.has("--wait") => Wait::Forever,
+        None => Wait::No,
+    };
+    let command = Command { dir: args.path("--dir"), wait, lock_timeout: args.duration("--lock-timeout")?, action };
+    Ok(Box::new(move |_, context| perform(command, context)))
+}
+
+/// The value of `-n`. Zero is refused, because it can only be a mistake.
+fn limit(args: &Args) -> Result<Option<u64>> {
     Ok(args.parsed::<NonZeroU64>("-n")?.map(NonZeroU64::get))
 }
 
-fn wait(args: &mut Args) -> Result<Wait> {
-    Ok(match args.optional_value("--wait")? {
-        None => Wait::No,
-        Some(None) => Wait::Forever,
-        Some(Some(text)) => Wait::AtMost(duration("--wait", &text)?),
-    })
-}
-
-fn resolution(args: &mut Args) -> Result<Resolution> {
-    let options = [
-        args.flag("--applied").then_some(Resolution::Applied),
-        args.flag("--pending").then_some(Resolution::Pending),
+fn resolution(args: &Args) -> Result<Resolution> {
+    let given = [
+        args.has("--applied").then_some(Resolution::Applied),
+        args.has("--pending").then_some(Resolution::Pending),
         args.parsed("--from-statement")?.map(|k| Resolution::FromStatement { k }),
-        args.flag("--accept-edit").then_some(Resolution::AcceptEdit),
+        args.has("--accept-edit").then_some(Resolution::AcceptEdit),
     ];
-    let mut given = options.into_iter().flatten();
+    let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(resolution), None) => Ok(resolution),
         _ => Err(Error::usage("give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`")),
     }
-}
-
-fn word(args: &mut Args, usage: &str, what: &str) -> Result<String> {
-    args.word()?.ok_or_else(|| Error::usage(format!("{what} is missing; usage: airun {usage}")))
 }

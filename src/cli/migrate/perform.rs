@@ -1,19 +1,17 @@
 //! Runs the commands of `airun migrate` and prints their results.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::print::{self, EventPrinter, count};
 use super::{Action, Command, Wait};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
-use crate::cli::{Context, SETTINGS_ADVICE};
 use crate::db::{Database, wait_until_ready};
 use crate::error::{Error, Result};
 use crate::migrate::{baseline, dump, files, redo, resolve, rollback, status, up};
 
-/// Default folder of the migration files.
-pub const FOLDER: &str = "migrations";
 /// Longer than the other instances of a deployment usually take, and shorter than an orchestrator waits.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -22,15 +20,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// As the library's functions of the same names.
 pub fn perform(command: Command, context: &Context) -> Result<Exit> {
-    let environment = &context.environment;
-    let folder = command
-        .dir
-        .or_else(|| environment.get("AIRUN_MIGRATIONS_DIR").map(PathBuf::from))
-        .unwrap_or_else(|| FOLDER.into());
-    let connect = || {
-        let database = context.database()?.ok_or_else(|| Error::usage(SETTINGS_ADVICE))?;
-        Ok::<_, Error>((database, command.wait))
-    };
+    let folder = context.migrations_dir(command.dir);
+    let connect = || Ok::<_, Error>((context.require_database()?, command.wait));
     let mut output = Output::default();
     let mut exit = Exit::Success;
     match command.action {

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::operator::Operator;
 use super::tasks;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
-use crate::cli::{Context, suggest, worker};
+use crate::cli::suggest::hint;
+use crate::cli::worker;
 use crate::error::{Error, Result};
 use crate::interval;
 use crate::queue::Kind;
@@ -80,7 +82,7 @@ pub fn retry_dead(kind: Option<String>, context: &Context, output: &mut Output) 
 const LOOK: Duration = Duration::from_millis(100);
 
 pub fn cancel(ids: &[u64], wait: Option<Option<Duration>>, context: &Context, output: &mut Output) -> Result<Exit> {
-    let retention = worker::retention(None, context)?;
+    let retention = worker::retention(context)?;
     let mut operator = Operator::connect(context)?;
     let mut exit = Exit::Success;
     let mut asked = Vec::new();
@@ -193,6 +195,6 @@ fn warn_unknown(control: &Control, kinds: &[Arc<Kind>]) {
     };
     let (scope, name) = control.parts();
     if !known.contains(&name) {
-        print_error("note", &format!("this binary has no {scope} `{name}`{}", suggest::among(name, known.into_iter())));
+        print_error("note", &format!("this binary has no {scope} `{name}`{}", hint(name, known.into_iter(), "")));
     }
 }

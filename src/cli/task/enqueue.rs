@@ -10,10 +10,11 @@ use serde_json::value::RawValue;
 
 use super::operator::Operator;
 use super::{JSON_FORMAT, tasks};
-use crate::cli::args::Args;
+use crate::cli::args::{Args, invalid};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
-use crate::cli::{Context, duration, suggest};
+use crate::cli::suggest::hint;
 use crate::error::{Error, Result, with_causes};
 use crate::queue::{self, Kind, New, Priority};
 
@@ -43,53 +44,53 @@ enum Payload {
     Lines,
 }
 
-const USAGE: &str = "usage: airun task enqueue KIND [PAYLOAD | - | --lines]";
-
-/// Takes the arguments behind `task enqueue` apart.
-pub fn parse(args: &mut Args) -> Result<EnqueueArgs> {
-    let lines = args.flag("--lines");
-    let unchecked = args.flag("--unchecked");
-    let version = args.parsed("--payload-version")?;
-    let queue = args.value("--queue")?;
-    let priority = args.value("--priority")?.map(|text| priority(&text)).transpose()?;
-    let time = |flag, text: Option<String>| text.map(|text| duration(flag, &text)).transpose();
-    let delay = time("--delay", args.value("--delay")?)?.unwrap_or_default();
-    let timeout = time("--timeout", args.value("--timeout")?)?;
-    let max_attempts = args.parsed("--max-attempts")?;
-    let dedupe_key = args.value("--dedupe-key")?;
-    let mut words = args.words()?.into_iter();
-    let kind = words.next().ok_or_else(|| Error::usage(format!("a kind is missing; {USAGE}")))?;
-    let payload = match (words.next(), lines) {
+/// Reads the arguments of `task enqueue`.
+pub fn parse(args: &Args) -> Result<EnqueueArgs> {
+    let lines = args.has("--lines");
+    let text = |name| args.value(name).map(str::to_owned);
+    let dedupe_key = text("--dedupe-key");
+    let payload = match (args.words.get(1).map(String::as_str), lines) {
         (None, true) => Payload::Lines,
         (Some(_), true) => {
-            return Err(Error::usage("with `--lines` the payloads are on standard input; give no other"));
+            return Err(Error::usage("`--lines` reads the payloads from standard input; don't give another payload"));
         }
-        (Some(text), false) if text == "-" => Payload::Input,
-        (Some(text), false) => Payload::Text(text),
+        (Some("-"), false) => Payload::Input,
+        (Some(text), false) => Payload::Text(text.to_owned()),
         (None, false) => Payload::Text("null".to_owned()),
     };
-    if let Some(word) = words.next() {
-        return Err(Error::usage(format!("unexpected argument `{word}`; quote the payload for the shell")));
-    }
     if dedupe_key.is_some() && lines {
-        return Err(Error::usage("`--dedupe-key` is for one task, and `--lines` for many"));
+        return Err(Error::usage("`--dedupe-key` can't be used with `--lines`, because it belongs to one task"));
     }
+    let timeout = args.duration("--timeout")?;
     if timeout.is_some_and(|timeout| timeout.is_zero() || timeout.as_millis() > u128::from(u32::MAX)) {
-        return Err(Error::usage("`--timeout` must be longer than zero, and at most 49 days"));
+        return Err(Error::usage("`--timeout` must be longer than zero and at most 49 days"));
     }
+    let (max_attempts, version) = (args.parsed("--max-attempts")?, args.parsed("--payload-version")?);
     if max_attempts == Some(0) {
         return Err(Error::usage("`--max-attempts` must be at least 1"));
     }
     if version == Some(0) {
         return Err(Error::usage("`--payload-version` must be at least 1"));
     }
-    Ok(EnqueueArgs { kind, payload, version, queue, priority, delay, timeout, max_attempts, dedupe_key, unchecked })
+    Ok(EnqueueArgs {
+        kind: args.words[0].clone(),
+        payload,
+        version,
+        queue: text("--queue"),
+        priority: args.value("--priority").map(priority).transpose()?,
+        delay: args.duration("--delay")?.unwrap_or_default(),
+        timeout,
+        max_attempts,
+        dedupe_key,
+        unchecked: args.has("--unchecked"),
+    })
 }
 
 fn priority(text: &str) -> Result<Priority> {
-    Priority::ALL.into_iter().find(|priority| priority.name() == text).ok_or_else(|| {
-        Error::usage(format!("`{text}` can't be the value of `--priority`; take one of urgent, normal, bulk"))
-    })
+    Priority::ALL
+        .into_iter()
+        .find(|priority| priority.name() == text)
+        .ok_or_else(|| invalid("--priority", text, "use urgent, normal or bulk"))
 }
 
 #[derive(Serialize)]
@@ -162,9 +163,8 @@ fn new(args: &EnqueueArgs, known: Option<&Kind>) -> New {
 
 fn unknown(name: &str, kinds: &[Arc<Kind>]) -> Error {
     Error::usage(format!(
-        "this binary knows no kind `{name}`{}; `airun task kinds` lists them, and `--unchecked` enqueues it for another \
-         binary",
-        suggest::among(name, kinds.iter().map(|kind| kind.name.as_str()))
+        "this binary has no kind `{name}`{} (`--unchecked` enqueues it for another binary)",
+        hint(name, kinds.iter().map(|kind| kind.name.as_str()), "`airun task kinds` lists its kinds")
     ))
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::operator::Operator;
 use super::{JSON_FORMAT, priority, short};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, excerpt};

@@ -11,185 +11,143 @@ mod stats;
 mod verify;
 mod workers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::Args;
+use super::args::{Args, invalid};
+use super::context::{Action, Context};
 use super::output::Output;
-use super::{Context, duration, suggest};
 use crate::cli::exit::Exit;
 use crate::error::{Error, Result};
 use crate::queue::state::State;
 use crate::queue::store::admin::Control;
 use crate::queue::store::group::Filter;
 use crate::queue::{self, Kind, Priority};
-use crate::registry::Registry;
 
 /// The version of every `--json` shape of these commands; raised when a field changes its meaning or goes.
 const JSON_FORMAT: u32 = 1;
 
-/// What `airun task` is to do.
-#[derive(Debug, PartialEq)]
-pub struct Command {
-    json: bool,
-    action: Action,
-}
-
-#[derive(Debug, PartialEq)]
-enum Action {
-    Kinds,
-    Enqueue(enqueue::EnqueueArgs),
-    List { filter: Filter, limit: usize },
-    Show { id: u64 },
-    Retry(Chosen),
-    Cancel { ids: Vec<u64>, wait: Option<Option<Duration>> },
-    Stats { exact: bool },
-    Purge { older_than: Option<Duration>, states: Vec<State> },
-    Pause(Control),
-    Resume(Control),
-    Verify,
-    Check,
-    Workers,
-}
-
-/// Which tasks are to be retried.
-#[derive(Debug, PartialEq)]
-enum Chosen {
-    Ids(Vec<u64>),
-    Dead { kind: Option<String> },
-}
-
-pub const COMMANDS: [&str; 13] = [
-    "kinds", "enqueue", "list", "show", "retry", "cancel", "stats", "purge", "pause", "resume", "verify", "check",
-    "workers",
-];
-
-const LIST: usize = 20;
+/// The most tasks that `task list` shows.
 const LIST_MAX: usize = 10_000;
 
-/// Takes the arguments behind `task NAME` apart.
-pub fn parse(name: &str, args: &mut Args) -> Result<Command> {
-    let tells = !matches!(name, "retry" | "cancel" | "purge" | "pause" | "resume");
-    let json = tells && args.flag("--json");
-    let action = match name {
-        "kinds" => Action::Kinds,
-        "enqueue" => Action::Enqueue(enqueue::parse(args)?),
-        "list" => {
-            let states = args.value("--state")?.map_or(Ok(Vec::new()), |text| states(&text, &State::ALL))?;
-            let filter = Filter { states, kind: args.value("--kind")?, queue: args.value("--queue")? };
-            let limit = args.parsed("--limit")?.unwrap_or(LIST);
-            if !(1..=LIST_MAX).contains(&limit) {
-                return Err(Error::usage(format!("`--limit` is a number from 1 to {LIST_MAX}")));
-            }
-            Action::List { filter, limit }
-        }
-        "show" => match ids(args, "task show ID")?.as_slice() {
-            [id] => Action::Show { id: *id },
-            _ => return Err(Error::usage("`task show` shows one task; give one id")),
-        },
-        "retry" => Action::Retry(chosen(args)?),
-        "cancel" => {
-            let wait = match args.optional_value("--wait")? {
-                None => None,
-                Some(None) => Some(None),
-                Some(Some(text)) => Some(Some(duration("--wait", &text)?)),
-            };
-            Action::Cancel { ids: ids(args, "task cancel ID…")?, wait }
-        }
-        "stats" => Action::Stats { exact: args.flag("--exact") },
-        "purge" => Action::Purge {
-            older_than: args.value("--older-than")?.map(|text| duration("--older-than", &text)).transpose()?,
-            states: args.value("--state")?.map_or(Ok(State::FINAL.to_vec()), |text| states(&text, &State::FINAL))?,
-        },
-        "pause" => Action::Pause(control(args, "pause")?),
-        "resume" => Action::Resume(control(args, "resume")?),
-        "verify" => Action::Verify,
-        "check" => Action::Check,
-        "workers" => Action::Workers,
-        unknown => {
-            return Err(Error::usage(format!(
-                "unknown command `task {unknown}`{}; `airun help task` lists them",
-                suggest::among(unknown, COMMANDS.into_iter())
-            )));
-        }
-    };
-    Ok(Command { json, action })
+pub fn kinds(args: Args) -> Result<Action> {
+    let json = args.has("--json");
+    action(move |kinds, context, output| kinds::perform(kinds, context, json, output))
 }
 
-/// Does what `command` asks for.
-///
-/// # Errors
-/// Nothing was found to do it to, or the server has something against it.
-pub fn perform(command: Command, registry: Registry, context: &Context) -> Result<Exit> {
-    registry.check()?;
-    let kinds = &registry.kinds;
-    let mut output = Output::default();
-    let json = command.json;
-    let exit = match command.action {
-        Action::Kinds => kinds::perform(kinds, context, json, &mut output)?,
-        Action::Enqueue(args) => enqueue::perform(args, kinds, context, json, &mut output)?,
-        Action::List { filter, limit } => list::perform(&filter, limit, kinds, context, json, &mut output)?,
-        Action::Show { id } => show::perform(id, kinds, context, json, &mut output)?,
-        Action::Retry(Chosen::Ids(ids)) => change::retry(&ids, context, &mut output)?,
-        Action::Retry(Chosen::Dead { kind }) => change::retry_dead(kind, context, &mut output)?,
-        Action::Cancel { ids, wait } => change::cancel(&ids, wait, context, &mut output)?,
-        Action::Stats { exact } => stats::perform(exact, context, json, &mut output)?,
-        Action::Purge { older_than, states } => change::purge(older_than, &states, context, &mut output)?,
-        Action::Pause(control) => change::pause(&control, kinds, context, &mut output)?,
-        Action::Resume(control) => change::resume(&control, kinds, context, &mut output)?,
-        Action::Verify => verify::perform(kinds, context, json, &mut output)?,
-        Action::Check => check::perform(kinds, context, json, &mut output)?,
-        Action::Workers => workers::perform(context, json, &mut output)?,
-    };
-    output.finish()?;
-    Ok(exit)
+pub fn enqueue(args: Args) -> Result<Action> {
+    let json = args.has("--json");
+    let args = enqueue::parse(&args)?;
+    action(move |kinds, context, output| enqueue::perform(args, kinds, context, json, output))
 }
 
-/// The ids that are left of the arguments.
-fn ids(args: &mut Args, usage: &str) -> Result<Vec<u64>> {
-    let words = args.words()?;
-    if words.is_empty() {
-        return Err(Error::usage(format!("a task's id is missing; usage: airun {usage}")));
+pub fn list(args: Args) -> Result<Action> {
+    let (json, states) = (args.has("--json"), states(&args, &State::ALL)?.unwrap_or_default());
+    let text = |name| args.value(name).map(str::to_owned);
+    let filter = Filter { states, kind: text("--kind"), queue: text("--queue") };
+    let limit = args.parsed("--limit")?.unwrap_or(20);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(Error::usage(format!("`--limit` must be from 1 to {LIST_MAX}")));
     }
+    action(move |kinds, context, output| list::perform(&filter, limit, kinds, context, json, output))
+}
+
+pub fn show(args: Args) -> Result<Action> {
+    let (id, json) = (ids(&args)?[0], args.has("--json"));
+    action(move |kinds, context, output| show::perform(id, kinds, context, json, output))
+}
+
+pub fn retry(args: Args) -> Result<Action> {
+    let kind = args.value("--kind").map(str::to_owned);
+    let ids = ids(&args)?;
+    match (args.has("--dead"), ids.is_empty()) {
+        (true, true) => action(move |_, context, output| change::retry_dead(kind, context, output)),
+        (false, false) if kind.is_some() => Err(Error::usage("`--kind` requires `--dead`")),
+        (false, false) => action(move |_, context, output| change::retry(&ids, context, output)),
+        _ => Err(Error::usage(format!("give either ids or `--dead`; usage: {}", args.command.usage()))),
+    }
+}
+
+pub fn cancel(args: Args) -> Result<Action> {
+    let ids = ids(&args)?;
+    let limit = args.duration("--wait")?;
+    let wait = args.has("--wait").then_some(limit);
+    action(move |_, context, output| change::cancel(&ids, wait, context, output))
+}
+
+pub fn stats(args: Args) -> Result<Action> {
+    let (exact, json) = (args.has("--exact"), args.has("--json"));
+    action(move |_, context, output| stats::perform(exact, context, json, output))
+}
+
+pub fn purge(args: Args) -> Result<Action> {
+    let older_than = args.duration("--older-than")?;
+    let states = states(&args, &State::FINAL)?.unwrap_or_else(|| State::FINAL.to_vec());
+    action(move |_, context, output| change::purge(older_than, &states, context, output))
+}
+
+pub fn pause(args: Args) -> Result<Action> {
+    let control = control(&args)?;
+    action(move |kinds, context, output| change::pause(&control, kinds, context, output))
+}
+
+pub fn resume(args: Args) -> Result<Action> {
+    let control = control(&args)?;
+    action(move |kinds, context, output| change::resume(&control, kinds, context, output))
+}
+
+pub fn verify(args: Args) -> Result<Action> {
+    let json = args.has("--json");
+    action(move |kinds, context, output| verify::perform(kinds, context, json, output))
+}
+
+pub fn check(args: Args) -> Result<Action> {
+    let json = args.has("--json");
+    action(move |kinds, context, output| check::perform(kinds, context, json, output))
+}
+
+pub fn workers(args: Args) -> Result<Action> {
+    let json = args.has("--json");
+    action(move |_, context, output| workers::perform(context, json, output))
+}
+
+/// Runs `work` with the kinds of the registry and an output, and reports an output that failed.
+fn action(work: impl FnOnce(&[Arc<Kind>], &Context, &mut Output) -> Result<Exit> + Send + 'static) -> Result<Action> {
+    Ok(Box::new(move |registry, context| {
+        registry.check()?;
+        let mut output = Output::default();
+        let exit = work(&registry.kinds, context, &mut output)?;
+        output.finish()?;
+        Ok(exit)
+    }))
+}
+
+fn ids(args: &Args) -> Result<Vec<u64>> {
     let id = |word: &String| {
-        word.parse().map_err(|_| {
-            Error::usage(format!("`{word}` is no task's id; that is a number, as `airun task list` has it"))
-        })
+        word.parse().map_err(|_| Error::usage(format!("invalid task id `{word}`; `airun task list` shows the ids")))
     };
-    words.iter().map(id).collect()
+    args.words.iter().map(id).collect()
 }
 
-fn chosen(args: &mut Args) -> Result<Chosen> {
-    let (dead, kind) = (args.flag("--dead"), args.value("--kind")?);
-    if !dead && kind.is_some() {
-        return Err(Error::usage("`--kind` goes with `--dead`"));
-    }
-    if !dead {
-        return Ok(Chosen::Ids(ids(args, "task retry (ID… | --dead [--kind KIND])")?));
-    }
-    match args.words()?.first() {
-        None => Ok(Chosen::Dead { kind }),
-        Some(_) => Err(Error::usage("`--dead` takes all dead tasks; give it, or ids")),
-    }
-}
-
-fn control(args: &mut Args, command: &str) -> Result<Control> {
-    let control = match (args.value("--kind")?, args.value("--queue")?) {
-        (Some(kind), None) => Control::Kind(kind),
-        (None, Some(queue)) => Control::Queue(queue),
-        _ => return Err(Error::usage(format!("say what to {command}: `--kind KIND` or `--queue QUEUE`"))),
+fn control(args: &Args) -> Result<Control> {
+    let control = match (args.value("--kind"), args.value("--queue")) {
+        (Some(kind), None) => Control::Kind(kind.to_owned()),
+        (None, Some(queue)) => Control::Queue(queue.to_owned()),
+        _ => return Err(Error::usage(format!("give either a kind or a queue; usage: {}", args.command.usage()))),
     };
     let (what, name) = control.parts();
     queue::check_name(what, name)?;
     Ok(control)
 }
 
-/// `dead,cancelled`
-fn states(text: &str, allowed: &[State]) -> Result<Vec<State>> {
+/// The value of `--state`, for example `dead,cancelled`.
+fn states(args: &Args, allowed: &[State]) -> Result<Option<Vec<State>>> {
+    let Some(text) = args.value("--state") else { return Ok(None) };
     let state = |name: &str| State::named(name.trim()).filter(|state| allowed.contains(state));
     let found: Option<Vec<State>> = text.split(',').map(state).collect();
-    found.ok_or_else(|| {
+    found.map(Some).ok_or_else(|| {
         let names: Vec<&str> = allowed.iter().map(|state| state.name()).collect();
-        Error::usage(format!("`{text}` can't be the value of `--state`; take of {}", names.join(", ")))
+        invalid("--state", text, format!("use {}", names.join(", ")))
     })
 }
 
@@ -200,7 +158,7 @@ fn priority(number: u8) -> String {
 }
 
 /// Whether this binary can run tasks of this kind and version.
-fn knows(kinds: &[std::sync::Arc<Kind>], name: &str, version: u16) -> bool {
+fn knows(kinds: &[Arc<Kind>], name: &str, version: u16) -> bool {
     kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql::Conn;
 
-use crate::cli::{Context, SETTINGS_ADVICE};
+use crate::cli::context::Context;
 use crate::db::retry::{is_deadlock, is_lock_timeout};
 use crate::db::{Database, open_session};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,7 +28,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// None is named, or it can't be had.
     pub fn connect(context: &'a Context) -> Result<Self> {
-        let database = context.database()?.ok_or_else(|| Error::usage(SETTINGS_ADVICE))?;
+        let database = context.require_database()?;
         let conn = open_session(&database).map_err(|error| database.explain(&error))?;
         Ok(Self { database, conn, stop: &context.stop })
     }

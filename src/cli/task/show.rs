@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::list::{failed, when};
 use super::operator::Operator;
 use super::{JSON_FORMAT, priority};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::table::Table;

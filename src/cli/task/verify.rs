@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::operator::Operator;
 use super::{JSON_FORMAT, tasks};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::db::locks_are_local;

@@ -9,12 +9,12 @@ fn run(args: &str) -> Finished {
 #[test]
 fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
     for (args, expected) in [
-        ("", "no command; `airun help` lists them"),
-        ("migrate stauts", "unknown command `migrate stauts`; did you mean `status`?; `airun help migrate` lists them"),
+        ("", "no command; `airun help` lists the commands"),
+        ("migrate stauts", "unknown command `migrate stauts`; did you mean `status`?"),
         ("migrate up --wiat", "unknown flag `--wiat`; did you mean `--wait`?"),
         (
             "migrate up",
-            "no database URL; set `--database-url` or `DATABASE_URL`, as in mysql://user:password@127.0.0.1:3306/database",
+            "no database URL; set `--database-url` or `DATABASE_URL`, for example mysql://user:password@127.0.0.1:3306/database",
         ),
         (
             "migrate up --database-url postgres://u:hunter2@h/d",
@@ -26,20 +26,17 @@ fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
         ),
         (
             "worker --stop-timeout never",
-            "the value of `--stop-timeout`: `never` is no length of time; write it as in 500ms, 30s, 5m, 1h 30m",
+            "`--stop-timeout`: invalid duration `never`; use for example 30s, 5m or 1h 30m",
         ),
         (
             "worker --metrics-addr here",
-            "`here` can't be the value of `--metrics-addr`: give IP:PORT, as in 127.0.0.1:9464",
+            "invalid value `here` for `--metrics-addr`: use IP:PORT, for example 127.0.0.1:9464",
         ),
         (
             "worker --log-level loud",
             "`loud` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug",
         ),
-        (
-            "periodic run puls",
-            "there is no periodic task `puls`; did you mean `pulse`?; `airun periodic list` lists them",
-        ),
+        ("periodic run puls", "unknown periodic task `puls`; did you mean `pulse`?"),
     ] {
         let finished = run(args);
         assert_eq!((finished.code, finished.stdout.as_str()), (2, ""), "{args}: {finished:?}");
@@ -61,8 +58,7 @@ fn a_missing_folder_is_named() {
 fn version_and_help_need_nothing() {
     let version = run("--version");
     assert_eq!((version.code, version.stdout), (0, format!("airun {}\n", env!("CARGO_PKG_VERSION"))));
-    for args in ["help", "--help", "migrate --help", "migrate up -h", "help exit-codes", "worker -h", "periodic --help"]
-    {
+    for args in ["help", "--help", "migrate --help", "migrate up -h", "worker -h", "periodic --help"] {
         let help = run(args);
         assert_eq!(help.code, 0, "{args}");
         assert!(help.stdout.starts_with("usage: airun "), "{args}: {help:?}");

@@ -222,6 +222,6 @@ fn none_is_no_number_of_migrations() {
         let refused =
             crate::support::Running::start(crate::support::airun(&format!("migrate {command} -n 0"))).finish();
         assert_eq!(refused.code, 2, "{refused:?}");
-        assert!(refused.stderr.starts_with("airun: error: `0` can't be the value of `-n`: "), "{refused:?}");
+        assert!(refused.stderr.starts_with("airun: error: invalid value `0` for `-n`: "), "{refused:?}");
     }
 }

@@ -44,7 +44,9 @@ macro_rules! on_both {
 /// The text without how long things took, which no two runs share: `in 12ms` becomes `in …`.
 pub fn timeless(text: &str) -> String {
     let lines = text.lines().map(|line| match line.rsplit_once(" in ") {
-        Some((what, took)) if took.starts_with(|c: char| c.is_ascii_digit()) && took.ends_with('s') => format!("{what} in …"),
+        Some((what, took)) if took.starts_with(|c: char| c.is_ascii_digit()) && took.ends_with('s') => {
+            format!("{what} in …")
+        }
         _ => line.to_owned(),
     });
     lines.map(|line| line + "\n").collect()

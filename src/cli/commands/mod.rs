@@ -1,0 +1,202 @@
+//! The table of commands: parsing, help and suggestions are made from it.
+
+mod migrate;
+mod task;
+
+use super::args::{Args, Arguments, Command, Flag};
+use super::context::Action;
+use super::help;
+use super::output::Output;
+use super::suggest::hint;
+use super::{doctor, periodic, worker};
+use crate::cli::exit::Exit;
+use crate::error::{Error, Result};
+use crate::queue;
+
+/// airun itself, and below it all its commands.
+pub static ROOT: Command = Command {
+    help: "Schema migrations and background tasks for MySQL and MariaDB.",
+    flags: &[
+        Flag::value(
+            "--database-url",
+            "URL",
+            "mysql://user:password@host:3306/database; otherwise DATABASE_URL, otherwise DB_HOST, DB_PORT, DB_USER, \
+             DB_PASSWORD or DB_PASSWORD_FILE, DB_NAME, DB_SOCKET",
+        ),
+        Flag::setting(
+            "--tls-mode",
+            "MODE",
+            "DB_TLS_MODE",
+            "disabled, preferred, required, verify-ca or verify-identity, as in the mysql client",
+        )
+        .default("preferred"),
+        Flag::setting("--tls-ca", "FILE", "DB_TLS_CA", "certificates to trust in addition to the public ones"),
+        Flag::value("--env-file", "FILE", "read settings from this file").default(".env"),
+        Flag::setting(
+            "--log-level",
+            "FILTER",
+            "RUST_LOG",
+            "error, warn, info, debug or trace, also for single modules: info,airun::periodic=debug",
+        )
+        .default("info"),
+        Flag::value("--log-format", "FORMAT", "text or json").default("text"),
+        Flag { short: Some("-h"), ..Flag::switch("--help", "print the help of a command") },
+        Flag { short: Some("-V"), ..Flag::switch("--version", "print the version") },
+    ],
+    commands: &[
+        Command {
+            path: "migrate",
+            summary: "change the schema of the database by files of SQL",
+            help: "Changes the schema of the database by files of SQL.",
+            commands: migrate::COMMANDS,
+            ..Command::EMPTY
+        },
+        Command {
+            path: "worker",
+            summary: "run the registered tasks until a signal",
+            flags: WORKER,
+            help: "Runs the registered tasks until SIGTERM or SIGINT. Then it starts nothing more and waits for the \
+                   running tasks; a second signal ends it immediately. If the database is unavailable, the worker waits \
+                   and reconnects.",
+            examples: &["airun worker --threads 16 --queues default,mail --metrics-addr 127.0.0.1:9464"],
+            handler: Some(worker::parse),
+            ..Command::EMPTY
+        },
+        Command {
+            path: "task",
+            summary: "enqueue, list, retry and cancel database tasks",
+            help: "Manages the database tasks. The commands need the tables that `airun migrate up` creates.",
+            commands: task::COMMANDS,
+            ..Command::EMPTY
+        },
+        Command {
+            path: "periodic",
+            summary: "list the periodic tasks, or run one now",
+            help: "Lists the periodic tasks, or runs one now.",
+            commands: PERIODIC,
+            ..Command::EMPTY
+        },
+        Command {
+            path: "doctor",
+            summary: "check that the database server is fit for airun",
+            flags: &[
+                DIR,
+                json(
+                    "{\"format\": 1, \"database\", \"fit\", \"findings\": [{\"check\", \"level\", \"found\", \
+                     \"advice\"}]}; level is ok, note or problem",
+                ),
+            ],
+            help: "Checks that the database server is fit for airun, by trying: version, READ COMMITTED, SKIP LOCKED, \
+                   the plan of a claim, named locks, privileges, tables and migrations. It also reports on TLS, clock, \
+                   durability, open transactions and limits, and leaves nothing behind.\n\nExits with 0 if the server \
+                   is fit and 1 if there is a problem; each finding says what to do.",
+            handler: Some(doctor::parse),
+            ..Command::EMPTY
+        },
+        Command {
+            path: "help",
+            summary: "print the help of a command",
+            arguments: Arguments { usage: "[COMMAND]", min: 0, max: 2 },
+            help: "Prints the help of airun or of a command.",
+            examples: &["airun help migrate up", "airun help exit-codes"],
+            handler: Some(print_page),
+            ..Command::EMPTY
+        },
+        Command { path: "exit-codes", summary: "what each exit code means", help: EXIT_CODES, ..Command::EMPTY },
+        // What a worker calls to run a task in a process of its own.
+        Command {
+            path: queue::HANDLER,
+            handler: Some(|_| {
+                Ok(Box::new(|registry, context| {
+                    queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success)
+                }))
+            }),
+            ..Command::EMPTY
+        },
+    ],
+    ..Command::EMPTY
+};
+
+const DIR: Flag =
+    Flag::setting("--dir", "FOLDER", "AIRUN_MIGRATIONS_DIR", "folder of the migrations").default("migrations");
+
+/// `--json`, whose help is the shape of what it prints.
+const fn json(shape: &'static str) -> Flag {
+    Flag::switch("--json", shape)
+}
+
+const WORKER: &[Flag] = &[
+    Flag::setting("--threads", "N", "AIRUN_THREADS", "database tasks to run at the same time").default("8"),
+    Flag::setting(
+        "--queues",
+        "A,B",
+        "AIRUN_QUEUES",
+        "take database tasks from these queues only, instead of those of the registered kinds",
+    ),
+    Flag::setting("--heartbeat", "TIME", "AIRUN_HEARTBEAT", "interval of each task's statistics in the log")
+        .default("60s"),
+    // Less than the 30 s that orchestrators usually grant.
+    Flag::setting("--stop-timeout", "TIME", "AIRUN_STOP_TIMEOUT", "how long to wait for running tasks after a signal")
+        .default("25s"),
+    Flag::setting(
+        "--metrics-file",
+        "FILE",
+        "AIRUN_METRICS_FILE",
+        "write metrics to this file at each heartbeat, for node_exporter",
+    ),
+    Flag::setting("--metrics-addr", "IP:PORT", "AIRUN_METRICS_ADDR", "serve /metrics and /health on this address"),
+    worker::RETENTION,
+    Flag::setting("--dead-retention", "TIME", "AIRUN_DEAD_RETENTION", "how long to keep dead tasks").default("90d"),
+];
+
+const PERIODIC: &[Command] = &[
+    Command {
+        path: "periodic list",
+        summary: "list the periodic tasks and their intervals",
+        flags: &[json("[{\"name\", \"emoji\", \"interval\", \"interval_ms\", \"time_limit_ms\"}]")],
+        help: "Lists the periodic tasks and their intervals.",
+        handler: Some(periodic::parse_list),
+        ..Command::EMPTY
+    },
+    Command {
+        path: "periodic run",
+        summary: "run a task once, now",
+        arguments: Arguments { usage: "NAME", min: 1, max: 1 },
+        help: "Runs a periodic task once, now, for example from cron. Exits with 0, with 1 if the task failed, and with \
+               75 if it is already running on this host.",
+        examples: &["airun periodic run pulse"],
+        handler: Some(periodic::parse_run),
+        ..Command::EMPTY
+    },
+];
+
+const EXIT_CODES: &str = "The exit codes of airun:
+
+    0  success
+    1  failure; the message says where and what to do. task verify, task check, doctor: a problem was found
+    2  wrong command line or setting; nothing was tried
+    3  migrate status --check: migrations are pending
+    4  an applied migration and its file differ, or the file is missing
+    5  a migration stopped half-way
+   75  another process holds the lock; try again later
+  124  running tasks did not end within the stop timeout
+  130  ended by a signal
+";
+
+/// `airun help [COMMAND]`
+fn print_page(args: Args) -> Result<Action> {
+    let path = args.words.join(" ");
+    let mut command = &ROOT;
+    for word in &args.words {
+        command = command.commands.iter().find(|command| command.name() == word).ok_or_else(|| {
+            let hint = hint(&path, help::paths(&ROOT), "`airun help` lists the commands");
+            Error::usage(format!("no help for `{path}`{hint}"))
+        })?;
+    }
+    Ok(Box::new(move |_, _| {
+        let mut output = Output::default();
+        output.raw(&help::page(&ROOT, command));
+        output.finish()?;
+        Ok(Exit::Success)
+    }))
+}
