@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use mysql::Conn;
 use serde::Serialize;
 
 use super::args::Args;
@@ -12,7 +11,8 @@ use crate::cli::exit::Exit;
 use crate::db::Database;
 use crate::doctor::{self, Finding, Level};
 use crate::error::Result;
-use crate::migrate::status::{self, CheckResult};
+use crate::migrate::migrator::Migrator;
+use crate::migrate::status::CheckResult;
 
 /// The version of the `--json` shape; raised when a field is removed or changes its meaning.
 const JSON_FORMAT: u32 = 1;
@@ -78,18 +78,18 @@ fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> O
     if named.is_none() && !folder.is_dir() {
         return None;
     }
-    let read = |conn: &mut Conn| status::status(conn, &database.name, status::read_folder(&folder)?);
-    let report = match database.connect_server().and_then(|mut conn| read(&mut conn)) {
-        Ok(report) => report,
+    let status = |migrator: Migrator<'_>| migrator.status().map(|report| (report.check(), report.migrations.len()));
+    let (result, count) = match Migrator::from_folder(database, &folder, &context.stop).and_then(status) {
+        Ok(status) => status,
         Err(error) => {
             return Some(Finding::problem(CHECK, error.to_string(), "mend that first; see `airun migrate check`"));
         }
     };
     let see = "see `airun migrate status`";
-    Some(match report.check() {
+    Some(match result {
         CheckResult::Pending => Finding::note(CHECK, "some are pending", "run `airun migrate up`"),
         CheckResult::Drift => Finding::problem(CHECK, "an applied one was edited, or its file is gone", see),
         CheckResult::Partial => Finding::problem(CHECK, "one stopped half-way", see),
-        CheckResult::UpToDate => Finding::ok(CHECK, format!("all {} are applied", report.migrations.len())),
+        CheckResult::UpToDate => Finding::ok(CHECK, format!("all {} are applied", count)),
     })
 }

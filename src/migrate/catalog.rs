@@ -1,17 +1,16 @@
-//! The objects of a schema and their definitions, as the server tells them.
+//! The objects of a schema, their definitions and their fingerprints.
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use sha2::{Digest, Sha256};
 
 use super::classify::{Object, ObjectKind, ObjectName};
-use super::journal;
-use super::lock;
+use super::names::{JOURNAL_TABLE, LOCK_TABLE, fill, hex, qualified};
 use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 
-/// The server's codes for "there is no such object".
-const ABSENT: [u16; 9] = [
+/// The server's error codes for an object that does not exist.
+const NOT_FOUND: [u16; 9] = [
     1049, // ER_BAD_DB_ERROR
     1051, // ER_BAD_TABLE_ERROR
     1141, // ER_NONEXISTING_GRANT
@@ -23,10 +22,10 @@ const ABSENT: [u16; 9] = [
     3162, // ER_USER_DOES_NOT_EXIST
 ];
 
-/// The statement that makes `object`, as the server writes it; `None` where there is no such object.
+/// The `CREATE` statement of `object` as the server writes it; `None` if the object does not exist.
 ///
 /// # Errors
-/// Fails where the server doesn't answer, or may not tell.
+/// Fails if the server doesn't answer, or if the user lacks the privilege to see it.
 pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     let column = match object.kind {
         ObjectKind::Table | ObjectKind::Database => 1,
@@ -34,77 +33,91 @@ pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
         ObjectKind::Event => 3,
         ObjectKind::Account => 0,
     };
-    let row: Option<Row> = match conn.query_first(show(object)) {
-        Err(mysql::Error::MySqlError(error)) if ABSENT.contains(&error.code) => return Ok(None),
-        row => row.map_err(|error| Error::from(error).context(format!("failed to look at {}", describe(object))))?,
+    let row: Option<Row> = match conn.query_first(show_create(object)) {
+        Err(mysql::Error::MySqlError(error)) if NOT_FOUND.contains(&error.code) => return Ok(None),
+        row => row.map_err(|error| Error::from(error).context(format!("failed to read {}", describe(object))))?,
     };
     let Some(row) = row else { return Ok(None) };
     match row.as_ref(column) {
         Some(Value::Bytes(text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
         _ => Err(Error::failure(format!(
-            "this user may not see the definition of {}; grant it SHOW_ROUTINE (MySQL) or SELECT on mysql.*",
+            "this user may not read the definition of {}; grant it SHOW_ROUTINE (MySQL) or SELECT on mysql.*",
             describe(object)
         ))),
     }
 }
 
-/// The `sql_mode` that a routine, trigger or event was made with, and runs with.
+/// The `sql_mode` that a routine, trigger or event was created with, and runs with.
 ///
 /// # Errors
-/// Fails where the server doesn't answer.
+/// Fails if the server doesn't answer.
 pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<String> {
-    let row: Option<Row> = conn.query_first(show(object))?;
+    let row: Option<Row> = conn.query_first(show_create(object))?;
     match row.as_ref().and_then(|row| row.as_ref(1)) {
         Some(Value::Bytes(text)) => Ok(String::from_utf8_lossy(text).into_owned()),
-        _ => Err(Error::failure(format!("the server doesn't tell the sql_mode of {}", describe(object)))),
+        _ => Err(Error::failure(format!("the server did not return the sql_mode of {}", describe(object)))),
     }
 }
 
-/// MariaDB's statement that makes the sequence which [`definition`] shows as a table.
+/// The `CREATE SEQUENCE` statement of a MariaDB sequence, which [`definition`] shows as a table.
 ///
 /// # Errors
-/// Fails where the server doesn't answer.
+/// Fails if the server doesn't answer.
 pub fn sequence(conn: &mut Conn, name: &ObjectName) -> Result<Option<String>> {
-    let schema = name.schema.as_deref().unwrap_or_default();
-    let row: Option<(String, String)> =
-        conn.query_first(format!("SHOW CREATE SEQUENCE {}.{}", quote_name(schema), quote_name(&name.name)))?;
+    let row: Option<(String, String)> = conn.query_first(format!("SHOW CREATE SEQUENCE {}", sql_name(name)))?;
     Ok(row.map(|(_, sql)| sql))
 }
 
-/// The definition without what changes by itself: a table's next `AUTO_INCREMENT`.
-pub fn stable(definition: &str) -> String {
-    const MARK: &str = " AUTO_INCREMENT=";
-    // Only the options behind the columns: a comment may say the same. Partitions stand behind the options.
-    let options = definition.find("\n) ").map_or(0, |at| at + 2);
-    let Some(start) = definition[options..].find(MARK).map(|at| at + options) else { return definition.to_owned() };
-    let digits = definition[start + MARK.len()..].bytes().take_while(u8::is_ascii_digit).count();
-    format!("{}{}", &definition[..start], &definition[start + MARK.len() + digits..])
+/// True if `table` has an index of this name.
+///
+/// # Errors
+/// Fails if the server doesn't answer.
+pub fn index_exists(conn: &mut Conn, table: &ObjectName, index: &str) -> Result<bool> {
+    const COLUMNS: &str = "SELECT COUNT(*) FROM information_schema.STATISTICS
+        WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} AND INDEX_NAME = {index}";
+    let schema = quote_text(table.schema.as_deref().unwrap_or_default());
+    let parameters = [("schema", &*schema), ("table", &quote_text(&table.name)), ("index", &quote_text(index))];
+    let columns: Option<u64> = conn.query_first(fill(COLUMNS, &parameters))?;
+    Ok(columns.is_some_and(|columns| columns > 0))
 }
 
-/// A hash of [`definition`], and with `identity` of which object it is, not just how it looks.
+/// The definition of a table without its next `AUTO_INCREMENT`, which changes with each inserted row.
+pub fn without_auto_increment(definition: &str) -> String {
+    const OPTION: &str = " AUTO_INCREMENT=";
+    // Only among the options after the columns, because a comment may contain the same text. Partitions come last.
+    let options = definition.find("\n) ").map_or(0, |at| at + 2);
+    let Some(start) = definition[options..].find(OPTION).map(|at| at + options) else { return definition.to_owned() };
+    let digits = definition[start + OPTION.len()..].bytes().take_while(u8::is_ascii_digit).count();
+    format!("{}{}", &definition[..start], &definition[start + OPTION.len() + digits..])
+}
+
+/// A hash of the object's definition; `None` if the object does not exist. With `identity`, two objects with the same
+/// definition have different fingerprints.
 pub fn fingerprint(conn: &mut Conn, object: &Object, identity: bool) -> Result<Option<String>> {
     let Some(text) = definition(conn, object)? else { return Ok(None) };
     let mut hash = Sha256::new();
-    hash.update(stable(&text));
+    hash.update(without_auto_increment(&text));
     if identity {
         hash.update(self::identity(conn, &object.name)?);
     }
     Ok(Some(hex(&hash.finalize()[..16])))
 }
 
-/// Every object of `schema` but airun's own tables, in the order in which they can be made: sequences, tables, routines,
-/// views, triggers (those of one event in the order in which they run), events, each by name.
+/// Every object of `schema` except airun's own tables, in an order in which they can be created: sequences, tables,
+/// functions, procedures, views, triggers (those of one event in the order in which they run), events, each by name.
 pub fn objects(conn: &mut Conn, schema: &str) -> Result<Vec<Object>> {
     const OBJECTS: &str = "
-        SELECT TABLE_TYPE AS kind, 0 AS place, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
-        UNION ALL SELECT ROUTINE_TYPE, 0, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
-        UNION ALL SELECT 'TRIGGER', ACTION_ORDER, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
-        UNION ALL SELECT 'EVENT', 0, EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
-    let rows: Vec<(String, u64, String)> = conn.query(OBJECTS.replace("{schema}", &quote_text(schema)))?;
+SELECT TABLE_TYPE, 0, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema}
+UNION ALL SELECT ROUTINE_TYPE, 0, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {schema}
+UNION ALL SELECT 'TRIGGER', ACTION_ORDER, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {schema}
+UNION ALL SELECT 'EVENT', 0, EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}";
+    let rows: Vec<(String, u64, String)> = conn.query(fill(OBJECTS, &[("schema", &quote_text(schema))]))?;
     let mut objects: Vec<((u8, u64), Object)> = rows
         .into_iter()
+        .filter(|(_, _, name)| ![JOURNAL_TABLE, LOCK_TABLE].contains(&name.as_str()))
         .filter_map(|(kind, place, name)| {
-            // A column's default can read a sequence, a view a function; a body's names are looked up when it runs.
+            // A column's default may read a sequence, and a view may call a function. The names in a body are resolved
+            // only when it runs.
             let (sort, kind) = match kind.as_str() {
                 "SEQUENCE" => (0, ObjectKind::Table),
                 "BASE TABLE" | "SYSTEM VERSIONED" => (1, ObjectKind::Table),
@@ -115,8 +128,7 @@ pub fn objects(conn: &mut Conn, schema: &str) -> Result<Vec<Object>> {
                 "EVENT" => (6, ObjectKind::Event),
                 _ => return None,
             };
-            let own = [journal::TABLE, lock::TABLE].contains(&name.as_str());
-            (!own).then(|| ((sort, place), Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
+            Some(((sort, place), Object { kind, name: ObjectName { schema: Some(schema.to_owned()), name } }))
         })
         .collect();
     objects.sort_by(|(a_sort, a), (b_sort, b)| (a_sort, &a.name.name).cmp(&(b_sort, &b.name.name)));
@@ -128,43 +140,48 @@ pub fn schema_fingerprint(conn: &mut Conn, schema: &str) -> Result<String> {
     let mut hash = Sha256::new();
     for object in objects(conn, schema)? {
         hash.update(format!("{:?} {}\0", object.kind, object.name.name));
-        hash.update(definition(conn, &object)?.map(|text| stable(&text)).unwrap_or_default());
+        if let Some(text) = definition(conn, &object)? {
+            hash.update(without_auto_increment(&text));
+        }
         hash.update(b"\0");
     }
     Ok(hex(&hash.finalize()[..16]))
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// InnoDB's number of a table, which moves with it from name to name; where that may not be seen, when it was made.
+/// InnoDB's id of a table, which stays the same when the table is renamed. If the user may not read it, the time when
+/// the table was created.
 fn identity(conn: &mut Conn, name: &ObjectName) -> Result<String> {
-    const NUMBER: [&str; 2] = [
+    // The first one is for MySQL, the second for MariaDB.
+    const TABLE_ID: [&str; 2] = [
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_TABLES WHERE NAME = {path}",
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_SYS_TABLES WHERE NAME = {path}",
     ];
-    const MADE: &str = "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES
+    const CREATED: &str = "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES
         WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}";
     let schema = name.schema.as_deref().unwrap_or_default();
     let path = quote_text(&format!("{schema}/{}", name.name));
-    for query in NUMBER {
-        // Another server's table, or no PROCESS privilege: the next one may do.
-        if let Ok(Some(number)) = conn.query_first::<String, _>(query.replace("{path}", &path)) {
-            return Ok(number);
+    for query in TABLE_ID {
+        match conn.query_first::<String, _>(fill(query, &[("path", &path)])) {
+            Ok(Some(id)) => return Ok(id),
+            // The other server's table, or no PROCESS privilege.
+            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    let made = MADE.replace("{schema}", &quote_text(schema)).replace("{name}", &quote_text(&name.name));
-    let made: Option<Option<String>> = conn.query_first(made)?;
-    Ok(made.flatten().unwrap_or_default())
+    let parameters = [("schema", &*quote_text(schema)), ("name", &quote_text(&name.name))];
+    let created: Option<Option<String>> = conn.query_first(fill(CREATED, &parameters))?;
+    Ok(created.flatten().unwrap_or_default())
 }
 
-fn show(object: &Object) -> String {
-    let name = match &object.name.schema {
-        Some(schema) => format!("{}.{}", quote_name(schema), quote_name(&object.name.name)),
-        None => quote_name(&object.name.name),
-    };
+fn sql_name(name: &ObjectName) -> String {
+    match &name.schema {
+        Some(schema) => qualified(schema, &name.name),
+        None => quote_name(&name.name),
+    }
+}
+
+fn show_create(object: &Object) -> String {
+    let name = sql_name(&object.name);
     match object.kind {
         ObjectKind::Table => format!("SHOW CREATE TABLE {name}"),
         ObjectKind::Procedure => format!("SHOW CREATE PROCEDURE {name}"),
@@ -173,13 +190,13 @@ fn show(object: &Object) -> String {
         ObjectKind::Event => format!("SHOW CREATE EVENT {name}"),
         ObjectKind::Package => format!("SHOW CREATE PACKAGE {name}"),
         ObjectKind::Database => format!("SHOW CREATE DATABASE {}", quote_name(&object.name.name)),
-        // An account's name is kept as it was written, quotes and host included.
+        // The name of an account is kept as it was written, with quotes and host.
         ObjectKind::Account => format!("SHOW GRANTS FOR {}", object.name.name),
     }
 }
 
-/// "table `shop`.`orders`"
-pub fn describe(object: &Object) -> String {
+/// For messages: "table `shop`.`orders`"
+fn describe(object: &Object) -> String {
     let kind = match object.kind {
         ObjectKind::Table => "table",
         ObjectKind::Procedure => "procedure",
@@ -190,10 +207,7 @@ pub fn describe(object: &Object) -> String {
         ObjectKind::Package => "package",
         ObjectKind::Account => return format!("account {}", object.name.name),
     };
-    match &object.name.schema {
-        Some(schema) => format!("{kind} `{schema}`.`{}`", object.name.name),
-        None => format!("{kind} `{}`", object.name.name),
-    }
+    format!("{kind} {}", sql_name(&object.name))
 }
 
 #[cfg(test)]
@@ -201,16 +215,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_auto_increment_is_not_part_of_a_definition() {
+    fn a_fingerprint_ignores_the_next_auto_increment() {
         let a = "CREATE TABLE `t` (\n  `id` int COMMENT ' AUTO_INCREMENT=5'\n) ENGINE=InnoDB AUTO_INCREMENT=42 DEFAULT CHARSET=utf8mb4";
         let b = a.replace(" AUTO_INCREMENT=42", "");
-        assert_eq!(stable(a), b);
-        assert_eq!(stable(&b), b);
+        assert_eq!(without_auto_increment(a), b);
+        assert_eq!(without_auto_increment(&b), b);
         let partitioned = |next| {
             format!(
                 "CREATE TABLE `t` (\n  `id` int\n) ENGINE=InnoDB{next}\n PARTITION BY HASH (`id`)\n(PARTITION `p` ENGINE = InnoDB)"
             )
         };
-        assert_eq!(stable(&partitioned(" AUTO_INCREMENT=42")), partitioned(""));
+        assert_eq!(without_auto_increment(&partitioned(" AUTO_INCREMENT=42")), partitioned(""));
     }
 }

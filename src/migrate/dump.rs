@@ -6,7 +6,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::catalog::{definition, objects, sequence, sql_mode, stable};
+use super::catalog::{definition, objects, sequence, sql_mode, without_auto_increment};
 use super::classify::{Object, ObjectKind};
 use super::sql::{Token, TokenKind, tokens};
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
             }
             ObjectKind::Table => {
                 // MariaDB puts the schema before a sequence that a default reads.
-                let sql = without_schema(&without_charset(&stable(&sql)), schema);
+                let sql = without_schema(&without_charset(&without_auto_increment(&sql)), schema);
                 text.push_str(&format!("\n{sql};\n"));
             }
             ObjectKind::Function | ObjectKind::Procedure => push_stored(&mut text, conn, &object, &sql, &mut mode)?,

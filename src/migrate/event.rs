@@ -1,38 +1,38 @@
-//! What the migrator tells while it works; the command line decides how to show it.
+//! The migrator reports its progress as events. The command line decides how to show them.
 
 use std::time::Duration;
 
 use super::version::Version;
 
-/// Something that happened.
+/// A report of progress or of something that the user should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A script begins.
+    /// A script starts.
     Begins {
-        /// Which of the scripts, from 1.
+        /// Its number among the scripts of this command, from 1.
         i: u64,
-        /// Of how many.
+        /// The number of scripts.
         of: u64,
         /// `VERSION_name`.
         migration: String,
-        /// Of its text.
+        /// Length of its text.
         bytes: u64,
-        /// The server's number of the connection that it runs on.
+        /// Id of the connection that runs it.
         session: u32,
     },
-    /// Statement `k` of `total` is next; it starts at this byte of the script.
+    /// Statement `k` of `total` is about to run. It starts at byte `bytes` of the script.
     Statement { k: u64, total: u64, bytes: u64 },
-    /// A migration was applied, and that is recorded.
+    /// A migration was applied and recorded.
     Applied { version: Version, name: String, statements: u64, took: Duration },
-    /// A migration was rolled back, and that is recorded.
+    /// A migration was rolled back, and its row deleted.
     RolledBack { version: Version, name: String, statements: u64, took: Duration },
-    /// `--dry-run`: this statement, of which script, and where it stands.
+    /// `--dry-run`: a statement that would run, and its place as `file:line`.
     WouldRun { place: String, text: String },
-    /// Something to know; the work goes on.
+    /// A problem that does not stop the command.
     Warning(String),
-    /// Something good to know.
+    /// Information that is not a problem.
     Note(String),
 }
 
-/// Who is told.
+/// Receives the events.
 pub type Events<'a> = dyn FnMut(Event) + 'a;

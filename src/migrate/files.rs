@@ -10,41 +10,49 @@ use chrono::Utc;
 use super::version::Version;
 use crate::error::{Error, Result};
 
-/// What a `CREATE` in `ai_migrations` has room for.
+/// The `name` column of `ai_migrations` has room for this many bytes.
 const NAME_LENGTH_MAX: usize = 180;
 
 /// The pair of files of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationFile {
-    /// The 14 digits.
+    /// The 14 digits of the file name.
     pub version: Version,
-    /// What stands between the version and `_UP.sql`.
+    /// The part of the file name between the version and `_UP.sql`.
     pub name: String,
     /// `…_UP.sql`
     pub up: PathBuf,
-    /// `…_DOWN.sql`; without one the migration is irreversible.
+    /// `…_DOWN.sql`. Without it the migration is irreversible.
     pub down: Option<PathBuf>,
 }
 
 impl MigrationFile {
-    /// The DOWN text as it is now, if there is one.
+    /// Reads the DOWN, if there is one.
     ///
     /// # Errors
-    /// Fails where the file can't be read or isn't UTF-8.
+    /// Fails if the file can't be read or isn't UTF-8.
     pub fn down_text(&self) -> Result<Option<String>> {
         self.down.as_deref().map(read_text).transpose()
     }
 }
 
-/// Reads a whole file that is expected to be small.
+/// Reads a whole file into memory.
 ///
 /// # Errors
-/// Names the file, and the byte offset where it isn't UTF-8.
+/// Names the file, and the byte offset of what is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    text_of(bytes, &path.display().to_string())
+}
+
+/// Decodes the content of a file that messages call `label`, without its byte order mark.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn text_of(bytes: Vec<u8>, label: &str) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        Error::failure(format!("`{}` is not UTF-8 at byte {offset}; save it as UTF-8", path.display()))
+        Error::failure(format!("`{label}` is not UTF-8 at byte {offset}; save it as UTF-8"))
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
@@ -57,8 +65,8 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Error {
 /// Every migration in `folder`, in version order.
 ///
 /// # Errors
-/// Fails where the folder can't be read, and names each file that looks like a migration but isn't one. Other files
-/// (`README.md`, `.gitkeep`) are ignored.
+/// Fails if the folder can't be read, and names each file that seems to be a migration but has an invalid name. Other
+/// files (`README.md`, `.gitkeep`) are ignored.
 pub fn scan(folder: &Path) -> Result<Vec<MigrationFile>> {
     let entries = fs::read_dir(folder).map_err(|error| {
         Error::usage(format!(
@@ -71,7 +79,7 @@ pub fn scan(folder: &Path) -> Result<Vec<MigrationFile>> {
         let entry = entry.map_err(|error| unreadable(folder, &error))?;
         let name = entry.file_name();
         match name.to_str() {
-            Some(name) if looks_like_a_migration(name) => names.push(name.to_owned()),
+            Some(name) if resembles_migration(name) => names.push(name.to_owned()),
             _ => {}
         }
     }
@@ -79,10 +87,10 @@ pub fn scan(folder: &Path) -> Result<Vec<MigrationFile>> {
     pair(folder, &names)
 }
 
-/// Writes an UP and a DOWN file from the template, its version after every one in `folder`.
+/// Writes a new pair of files. Its version is later than every version in `folder`.
 ///
 /// # Errors
-/// Fails on a name that no file can bear, and where the files can't be written; an existing file is never touched.
+/// Fails if the name can't be part of a file name, or if the files can't be written. Existing files are never changed.
 pub fn generate(folder: &Path, name: &str) -> Result<MigrationFile> {
     let name = file_name_part(name)?;
     fs::create_dir_all(folder)
@@ -95,9 +103,12 @@ pub fn generate(folder: &Path, name: &str) -> Result<MigrationFile> {
         down: Some(folder.join(format!("{version}_{name}_DOWN.sql"))),
         name,
     };
-    write_new(&file.up, &format!("-- {}: what changes. Statements end with `;`.\n\n", file.name))?;
+    write_new(&file.up, &format!("-- {}: the change. Statements end with `;`.\n\n", file.name))?;
     if let Some(down) = &file.down {
-        write_new(down, &format!("-- {}: the way back. Delete this file if there is none.\n\n", file.name))?;
+        write_new(
+            down,
+            &format!("-- {}: how to undo the change. Delete this file if that is impossible.\n\n", file.name),
+        )?;
     }
     Ok(file)
 }
@@ -117,14 +128,14 @@ fn file_name_part(name: &str) -> Result<String> {
     let plain = part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
     if part.is_empty() || !plain || part.starts_with('.') || part.len() > NAME_LENGTH_MAX {
         return Err(Error::usage(format!(
-            "`{name}` can't be a migration's name; use letters, digits and `_`, at most {NAME_LENGTH_MAX} bytes"
+            "invalid migration name `{name}`; use letters, digits and `_`, at most {NAME_LENGTH_MAX} bytes"
         )));
     }
     Ok(part)
 }
 
-/// Starts like a version or ends like a direction, and is SQL: whoever named it meant a migration.
-fn looks_like_a_migration(name: &str) -> bool {
+/// True for an SQL file that starts like a version or ends like a direction, so that it is probably meant as a migration.
+fn resembles_migration(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let Some(stem) = lower.strip_suffix(".sql") else { return false };
     !name.starts_with('.')
@@ -148,7 +159,7 @@ fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
                 let file = MigrationFile { version, name, up: path.clone(), down: None };
                 if let Some(other) = ups.insert(version, file) {
                     wrong.push(format!(
-                        "`{}`: version {version} is taken by `{}`; give one of them another version",
+                        "`{}`: version {version} is already used by `{}`; give one of them another version",
                         path.display(),
                         other.up.display()
                     ));
@@ -157,7 +168,7 @@ fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
             Ok((version, name, Direction::Down)) => {
                 if let Some((_, other)) = downs.insert(version, (name, path.clone())) {
                     wrong.push(format!(
-                        "`{}`: version {version} has a DOWN in `{}` already; delete one of them",
+                        "`{}`: version {version} already has a DOWN in `{}`; delete one of them",
                         path.display(),
                         other.display()
                     ));
@@ -168,28 +179,30 @@ fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
     for (version, (name, path)) in downs {
         match ups.get_mut(&version) {
             Some(file) if file.name == name => file.down = Some(path),
-            Some(file) => {
-                wrong.push(format!("`{}`: its UP is named `{}`; name both alike", path.display(), file.up.display()))
-            }
-            None => wrong.push(format!("`{}`: there is no UP of version {version}", path.display())),
+            Some(file) => wrong.push(format!(
+                "`{}`: its UP is named `{}`; give both the same name",
+                path.display(),
+                file.up.display()
+            )),
+            None => wrong.push(format!("`{}`: version {version} has no UP", path.display())),
         }
     }
     if wrong.is_empty() { Ok(ups.into_values().collect()) } else { Err(Error::failure(wrong.join("\n"))) }
 }
 
 fn parse(file_name: &str) -> Result<(Version, String, Direction), String> {
-    const SHAPE: &str = "name it YYYYMMDDHHMMSS_name_UP.sql or YYYYMMDDHHMMSS_name_DOWN.sql";
-    let (digits, rest) = file_name.split_once('_').ok_or_else(|| SHAPE.to_owned())?;
-    let version = digits.parse().map_err(|_| format!("`{digits}` is not a date and time of 14 digits; {SHAPE}"))?;
+    const PATTERN: &str = "name it YYYYMMDDHHMMSS_name_UP.sql or YYYYMMDDHHMMSS_name_DOWN.sql";
+    let (digits, rest) = file_name.split_once('_').ok_or_else(|| PATTERN.to_owned())?;
+    let version = digits.parse().map_err(|_| format!("`{digits}` is not a date and time of 14 digits; {PATTERN}"))?;
     let (name, direction) = if let Some(name) = rest.strip_suffix("_UP.sql") {
         (name, Direction::Up)
     } else if let Some(name) = rest.strip_suffix("_DOWN.sql") {
         (name, Direction::Down)
     } else {
-        return Err(SHAPE.to_owned());
+        return Err(PATTERN.to_owned());
     };
     if name.is_empty() || name.len() > NAME_LENGTH_MAX {
-        return Err(format!("the name must have 1 to {NAME_LENGTH_MAX} bytes; {SHAPE}"));
+        return Err(format!("the name must have 1 to {NAME_LENGTH_MAX} bytes; {PATTERN}"));
     }
     Ok((version, name.to_owned(), direction))
 }
@@ -200,7 +213,7 @@ mod tests {
 
     fn pair_up(names: &[&str]) -> Result<Vec<MigrationFile>> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        assert!(names.iter().all(|name| looks_like_a_migration(name)));
+        assert!(names.iter().all(|name| resembles_migration(name)));
         pair(Path::new("m"), &names)
     }
 
@@ -220,9 +233,9 @@ mod tests {
             (&["20260101000000_a_up.sql"], "name it"),
             (&["20260101000000_a.sql"], "name it"),
             (&["20260101000000__UP.sql"], "the name must have"),
-            (&["20260101000000_a_DOWN.sql"], "there is no UP of version 20260101000000"),
-            (&["20260101000000_a_UP.sql", "20260101000000_b_UP.sql"], "is taken by `m/20260101000000_a_UP.sql`"),
-            (&["20260101000000_a_UP.sql", "20260101000000_b_DOWN.sql"], "name both alike"),
+            (&["20260101000000_a_DOWN.sql"], "version 20260101000000 has no UP"),
+            (&["20260101000000_a_UP.sql", "20260101000000_b_UP.sql"], "is already used by `m/20260101000000_a_UP.sql`"),
+            (&["20260101000000_a_UP.sql", "20260101000000_b_DOWN.sql"], "give both the same name"),
         ] {
             let message = pair_up(names).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
@@ -231,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_no_migrations() {
+    fn other_files_are_ignored() {
         for name in ["README.md", ".gitkeep", "schema.sql", ".20260101000000_a_UP.sql.swp", "20260101000000_a_UP.sql~"]
         {
-            assert!(!looks_like_a_migration(name), "{name}");
+            assert!(!resembles_migration(name), "{name}");
         }
     }
 

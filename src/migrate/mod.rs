@@ -1,21 +1,27 @@
-//! Schema migrations: files, splitting, the journal, and the commands on them.
+//! Schema migrations. [`migrator::Migrator`] has the commands as its methods.
 
-pub(crate) mod baseline;
-pub(crate) mod catalog;
-pub(crate) mod classify;
+mod baseline;
+mod catalog;
+pub(crate) mod check;
+mod classify;
+mod context;
 mod diff;
 pub(crate) mod dump;
 pub(crate) mod event;
 mod execute;
 pub(crate) mod files;
-pub(crate) mod journal;
-pub(crate) mod lock;
+mod journal;
+mod lock;
+pub(crate) mod migrator;
+mod names;
+mod parsed;
 pub(crate) mod progress_probe;
-pub(crate) mod recover;
-pub(crate) mod redo;
+mod recover;
+mod redo;
 pub(crate) mod resolve;
 pub(crate) mod rollback;
-pub(crate) mod script;
+mod script;
+mod session_state;
 pub mod sql;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -1,4 +1,4 @@
-//! How far a long statement is, as the server tells it to another connection.
+//! How far a long statement has got, read from the server by another connection.
 
 use std::time::Duration;
 
@@ -8,25 +8,24 @@ use mysql::prelude::Queryable;
 use crate::db::Database;
 use crate::error::Result;
 
-/// Nobody waits longer for it.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a statement is.
+/// The progress of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// In the server's words: `altering table`, `copy to tmp table`.
+    /// The server's description: `altering table`, `copy to tmp table`.
     pub what: String,
     pub percent: Option<f64>,
 }
 
-/// A connection that looks at another one.
+/// A connection that watches another one.
 pub struct ProgressProbe {
     conn: Conn,
     queries: &'static [&'static str],
 }
 
-/// Estimates come with the consumer `events_stages_current`, which MySQL has off by default; whoever may read neither
-/// table may read his own lines of the last.
+/// Estimates need the consumer `events_stages_current`, which MySQL switches off by default. A user who may read neither
+/// table of the first query may still read the own sessions in the second.
 const MYSQL: [&str; 2] = [
     "SELECT COALESCE(t.PROCESSLIST_STATE, ''), 100.0 * s.WORK_COMPLETED / NULLIF(s.WORK_ESTIMATED, 0)
      FROM performance_schema.threads t LEFT JOIN performance_schema.events_stages_current s USING (THREAD_ID)
@@ -34,14 +33,14 @@ const MYSQL: [&str; 2] = [
     "SELECT COALESCE(STATE, ''), NULL FROM information_schema.PROCESSLIST WHERE ID = ?",
 ];
 
-/// MariaDB reports progress within one of several stages; 0 where it reports none.
+/// MariaDB reports the progress within one of several stages, or 0 if it reports none.
 const MARIADB: [&str; 1] = [
     "SELECT COALESCE(STATE, ''), NULLIF((GREATEST(STAGE, 1) - 1 + PROGRESS / 100) * 100.0 / GREATEST(MAX_STAGE, 1), 0)
      FROM information_schema.PROCESSLIST WHERE ID = ?",
 ];
 
 impl ProgressProbe {
-    /// Opens a connection for looking only.
+    /// Opens a connection.
     ///
     /// # Errors
     /// As [`Database::connect_for`].
@@ -52,11 +51,11 @@ impl ProgressProbe {
         Ok(Self { conn, queries: if mariadb { &MARIADB } else { &MYSQL } })
     }
 
-    /// Where the statement of `session` is; `None` where the server doesn't tell this user, or nothing runs.
+    /// Reads the progress of `session`'s statement; `None` if nothing runs or this user may not see it.
     ///
     /// # Errors
-    /// Fails where the connection can't be used any more.
-    pub fn look(&mut self, session: u32) -> Result<Option<Stage>> {
+    /// Fails if the connection can't be used any more.
+    pub fn read(&mut self, session: u32) -> Result<Option<Stage>> {
         while let Some((query, others)) = self.queries.split_first() {
             match self.conn.exec_first::<(String, Option<f64>), _, _>(*query, (session,)) {
                 Err(mysql::Error::MySqlError(_)) => self.queries = others,

@@ -1,231 +1,225 @@
-//! `migrate resolve`: the manual way out. It changes what is recorded, never the schema.
+//! `migrate resolve`: corrects the journal by hand. It never changes the schema.
 
 use std::time::Duration;
 
-use mysql::Conn;
-
-use super::event::Events;
-use super::journal::{Begin, Journal, JournalRow, Resolved, State, UP_TEXT_MAX};
+use super::context::Context;
+use super::journal::{JournalRow, Migration, NewRow, Resolved, State};
+use super::migrator::Migrator;
 use super::script::Script;
-use super::status::{self, MigrationStatus, ParsedMigration, Status};
-use super::up::{next_sequence, open_locked};
+use super::status::{MigrationStatus, Status, compare};
+use super::up::next_order;
 use super::version::Version;
-use crate::db::Database;
 use crate::error::{Error, Result};
-use crate::shutdown::Shutdown;
 
-/// What somebody says of a migration.
+/// An operator's statement about a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
-    /// All of its UP is in the database.
+    /// The whole UP was applied.
     Applied,
-    /// None of its UP is.
+    /// Nothing of the UP was applied.
     Pending,
-    /// The statements before `k`, counted from 1, have happened.
+    /// The statements before `k` were applied.
     FromStatement {
-        /// The next statement to run.
+        /// Number of the next statement to run, from 1.
         k: u64,
     },
-    /// The file as it is now is what was applied.
+    /// The file as it is now was applied.
     AcceptEdit,
 }
 
-/// Records `resolution`, or with `dry_run` only checks it; returns what was, or would be, recorded, as a sentence.
-///
-/// # Errors
-/// Refuses what makes no sense for how the migration stands, and says what would.
-#[expect(clippy::too_many_arguments, reason = "everything that one command needs, once")]
-pub fn resolve(
-    database: &Database,
-    files: Vec<ParsedMigration>,
-    version: Version,
-    resolution: Resolution,
-    dry_run: bool,
-    limit: Duration,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<String> {
-    let mut conn = database.connect()?;
-    let lock = open_locked(&mut conn, database, limit, shutdown, events)?;
-    let journal = Journal::new(&database.name, Some(&lock));
-    let history = journal.history(&mut conn)?;
-    let sequence = next_sequence(&history);
-    let item = status::compare(files, history).into_iter().find(|item| item.version == version);
-    let item = item
-        .ok_or_else(|| Error::usage(format!("there is no migration {version}; `airun migrate status` lists them")))?;
-    let change = plan(&mut conn, &journal, &item, resolution)?;
-    if !dry_run {
-        if matches!(change, Change::Insert) {
-            journal.create(&mut conn)?;
+impl Migrator<'_> {
+    /// Records `resolution`, or only checks it if `dry_run` is true. Returns a sentence that says what was recorded.
+    ///
+    /// # Errors
+    /// Refuses a resolution that doesn't fit the migration's status.
+    pub fn resolve(&mut self, version: Version, resolution: Resolution, dry_run: bool) -> Result<String> {
+        let files = self.files.clone();
+        let conn = self.database.connect()?;
+        let mut ctx = self.open_locked(conn)?;
+        let history = ctx.journal.history(&mut ctx.conn)?;
+        let order = next_order(history.iter());
+        let status = compare(&files, history)
+            .into_iter()
+            .find(|status| status.version == version)
+            .ok_or_else(|| Error::usage(format!("unknown migration {version}; `airun migrate status` lists all")))?;
+        let change = plan(&mut ctx, &status, resolution)?;
+        if !dry_run {
+            if matches!(change, Change::Insert) {
+                ctx.journal.create(&mut ctx.conn)?;
+            }
+            write(&mut ctx, &status, &change, order)?;
         }
-        write(&mut conn, &journal, &item, &change, sequence)?;
+        ctx.close();
+        Ok(describe(&change, &status.label(), if dry_run { "would be recorded" } else { "recorded" }))
     }
-    lock.release(&mut conn);
-    let verb = if dry_run { "would be recorded" } else { "recorded" };
-    let name = format!("{version}_{}", item.name);
-    Ok(match &change {
-        Change::Insert => format!("{verb}: {name} is applied"),
-        Change::Forget => format!("{verb}: {name} is pending"),
-        Change::Replace { state: State::Applied | State::Baseline, accepts: true, .. } => {
-            format!("{verb}: {name} is applied as its file is now")
-        }
-        Change::Replace { state: State::Applied | State::Baseline, .. } => format!("{verb}: {name} is applied"),
-        Change::Replace { state, done, total, .. } => {
-            let next = if *state == State::RollingBack { "rollback" } else { "up" };
-            format!("{verb}: {done} of {total} statements of {name} have happened; `airun migrate {next}` goes on")
-        }
-    })
 }
 
-/// What is to become of the row.
+/// The change of a migration's row.
 enum Change {
     Insert,
-    Forget,
-    Replace { state: State, total: u64, done: u64, checksum: String, done_checksum: String, accepts: bool },
+    Delete,
+    Update(Row),
 }
 
-fn plan(conn: &mut Conn, journal: &Journal, item: &MigrationStatus, resolution: Resolution) -> Result<Change> {
-    let name = item.label();
-    let nothing = |what: &str| Err(Error::usage(format!("{name} {what}; there is nothing to resolve")));
-    match (resolution, &item.row) {
+/// The new values of a row.
+struct Row {
+    state: State,
+    statements_total: u64,
+    statements_done: u64,
+    checksum: String,
+    done_checksum: String,
+    accepts_edit: bool,
+}
+
+fn describe(change: &Change, name: &str, verb: &str) -> String {
+    match change {
+        Change::Insert => format!("{verb}: {name} is applied"),
+        Change::Delete => format!("{verb}: {name} is pending"),
+        Change::Update(row) if row.state.is_partial() => {
+            let command = if row.state == State::RollingBack { "rollback" } else { "up" };
+            let (done, total) = (row.statements_done, row.statements_total);
+            format!(
+                "{verb}: {done} of {total} statements of {name} were applied; `airun migrate {command}` resumes there"
+            )
+        }
+        Change::Update(row) if row.accepts_edit => format!("{verb}: {name} is applied as its file is now"),
+        Change::Update(_) => format!("{verb}: {name} is applied"),
+    }
+}
+
+fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolution) -> Result<Change> {
+    let refuse = |reason: &str| Err(Error::usage(format!("{} {reason}; there is nothing to resolve", status.label())));
+    match (resolution, &status.row) {
         (Resolution::Applied, None) => Ok(Change::Insert),
-        (Resolution::Applied, Some(row)) if row.state == State::Applying => {
-            let (total, checksum) = current(item, row);
-            let done_checksum = checksum.clone();
-            Ok(Change::Replace { state: State::Applied, total, done: total, checksum, done_checksum, accepts: false })
-        }
-        // The rollback is said not to have undone anything that stays undone.
-        (Resolution::Applied, Some(row)) if row.state == State::RollingBack => {
-            let (total, checksum) = (current(item, row).0, row.checksum.clone());
-            let done_checksum = checksum.clone();
-            Ok(Change::Replace { state: State::Applied, total, done: total, checksum, done_checksum, accepts: false })
-        }
-        (Resolution::Applied, Some(_)) => nothing("is recorded as applied already"),
-        (Resolution::Pending, None) => nothing("is pending already"),
-        (Resolution::Pending, Some(_)) => Ok(Change::Forget),
+        (Resolution::Applied, Some(row)) if row.state.is_partial() => Ok(Change::Update(applied(status, row))),
+        (Resolution::Applied, Some(_)) => refuse("is already recorded as applied"),
+        (Resolution::Pending, None) => refuse("is already pending"),
+        (Resolution::Pending, Some(_)) => Ok(Change::Delete),
         (Resolution::FromStatement { k }, Some(row)) if row.state.is_partial() => {
-            from_statement(conn, journal, item, row, k)
+            from_statement(ctx, status, row, k).map(Change::Update)
         }
-        (Resolution::FromStatement { .. }, _) => nothing("has not stopped half-way"),
-        (Resolution::AcceptEdit, Some(row)) => accept_edit(item, row),
-        (Resolution::AcceptEdit, None) => nothing("is not applied"),
+        (Resolution::FromStatement { .. }, _) => refuse("has not stopped half-way"),
+        (Resolution::AcceptEdit, Some(row)) => accept_edit(status, row).map(Change::Update),
+        (Resolution::AcceptEdit, None) => refuse("is not applied"),
     }
 }
 
-fn current(item: &MigrationStatus, row: &JournalRow) -> (u64, String) {
-    match &item.summary {
-        Some(summary) => (summary.total, summary.checksum.clone()),
-        None => (row.total, row.checksum.clone()),
+/// Statements and checksum of the UP: the file's, or the row's if the file is missing.
+fn up_of(status: &MigrationStatus<'_>, row: &JournalRow) -> (u64, String) {
+    match status.parsed {
+        Some(parsed) => (parsed.summary.total, parsed.summary.checksum.clone()),
+        None => (row.statements_total, row.checksum.clone()),
     }
 }
 
-fn from_statement(
-    conn: &mut Conn,
-    journal: &Journal,
-    item: &MigrationStatus,
-    row: &JournalRow,
-    k: u64,
-) -> Result<Change> {
+fn applied(status: &MigrationStatus<'_>, row: &JournalRow) -> Row {
+    let (total, checksum) = up_of(status, row);
+    // A rollback that left nothing undone restores what was recorded before it.
+    let checksum = if row.state == State::RollingBack { row.checksum.clone() } else { checksum };
+    Row {
+        state: State::Applied,
+        statements_total: total,
+        statements_done: total,
+        done_checksum: checksum.clone(),
+        checksum,
+        accepts_edit: false,
+    }
+}
+
+fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &JournalRow, k: u64) -> Result<Row> {
     let stored;
-    let script = match (&item.file, row.state) {
+    let (script, checksum) = match (status.parsed, row.state) {
         (_, State::RollingBack) => {
-            stored = journal.texts(conn, row.version)?.down.unwrap_or_default();
-            Script::text(&stored, format!("{}_{}_DOWN.sql", item.version, item.name))
+            let missing = || Error::failure(format!("{} has no stored DOWN to resume", status.label()));
+            stored = ctx.journal.texts(&mut ctx.conn, row.version)?.down.ok_or_else(missing)?;
+            (Script::memory(stored.as_bytes(), row.down_label()), row.checksum.clone())
         }
-        (Some(file), _) => Script::file(&file.up),
+        (Some(parsed), _) => (parsed.script(), parsed.summary.checksum.clone()),
         (None, _) => {
-            return Err(Error::failure(format!(
-                "the file of {}_{} is missing; bring it back first",
-                item.version, item.name
-            )));
+            return Err(Error::failure(format!("the file of {} is missing; restore it first", status.label())));
         }
     };
-    let total = script.summary()?.total;
-    if k == 0 || k > total + 1 {
+    let total = script.summarize()?.total;
+    let prefix = if (1..=total + 1).contains(&k) { script.prefix(k - 1)?.checksum } else { None };
+    let Some(done_checksum) = prefix else {
         return Err(Error::usage(format!(
             "`--from-statement {k}`: `{}` has {total} statements; give 1 to {}",
             script.label,
             total + 1
         )));
-    }
-    let done_checksum = script.prefix(k - 1)?.checksum.unwrap_or_default();
-    let checksum = if row.state == State::RollingBack { row.checksum.clone() } else { current(item, row).1 };
-    Ok(Change::Replace { state: row.state, total, done: k - 1, checksum, done_checksum, accepts: false })
+    };
+    Ok(Row {
+        state: row.state,
+        statements_total: total,
+        statements_done: k - 1,
+        checksum,
+        done_checksum,
+        accepts_edit: false,
+    })
 }
 
-fn accept_edit(item: &MigrationStatus, row: &JournalRow) -> Result<Change> {
-    let name = item.label();
-    let (Some(file), Some(summary)) = (&item.file, &item.summary) else {
-        return Err(Error::usage(format!("the file of {name} is missing, so there is no edit to accept")));
+fn accept_edit(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Row> {
+    let name = status.label();
+    let Some(parsed) = status.parsed else {
+        return Err(Error::usage(format!("the file of {name} is missing, so no edit can be accepted")));
     };
-    match item.status {
-        Status::Edited => Ok(Change::Replace {
-            state: row.state,
-            total: summary.total,
-            done: summary.total,
-            checksum: summary.checksum.clone(),
-            done_checksum: summary.checksum.clone(),
-            accepts: true,
-        }),
+    let summary = &parsed.summary;
+    let (statements_done, done_checksum) = match status.status {
+        Status::Edited => (summary.total, summary.checksum.clone()),
         Status::Partial => {
-            let done_checksum = Script::file(&file.up).prefix(row.done)?.checksum;
-            let done_checksum = done_checksum.ok_or_else(|| {
+            let checksum = parsed.script().prefix(row.statements_done)?.checksum.ok_or_else(|| {
                 Error::usage(format!(
-                    "{} statements of {name} have run, and its file has only {} now; say where to go on with \
+                    "{} statements of {name} have run, and its file now has only {}; choose where to resume with \
                      `--from-statement K`",
-                    row.done, summary.total
+                    row.statements_done, summary.total
                 ))
             })?;
-            Ok(Change::Replace {
-                state: row.state,
-                total: summary.total,
-                done: row.done,
-                checksum: summary.checksum.clone(),
-                done_checksum,
-                accepts: true,
-            })
+            (row.statements_done, checksum)
         }
-        _ => Err(Error::usage(format!("{name} is what its file says; there is no edit to accept"))),
-    }
+        _ => return Err(Error::usage(format!("{name} was not edited, so no edit can be accepted"))),
+    };
+    Ok(Row {
+        state: row.state,
+        statements_total: summary.total,
+        statements_done,
+        checksum: summary.checksum.clone(),
+        done_checksum,
+        accepts_edit: true,
+    })
 }
 
-fn write(conn: &mut Conn, journal: &Journal, item: &MigrationStatus, change: &Change, sequence: u64) -> Result<()> {
-    let up_text = match (&item.file, &item.summary) {
-        (Some(file), Some(summary)) if summary.bytes <= UP_TEXT_MAX => Some(Script::file(&file.up).read()?),
-        _ => None,
-    };
-    let down_text = item.file.as_ref().map(|file| file.down_text()).transpose()?.flatten();
-    match (change, &item.row, &item.summary) {
-        (Change::Insert, _, Some(summary)) => journal.begin(
-            conn,
-            &Begin {
-                version: item.version,
-                name: &item.name,
-                state: State::Applied,
-                sequence,
-                checksum: &summary.checksum,
-                total: summary.total,
-                done: summary.total,
-                intent: None,
-                up_text: up_text.as_deref(),
+fn write(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, change: &Change, order: u64) -> Result<()> {
+    let up_text = status.parsed.and_then(|parsed| parsed.up_text.as_deref());
+    let down_text = status.parsed.map(|parsed| parsed.file.down_text()).transpose()?.flatten();
+    match (change, &status.row, status.parsed) {
+        (Change::Insert, _, Some(parsed)) => {
+            let migration = Migration {
+                version: status.version,
+                name: &status.name,
+                applied_order: order,
+                checksum: &parsed.summary.checksum,
+                statements_total: parsed.summary.total,
+                up_text,
                 down_text: down_text.as_deref(),
-                duration: Duration::ZERO,
-            },
-        ),
-        (Change::Forget, Some(row), _) => journal.forget(conn, row.version, row.state),
-        (Change::Replace { state, total, done, checksum, done_checksum, accepts }, Some(row), _) => {
-            let keep_down = row.state == State::RollingBack || (!accepts && *state != State::Applied);
-            let resolved = Resolved {
-                state: *state,
-                checksum,
-                total: *total,
-                done: *done,
-                done_checksum,
-                up_text: up_text.as_deref().filter(|_| row.state != State::RollingBack),
-                down_text: down_text.as_deref().filter(|_| !keep_down),
             };
-            journal.resolve(conn, row, &resolved)
+            let row = NewRow { migration, state: State::Applied, intent: None, duration: Duration::ZERO };
+            ctx.journal.insert(&mut ctx.conn, &row)
         }
-        _ => Err(Error::failure(format!("the file of {}_{} is missing", item.version, item.name))),
+        (Change::Delete, Some(row), _) => ctx.journal.delete(&mut ctx.conn, row.version, row.state),
+        (Change::Update(to), Some(row), _) => {
+            let rolling_back = row.state == State::RollingBack;
+            let replaces_down = !rolling_back && (to.accepts_edit || to.state == State::Applied);
+            let resolved = Resolved {
+                state: to.state,
+                checksum: &to.checksum,
+                statements_total: to.statements_total,
+                statements_done: to.statements_done,
+                done_checksum: &to.done_checksum,
+                up_text: up_text.filter(|_| !rolling_back),
+                down_text: down_text.as_deref().filter(|_| replaces_down),
+            };
+            ctx.journal.resolve(&mut ctx.conn, row, &resolved)
+        }
+        _ => Err(Error::failure(format!("the file of {} is missing", status.label()))),
     }
 }

@@ -1,185 +1,160 @@
-//! `migrate rollback`: undoes the newest applications with the DOWN that was stored when they were applied.
+//! `migrate rollback`: undoes the last applied migrations with the DOWN that was stored when they were applied.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mysql::Conn;
-
-use super::event::{Event, Events};
-use super::execute::{self, Context, Direction};
+use super::context::Context;
+use super::event::Event;
+use super::execute::{Direction, execute};
 use super::files::MigrationFile;
 use super::journal::{Journal, JournalRow, State};
+use super::migrator::Migrator;
 use super::recover::recover;
 use super::script::Script;
-use super::status::ParsedMigration;
-use super::up::{check_packets, open_locked, packet_limit, reset_session, tell};
 use super::version::Version;
-use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::shutdown::Shutdown;
 
-/// What to undo, and how patiently.
+/// Which migrations to roll back.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// So many, newest application first.
+pub struct RollbackOptions {
+    /// How many, the last applied one first.
     pub limit: u64,
-    /// Instead: everything newer than this version.
+    /// Instead of `limit`: everything newer than this version.
     pub to: Option<Version>,
-    /// Tell what would run, and touch nothing.
+    /// Only report the statements that would run.
     pub dry_run: bool,
-    /// How long to wait for another migrator, and for metadata locks.
-    pub lock_timeout: Duration,
 }
 
-/// Undoes what `options` choose; returns what was undone.
-///
-/// # Errors
-/// Refuses, before anything runs, what has no DOWN; otherwise as [`super::up::up`].
-pub fn rollback(
-    database: &Database,
-    files: &[ParsedMigration],
-    options: &Options,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<Vec<Version>> {
-    let mut conn = database.connect()?;
-    if options.dry_run {
-        let journal = Journal::new(&database.name, None);
-        let chosen = select(journal.history(&mut conn)?, options)?;
-        for row in &chosen {
-            let text = journal.texts(&mut conn, row.version)?.down.unwrap_or_default();
-            let done = if row.state == State::RollingBack { row.done } else { 0 };
-            tell(&Script::text(&text, label(row)), done, events)?;
+impl Migrator<'_> {
+    /// Rolls migrations back. Returns their versions.
+    ///
+    /// # Errors
+    /// Refuses a migration without a DOWN before anything runs. Otherwise as [`Migrator::up`].
+    pub fn rollback(&mut self, options: &RollbackOptions) -> Result<Vec<Version>> {
+        let files = self.files.clone();
+        let mut conn = self.database.connect()?;
+        // Without the lock at first, so that a command with nothing to do never waits.
+        let journal = Journal::read_only(&self.database.name);
+        let selected = select(journal.history(&mut conn)?, options)?;
+        if options.dry_run {
+            for row in &selected {
+                let down = journal.texts(&mut conn, row.version)?.down.ok_or_else(|| irreversible(row))?;
+                let done = if row.state == State::RollingBack { row.statements_done } else { 0 };
+                Script::memory(down.as_bytes(), row.down_label()).preview(done, &mut self.events)?;
+            }
+            return Ok(selected.iter().map(|row| row.version).collect());
         }
-        return Ok(chosen.iter().map(|row| row.version).collect());
-    }
-    let history = Journal::new(&database.name, None).history(&mut conn)?;
-    if select(history, options)?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let lock = open_locked(&mut conn, database, options.lock_timeout, shutdown, events)?;
-    let journal = Journal::new(&database.name, Some(&lock));
-    let chosen = select(journal.history(&mut conn)?, options)?;
-    let of = chosen.len() as u64;
-    let mut undone = Vec::new();
-    for (i, mut row) in chosen.into_iter().enumerate() {
-        if i > 0 {
-            reset_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
-            // The lock was free for a moment.
-            let history = journal.history(&mut conn)?;
-            let Some(now) = history.into_iter().find(|now| now.version == row.version) else { continue };
-            row = now;
+        if selected.is_empty() {
+            return Ok(Vec::new());
         }
-        let version = row.version;
-        let file = files.iter().map(|(file, _)| file).find(|file| file.version == version);
-        let place = Some((i as u64 + 1, of));
-        undo(&mut conn, database, &journal, row, place, file, options.lock_timeout, shutdown, events)?;
-        undone.push(version);
+        let mut ctx = self.open_locked(conn)?;
+        let selected = select(ctx.journal.history(&mut ctx.conn)?, options)?;
+        let of = selected.len() as u64;
+        let mut undone = Vec::new();
+        for (i, mut row) in (1..).zip(selected) {
+            if i > 1 {
+                ctx.reset_session()?;
+                // The lock was free for a moment.
+                let history = ctx.journal.history(&mut ctx.conn)?;
+                let Some(now) = history.into_iter().find(|now| now.version == row.version) else { continue };
+                row = now;
+            }
+            let version = row.version;
+            let file = files.iter().map(|parsed| &parsed.file).find(|file| file.version == version);
+            undo(&mut ctx, row, Some((i, of)), file)?;
+            undone.push(version);
+        }
+        ctx.close();
+        Ok(undone)
     }
-    lock.release(&mut conn);
-    Ok(undone)
 }
 
-/// Undoes one migration, or goes on with it; `place` tells which of how many, where that hasn't been told.
+/// Rolls one migration back, or resumes its rollback. `place` is its number among how many, if that is to be reported.
 ///
 /// # Errors
-/// As [`rollback`].
-#[expect(clippy::too_many_arguments, reason = "everything that one migration needs, once")]
+/// As [`Migrator::rollback`].
 pub fn undo(
-    conn: &mut Conn,
-    database: &Database,
-    journal: &Journal,
+    ctx: &mut Context<'_>,
     mut row: JournalRow,
     place: Option<(u64, u64)>,
     file: Option<&MigrationFile>,
-    patience: Duration,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
 ) -> Result<()> {
     let started = Instant::now();
-    let stored = journal.texts(conn, row.version)?.down;
-    let Some(stored) = stored else { return Err(irreversible(&row)) };
-    let current = file.map(MigrationFile::down_text).transpose()?.flatten();
-    let mut script = Script::text(&stored, label(&row));
-    match &current {
-        Some(current) if *current != stored => {
-            let begun = row.state == State::RollingBack;
-            let edited = Script::text(current, label(&row));
-            if begun && edited.prefix(row.done)?.checksum.as_deref() == Some(row.done_checksum.as_str()) {
-                events(Event::Note(format!("{}: going on with the DOWN file as it is now", label(&row))));
-                script = edited;
-            } else {
-                events(Event::Note(format!("{}: the DOWN file was changed since; the stored one is run", label(&row))));
-            }
-        }
-        None if file.is_none() => {
-            events(Event::Note(format!("{}: the files are gone; the stored DOWN is run", label(&row))))
-        }
-        _ => {}
-    }
-    let summary = script.summary()?;
-    check_packets(packet_limit(conn)?, &script, &summary)?;
+    let stored = ctx.journal.texts(&mut ctx.conn, row.version)?.down.ok_or_else(|| irreversible(&row))?;
+    let text = choose_text(ctx, &row, &stored, file)?;
+    let script = Script::memory(text.as_bytes(), row.down_label());
+    let summary = script.summarize()?;
+    ctx.check_packets(std::iter::once((script.clone(), &summary)))?;
     if row.state == State::RollingBack {
-        recover(conn, journal, &script, &summary, &mut row, Some(&stored))?;
+        recover(&mut ctx.conn, &ctx.journal, &script, &summary, &mut row, Some(&stored))?;
     }
     if let Some((i, of)) = place {
-        let migration = format!("{}_{}", row.version, row.name);
-        events(Event::Begins { i, of, migration, bytes: script.length(), session: conn.connection_id() });
+        let (migration, bytes, session) = (row.label(), script.length(), ctx.conn.connection_id());
+        (ctx.events)(Event::Begins { i, of, migration, bytes, session });
     }
-    let way = Direction::Down { row: &row };
-    let mut ctx = Context { conn, journal, shutdown, events, schema: &database.name, patience, owed: None };
-    execute::run(&mut ctx, &script, &summary, row.version, &way)?;
-    events(Event::RolledBack {
-        version: row.version,
-        name: row.name,
-        statements: summary.total,
-        took: started.elapsed(),
-    });
+    execute(ctx, &script, &summary, &Direction::Down { row: &row })?;
+    let JournalRow { version, name, .. } = row;
+    (ctx.events)(Event::RolledBack { version, name, statements: summary.total, took: started.elapsed() });
     Ok(())
 }
 
-/// What `options` choose of the history, newest application first.
+/// The stored DOWN, or the file's if it resumes a rollback that has begun.
+fn choose_text(ctx: &mut Context<'_>, row: &JournalRow, stored: &str, file: Option<&MigrationFile>) -> Result<String> {
+    let label = row.down_label();
+    let Some(file) = file else {
+        (ctx.events)(Event::Note(format!("{label}: the files were deleted; running the stored DOWN")));
+        return Ok(stored.to_owned());
+    };
+    let Some(edited) = file.down_text()?.filter(|edited| edited != stored) else { return Ok(stored.to_owned()) };
+    let resumes = row.state == State::RollingBack && {
+        let prefix = Script::memory(edited.as_bytes(), label.as_str()).prefix(row.statements_done)?;
+        prefix.checksum.as_deref() == Some(row.done_checksum.as_str())
+    };
+    if resumes {
+        (ctx.events)(Event::Note(format!("{label}: resuming with the edited DOWN file")));
+        return Ok(edited);
+    }
+    (ctx.events)(Event::Note(format!("{label}: the DOWN file was edited since; running the stored DOWN")));
+    Ok(stored.to_owned())
+}
+
+/// Selects the rows to roll back, the last applied one first.
 ///
 /// # Errors
-/// Refuses what can't be undone.
-pub fn select(mut history: Vec<JournalRow>, options: &Options) -> Result<Vec<JournalRow>> {
+/// Refuses what can't be rolled back.
+pub fn select(mut history: Vec<JournalRow>, options: &RollbackOptions) -> Result<Vec<JournalRow>> {
     if let Some(to) = options.to
         && !history.iter().any(|row| row.version == to)
     {
         return Err(Error::usage(format!("{to} is not applied; `airun migrate status` lists what is")));
     }
-    history.sort_by_key(|row| std::cmp::Reverse((row.state == State::RollingBack, row.sequence)));
+    history.sort_by_key(|row| std::cmp::Reverse((row.state == State::RollingBack, row.applied_order)));
     let limit = if options.to.is_some() { u64::MAX } else { options.limit };
-    let chosen: Vec<JournalRow> = history
+    let selected: Vec<JournalRow> = history
         .into_iter()
         .filter(|row| options.to.is_none_or(|to| row.version > to))
         .take(usize::try_from(limit).unwrap_or(usize::MAX))
         .collect();
-    for row in &chosen {
+    for row in &selected {
         match row.state {
             State::Applying => {
                 return Err(Error::new(
                     ErrorKind::PartiallyApplied,
-                    format!("{} stopped half-way; finish it with `airun migrate up` before you roll back", label(row)),
+                    format!("{} stopped half-way; finish it with `airun migrate up` before rolling back", row.label()),
                 ));
             }
             State::Baseline => {
                 return Err(Error::failure(format!(
-                    "{} was recorded by a baseline, not applied; there is nothing to undo",
-                    label(row)
+                    "{} was recorded by a baseline and never run, so there is nothing to undo",
+                    row.label()
                 )));
             }
             State::Applied | State::RollingBack if !row.reversible => return Err(irreversible(row)),
             State::Applied | State::RollingBack => {}
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 fn irreversible(row: &JournalRow) -> Error {
-    Error::failure(format!("{}_{} has no DOWN, so it can't be rolled back; nothing was touched", row.version, row.name))
-}
-
-/// What messages call a migration's stored DOWN.
-pub fn label(row: &JournalRow) -> String {
-    format!("{}_{}_DOWN.sql", row.version, row.name)
+    Error::failure(format!("{} has no DOWN, so it can't be rolled back; nothing was changed", row.label()))
 }

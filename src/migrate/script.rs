@@ -1,104 +1,99 @@
-//! One direction of one migration: where its statements are, and what is known of them before the first one runs.
+//! The text of one direction of a migration, and its summary.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::catalog::hex;
 use super::classify::{SessionStatement, StatementKind, classify, user_variables};
-use super::files::{read_text, unreadable};
+use super::event::{Event, Events};
+use super::files::{read_text, text_of, unreadable};
+use super::names::hex;
 use super::sql::{Checksum, Position, SplitError, Splitter, statement_digest};
 use crate::error::{Error, Result};
 
-/// The text of a script.
 #[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
-    /// Streamed from a file, so that memory stays bounded by the largest statement.
+enum Source<'a> {
+    /// Streamed, so that memory is bounded by the longest statement.
     File(&'a Path),
-    /// A stored text.
-    Text(&'a str),
+    Memory(&'a [u8]),
 }
 
-/// A script and what messages call it.
+/// A script and its name in messages.
 #[derive(Debug, Clone)]
 pub struct Script<'a> {
-    pub source: Source<'a>,
-    /// The file's path, or what stands for it.
+    source: Source<'a>,
+    /// The path of the file, or a name for a stored text.
     pub label: String,
 }
 
-/// What one reading of a script tells.
+/// The result of a first reading of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptSummary {
-    /// How many statements.
+    /// Number of statements.
     pub total: u64,
-    /// How many bytes of statements.
-    pub bytes: u64,
-    /// Over all statements, hexadecimal.
+    /// Checksum of all statements, hexadecimal.
     pub checksum: String,
-    /// Whether every statement reads or changes rows or the session, so that one transaction can hold it all.
+    /// True if every statement is DML or changes only the session, so that one transaction can hold them all.
     pub one_transaction: bool,
-    /// Whether something of it may outlive it in its session.
+    /// True if the script may leave something in its session.
     pub leaves_traces: bool,
-    /// The user variables that it names, lower-case.
+    /// The user variables that it names, in lower case.
     pub variables: Vec<String>,
-    /// Whether it asks for the last `AUTO_INCREMENT`.
+    /// True if it reads the last `AUTO_INCREMENT`.
     pub uses_insert_id: bool,
-    /// The longest statement, in bytes, and where it is.
+    /// Length of the longest statement in bytes, and its place.
     pub longest: (u64, Position),
 }
 
-/// The beginning of a script, as far as it has run.
+/// Checksums of the first statements of a script, for recovery.
 #[derive(Debug, Clone)]
 pub struct Prefix {
-    /// Over the statements of the prefix, hexadecimal; `None` where the script is shorter.
+    /// Checksum of the statements, hexadecimal; `None` if the script has fewer.
     pub checksum: Option<String>,
-    /// The digest of the statement after it, hexadecimal.
+    /// Digest of the statement after them, hexadecimal.
     pub next: Option<String>,
-    /// Over the prefix and that statement.
+    /// Checksum including that statement.
     pub checksum_with_next: Option<String>,
-    /// The running checksum of the prefix.
-    pub sum: Checksum,
 }
 
 impl<'a> Script<'a> {
-    /// The script in `path`.
+    /// The script in a file.
     pub fn file(path: &'a Path) -> Self {
         Self { source: Source::File(path), label: path.display().to_string() }
     }
 
-    /// A stored text that messages call `label`.
-    pub fn text(text: &'a str, label: impl Into<String>) -> Self {
-        Self { source: Source::Text(text), label: label.into() }
+    /// A script in memory, which messages call `label`.
+    pub fn memory(text: &'a [u8], label: impl Into<String>) -> Self {
+        Self { source: Source::Memory(text), label: label.into() }
     }
 
-    /// Its whole text.
+    /// The whole text.
     ///
     /// # Errors
-    /// Fails where the file can't be read.
+    /// Fails if the file can't be read.
     pub fn read(&self) -> Result<String> {
         match self.source {
             Source::File(path) => read_text(path),
-            Source::Text(text) => Ok(text.to_owned()),
+            Source::Memory(text) => text_of(text.to_vec(), &self.label),
         }
     }
 
-    /// The length of its text in bytes; 0 where the file can't be looked at.
+    /// Length of the text in bytes; 0 if the file's metadata can't be read, since it is only needed to show progress.
     pub fn length(&self) -> u64 {
         match self.source {
             Source::File(path) => path.metadata().map_or(0, |file| file.len()),
-            Source::Text(text) => text.len() as u64,
+            Source::Memory(text) => text.len() as u64,
         }
     }
 
-    /// Its statements from the first one on.
+    /// The statements, from the first one on.
     ///
     /// # Errors
-    /// Fails where the file can't be opened.
+    /// Fails if the file can't be opened.
     pub fn statements(&self) -> Result<Splitter<Box<dyn Read + 'a>>> {
         let reader: Box<dyn Read + 'a> = match self.source {
             Source::File(path) => Box::new(File::open(path).map_err(|error| unreadable(path, &error))?),
-            Source::Text(text) => Box::new(text.as_bytes()),
+            Source::Memory(text) => Box::new(text),
         };
         Ok(Splitter::new(reader))
     }
@@ -108,16 +103,15 @@ impl<'a> Script<'a> {
         Error::failure(format!("{}:{error}", self.label))
     }
 
-    /// Reads it once.
+    /// Reads the script and summarizes it.
     ///
     /// # Errors
-    /// Fails where it can't be read or isn't a sequence of statements, naming file, line and column.
-    pub fn summary(&self) -> Result<ScriptSummary> {
+    /// Fails if it can't be read or split, naming file, line and column.
+    pub fn summarize(&self) -> Result<ScriptSummary> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();
         let mut summary = ScriptSummary {
             total: 0,
-            bytes: 0,
             checksum: String::new(),
             one_transaction: true,
             leaves_traces: false,
@@ -126,47 +120,25 @@ impl<'a> Script<'a> {
             longest: (0, Position::default()),
         };
         while let Some(statement) = statements.next().map_err(|error| self.split_error(error))? {
-            summary.total += 1;
             let length = statement.text.len() as u64;
-            summary.bytes += length;
             if length > summary.longest.0 {
                 summary.longest = (length, statement.at);
             }
             checksum.add(statement.text);
-            match classify(statement.text) {
-                StatementKind::Dml { .. } => {}
-                StatementKind::Session(SessionStatement::Other | SessionStatement::Use(_))
-                | StatementKind::TemporaryTable { .. } => summary.leaves_traces = true,
-                StatementKind::Ddl(_) | StatementKind::Idempotent => summary.one_transaction = false,
-                StatementKind::Session(SessionStatement::Autocommit(_))
-                | StatementKind::Transaction(_)
-                | StatementKind::LockTables
-                | StatementKind::UnlockTables
-                | StatementKind::Unclassified => {
-                    summary.one_transaction = false;
-                    summary.leaves_traces = true;
-                }
-            }
-            for variable in user_variables(statement.text) {
-                summary.leaves_traces = true;
-                if !summary.variables.contains(&variable) {
-                    summary.variables.push(variable);
-                }
-            }
-            summary.uses_insert_id = summary.uses_insert_id || mentions_insert_id(statement.text);
+            summary.add(statement.text);
         }
         summary.checksum = hex(&checksum.so_far());
         Ok(summary)
     }
 
-    /// Reads its first `done` statements and the one after them.
+    /// Reads the first `done` statements and the one after them.
     ///
     /// # Errors
-    /// As [`Script::summary`].
+    /// As [`Script::summarize`].
     pub fn prefix(&self, done: u64) -> Result<Prefix> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();
-        let mut prefix = Prefix { checksum: None, next: None, checksum_with_next: None, sum: Checksum::new() };
+        let mut prefix = Prefix { checksum: None, next: None, checksum_with_next: None };
         let mut k = 0;
         if done == 0 {
             prefix.checksum = Some(String::new());
@@ -176,7 +148,6 @@ impl<'a> Script<'a> {
             checksum.add(statement.text);
             if k == done {
                 prefix.checksum = Some(hex(&checksum.so_far()));
-                prefix.sum = checksum.clone();
             }
             if k == done + 1 {
                 prefix.next = Some(hex(&statement_digest(statement.text)));
@@ -186,11 +157,53 @@ impl<'a> Script<'a> {
         }
         Ok(prefix)
     }
+
+    /// Reports the statements after the first `done` ones as [`Event::WouldRun`].
+    pub fn preview(&self, done: u64, events: &mut Events<'_>) -> Result<()> {
+        let mut statements = self.statements()?;
+        let mut k = 0;
+        while let Some(statement) = statements.next().map_err(|error| self.split_error(error))? {
+            k += 1;
+            if k > done {
+                let place = format!("{}:{}", self.label, statement.at.line);
+                events(Event::WouldRun { place, text: statement.text.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScriptSummary {
+    fn add(&mut self, text: &str) {
+        self.total += 1;
+        match classify(text) {
+            StatementKind::Dml { .. } => {}
+            StatementKind::Session(SessionStatement::Other | SessionStatement::Use(_))
+            | StatementKind::TemporaryTable { .. } => self.leaves_traces = true,
+            StatementKind::Ddl(_) | StatementKind::Idempotent => self.one_transaction = false,
+            StatementKind::Session(SessionStatement::Autocommit(_))
+            | StatementKind::Transaction(_)
+            | StatementKind::LockTables
+            | StatementKind::UnlockTables
+            | StatementKind::Unclassified => {
+                self.one_transaction = false;
+                self.leaves_traces = true;
+            }
+        }
+        for variable in user_variables(text) {
+            self.leaves_traces = true;
+            if !self.variables.contains(&variable) {
+                self.variables.push(variable);
+            }
+        }
+        self.uses_insert_id = self.uses_insert_id || mentions_insert_id(text);
+    }
 }
 
 fn mentions_insert_id(sql: &str) -> bool {
-    // `@@identity` and `@@last_insert_id` are its other names.
+    // `@@identity` and `@@last_insert_id` are other names for it. Longer statements are data, not code.
+    const LENGTH_MAX: usize = 4096;
     let bytes = sql.as_bytes();
-    let found = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle));
-    bytes.len() < 4096 && (found(b"last_insert_id") || found(b"@@identity"))
+    let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle));
+    bytes.len() < LENGTH_MAX && (contains(b"last_insert_id") || contains(b"@@identity"))
 }

@@ -1,68 +1,62 @@
-//! What the files and the history say together.
+//! `migrate status`: compares the files with the journal.
 
-use std::path::Path;
-use std::thread;
-
-use mysql::Conn;
 use serde::{Serialize, Serializer};
 
-use super::files::{self, MigrationFile};
 use super::journal::{Journal, JournalRow, State};
-use super::script::{Script, ScriptSummary};
+use super::migrator::Migrator;
+use super::parsed::ParsedMigration;
 use super::version::Version;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// The version of [`Report`]'s JSON shape; raised when a field changes its meaning or goes.
+/// Version of [`Report`]'s JSON. Raised when a field changes its meaning or is removed.
 pub const JSON_FORMAT: u32 = 1;
 
-/// How one migration stands.
+/// The status of one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not applied.
     Pending,
-    /// Not applied, though a newer one is.
+    /// Not applied, although a newer one is.
     OutOfOrder,
-    /// Applied, and the file is what it was.
+    /// Applied, and the file has not changed.
     Applied,
-    /// Recorded without running it.
+    /// Recorded by `migrate baseline` without running it.
     Baseline,
-    /// Applied, and the file says something else now.
+    /// Applied, and the file has changed since.
     Edited,
-    /// Applied, and the file is gone.
+    /// Applied, and the file was deleted.
     Missing,
-    /// Its UP stopped half-way.
+    /// The UP stopped half-way.
     Partial,
-    /// Its DOWN stopped half-way.
+    /// The DOWN stopped half-way.
     PartialRollback,
 }
 
-/// One migration.
+/// One migration: its file, its journal row, and what the two say together.
 #[derive(Debug, Serialize)]
-pub struct MigrationStatus {
+pub struct MigrationStatus<'f> {
     pub version: Version,
     pub name: String,
     pub status: Status,
-    /// UTC, as the server writes it; in JSON as RFC 3339 has it.
+    /// UTC, as the server writes it. RFC 3339 in JSON.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
     pub applied_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u128>,
-    /// Statements that are done, if the migration is partial.
+    /// Only of a partial migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statements_done: Option<u64>,
-    /// All statements of the script, if the migration is partial.
+    /// Only of a partial migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statements_total: Option<u64>,
-    /// Why it stopped.
+    /// Why a partial migration stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip)]
-    pub file: Option<MigrationFile>,
-    #[serde(skip)]
-    pub summary: Option<ScriptSummary>,
+    pub parsed: Option<&'f ParsedMigration>,
     #[serde(skip)]
     pub row: Option<JournalRow>,
 }
@@ -71,72 +65,22 @@ fn rfc3339<S: Serializer>(at: &Option<String>, serializer: S) -> Result<S::Ok, S
     at.as_ref().map(|at| at.replacen(' ', "T", 1) + "Z").serialize(serializer)
 }
 
-impl MigrationStatus {
+impl MigrationStatus<'_> {
     /// `VERSION_name`
     pub fn label(&self) -> String {
         format!("{}_{}", self.version, self.name)
     }
 }
 
-/// All of them, in version order.
+/// The status of every migration, in version order.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Report<'f> {
     pub format: u32,
     pub database: String,
-    pub migrations: Vec<MigrationStatus>,
+    pub migrations: Vec<MigrationStatus<'f>>,
 }
 
-/// A migration file and what is in it.
-pub type ParsedMigration = (MigrationFile, ScriptSummary);
-
-/// Reads the folder and every UP in it, with several threads where there are many.
-///
-/// # Errors
-/// Fails where the folder or a file can't be read, naming it.
-pub fn read_folder(folder: &Path) -> Result<Vec<ParsedMigration>> {
-    /// Fewer files are read sooner than a thread is started.
-    const SHARE_MIN: usize = 100;
-    let files = files::scan(folder)?;
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = files.len().div_ceil(threads).max(SHARE_MIN);
-    if files.len() <= share {
-        return read(files);
-    }
-    let mut shares = Vec::new();
-    let mut left = files;
-    while !left.is_empty() {
-        let behind = left.split_off(share.min(left.len()));
-        shares.push(std::mem::replace(&mut left, behind));
-    }
-    thread::scope(|scope| {
-        let readers = shares.into_iter().map(|share| {
-            let reader = thread::Builder::new().name("files".to_owned()).spawn_scoped(scope, || read(share));
-            reader.map_err(|error| Error::failure(format!("failed to start a thread: {error}")))
-        });
-        let readers: Vec<_> = readers.collect::<Result<_>>()?;
-        let mut all = Vec::new();
-        for reader in readers {
-            all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        Ok(all)
-    })
-}
-
-fn read(files: Vec<MigrationFile>) -> Result<Vec<ParsedMigration>> {
-    let read = |file: MigrationFile| Script::file(&file.up).summary().map(|summary| (file, summary));
-    files.into_iter().map(read).collect()
-}
-
-/// Reads the history and holds it against the files; only `SELECT` is needed.
-///
-/// # Errors
-/// Fails where the history can't be read.
-pub fn status(conn: &mut Conn, database: &str, files: Vec<ParsedMigration>) -> Result<Report> {
-    let history = Journal::new(database, None).history(conn)?;
-    Ok(Report { format: JSON_FORMAT, database: database.to_owned(), migrations: compare(files, history) })
-}
-
-/// What `migrate status --check` reports, from good to bad.
+/// The result of `migrate status --check`, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckResult {
     UpToDate,
@@ -147,10 +91,10 @@ pub enum CheckResult {
     Partial,
 }
 
-impl Report {
-    /// What `status --check` answers: partial before drift before pending.
+impl Report<'_> {
+    /// The worst status of all migrations.
     pub fn check(&self) -> CheckResult {
-        let any = |wanted: &[Status]| self.migrations.iter().any(|item| wanted.contains(&item.status));
+        let any = |wanted: &[Status]| self.migrations.iter().any(|migration| wanted.contains(&migration.status));
         if any(&[Status::Partial, Status::PartialRollback]) {
             CheckResult::Partial
         } else if any(&[Status::Edited, Status::Missing]) {
@@ -163,54 +107,74 @@ impl Report {
     }
 }
 
-/// Holds the history against the files.
-pub fn compare(files: Vec<ParsedMigration>, history: Vec<JournalRow>) -> Vec<MigrationStatus> {
-    let newest = history.iter().map(|row| row.version).max();
-    let mut items: Vec<MigrationStatus> = Vec::with_capacity(files.len());
-    let mut history = history.into_iter().peekable();
-    for (file, summary) in files {
-        while let Some(gone) = history.next_if(|row| row.version < file.version) {
-            items.push(item(None, Some(gone), newest));
-        }
-        let row = history.next_if(|row| row.version == file.version);
-        items.push(item(Some((file, summary)), row, newest));
+impl Migrator<'_> {
+    /// Compares the files with the journal. This needs no privilege except `SELECT`.
+    ///
+    /// # Errors
+    /// Fails if the journal can't be read.
+    pub fn status(&self) -> Result<Report<'_>> {
+        let name = &self.database.name;
+        let history = Journal::read_only(name).history(&mut self.database.connect_server()?)?;
+        Ok(Report { format: JSON_FORMAT, database: name.clone(), migrations: compare(&self.files, history) })
     }
-    items.extend(history.map(|gone| item(None, Some(gone), newest)));
-    items
 }
 
-fn item(read: Option<ParsedMigration>, row: Option<JournalRow>, newest: Option<Version>) -> MigrationStatus {
-    let (file, summary) = read.unzip();
-    let (version, name) = match (&file, &row) {
-        (Some(file), _) => (file.version, file.name.clone()),
-        (None, Some(row)) => (row.version, row.name.clone()),
-        (None, None) => unreachable!("an item comes from a file or from a row"),
-    };
-    let status = match (&row, &summary) {
-        (None, _) if newest.is_some_and(|newest| newest > version) => Status::OutOfOrder,
-        (None, _) => Status::Pending,
-        (Some(row), summary) => match (row.state, summary) {
-            (State::Applying, _) => Status::Partial,
-            (State::RollingBack, _) => Status::PartialRollback,
-            (_, None) => Status::Missing,
-            (_, Some(summary)) if summary.checksum != row.checksum => Status::Edited,
-            (State::Baseline, _) => Status::Baseline,
-            (State::Applied, _) => Status::Applied,
-        },
-    };
-    let partial = row.as_ref().filter(|row| row.state.is_partial());
+/// Compares files and journal, both in version order.
+pub fn compare(files: &[ParsedMigration], history: Vec<JournalRow>) -> Vec<MigrationStatus<'_>> {
+    let newest = history.iter().map(|row| row.version).max();
+    let mut migrations = Vec::with_capacity(files.len());
+    let mut history = history.into_iter().peekable();
+    for parsed in files {
+        let version = parsed.file.version;
+        while let Some(row) = history.next_if(|row| row.version < version) {
+            migrations.push(of_row(row, None));
+        }
+        migrations.push(match history.next_if(|row| row.version == version) {
+            Some(row) => of_row(row, Some(parsed)),
+            None => of_file(parsed, newest.is_some_and(|newest| newest > version)),
+        });
+    }
+    migrations.extend(history.map(|row| of_row(row, None)));
+    migrations
+}
+
+fn of_file(parsed: &ParsedMigration, newer_is_applied: bool) -> MigrationStatus<'_> {
     MigrationStatus {
-        version,
-        name,
+        version: parsed.file.version,
+        name: parsed.file.name.clone(),
+        status: if newer_is_applied { Status::OutOfOrder } else { Status::Pending },
+        applied_at: None,
+        applied_by: None,
+        duration_ms: None,
+        statements_done: None,
+        statements_total: None,
+        error: None,
+        parsed: Some(parsed),
+        row: None,
+    }
+}
+
+fn of_row(row: JournalRow, parsed: Option<&ParsedMigration>) -> MigrationStatus<'_> {
+    let status = match (row.state, parsed) {
+        (State::Applying, _) => Status::Partial,
+        (State::RollingBack, _) => Status::PartialRollback,
+        (_, None) => Status::Missing,
+        (_, Some(parsed)) if parsed.summary.checksum != row.checksum => Status::Edited,
+        (State::Baseline, _) => Status::Baseline,
+        (State::Applied, _) => Status::Applied,
+    };
+    let partial = row.state.is_partial();
+    MigrationStatus {
+        version: row.version,
+        name: parsed.map_or(&row.name, |parsed| &parsed.file.name).clone(),
         status,
-        applied_at: row.as_ref().map(|row| row.at.clone()),
-        applied_by: row.as_ref().map(|row| row.by.clone()),
-        duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
-        statements_done: partial.map(|row| row.done),
-        statements_total: partial.map(|row| row.total),
-        error: partial.and_then(|row| row.error.clone()),
-        file,
-        summary,
-        row,
+        applied_at: Some(row.applied_at.clone()),
+        applied_by: Some(row.applied_by.clone()),
+        duration_ms: Some(row.duration.as_millis()),
+        statements_done: partial.then_some(row.statements_done),
+        statements_total: partial.then_some(row.statements_total),
+        error: row.error.clone().filter(|_| partial),
+        parsed,
+        row: Some(row),
     }
 }

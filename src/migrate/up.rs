@@ -1,405 +1,230 @@
-//! `migrate up`: applies what is pending, in version order.
-
-use std::path::Path;
-use std::time::{Duration, Instant};
+//! `migrate up`: applies pending migrations in version order.
 
 use mysql::Conn;
-use mysql::prelude::Queryable;
 
+use super::context::Context;
 use super::diff;
 use super::event::{Event, Events};
-use super::execute::{self, Context, DeferredCommit, Direction};
-use super::files;
-use super::journal::{Journal, JournalRow, State, UP_TEXT_MAX, UpReplacement};
-use super::lock::Lock;
+use super::execute::{Direction, execute};
+use super::journal::{Journal, JournalRow, Migration, State, UpReplacement};
+use super::migrator::Migrator;
+use super::parsed::ParsedMigration;
 use super::recover::recover;
-use super::rollback;
-use super::script::{Script, ScriptSummary};
-use super::status::{self, MigrationStatus, ParsedMigration, Status};
+use super::rollback::undo;
+use super::status::{MigrationStatus, Status, compare};
 use super::version::Version;
-use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fault;
-use crate::shutdown::Shutdown;
 
-/// What to apply, and how patiently.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Up to and including this one.
+/// Which migrations to apply.
+#[derive(Debug, Clone, Default)]
+pub struct UpOptions {
+    /// The last version to apply.
     pub to: Option<Version>,
-    /// At most so many.
+    /// Apply at most this many.
     pub limit: Option<u64>,
-    /// None but these.
+    /// Apply only these.
     pub only: Option<Vec<Version>>,
-    /// Refuse what is out of order or missing instead of warning.
+    /// Refuse migrations that are out of order, and missing files, instead of warning.
     pub strict: bool,
-    /// Tell what would run, and touch nothing.
+    /// Only report the statements that would run.
     pub dry_run: bool,
-    /// How long to wait for another migrator, and for metadata locks.
-    pub lock_timeout: Duration,
 }
 
-/// A definition waits so long for a metadata lock before it lets others pass, seconds.
-const LOCK_WAIT_SECONDS: u32 = 5;
-
-/// Applies what is pending; returns how many were applied.
-///
-/// # Errors
-/// [`ErrorKind::Drift`] where an applied file was edited, [`ErrorKind::LockHeld`], [`ErrorKind::Interrupted`], or what the server has
-/// against a statement.
-pub fn up(
-    database: &Database,
-    files: Vec<ParsedMigration>,
-    options: &Options,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<u64> {
-    if options.dry_run {
-        return dry_run(database, files, options, events);
-    }
-    let mut conn = database.connect_or_create()?;
-    let unlocked = Journal::new(&database.name, None);
-    let history = unlocked.history(&mut conn)?;
-    let items = status::compare(files, history);
-    refuse_edits(&mut conn, database, &items)?;
-    if select(&items, options, events)?.is_empty() {
-        return Ok(0);
-    }
-    let lock = open_locked(&mut conn, database, options.lock_timeout, shutdown, events)?;
-    let journal = Journal::new(&database.name, Some(&lock));
-    journal.create(&mut conn)?;
-    let mut files = reads(items);
-    let mut applied = 0;
-    // Somebody may have been at work until the lock was ours, and again whenever it was free for a moment.
-    'history: loop {
-        let history = journal.history(&mut conn)?;
-        let mut sequence = next_sequence(&history);
-        let items = status::compare(files, history);
-        refuse_edits(&mut conn, database, &items)?;
-        let chosen = select(&items, &options.behind(applied), &mut |_| {})?;
-        let of = applied + chosen.len() as u64;
-        let limit = packet_limit(&mut conn)?;
-        for (file, summary) in chosen.iter().filter_map(|item| item.file.as_ref().zip(item.summary.as_ref())) {
-            check_packets(limit, &Script::file(&file.up), summary)?;
+impl Migrator<'_> {
+    /// Applies pending migrations. Returns how many were applied.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Drift`] if an applied file was edited, [`ErrorKind::LockHeld`], [`ErrorKind::Interrupted`], or the server's error.
+    pub fn up(&mut self, options: &UpOptions) -> Result<u64> {
+        let files = self.files.clone();
+        let mut conn = match options.dry_run {
+            true => self.database.connect_server()?,
+            false => self.database.connect_or_create()?,
+        };
+        // Without the lock at first, so that a command with nothing to do never waits.
+        let journal = Journal::read_only(&self.database.name);
+        let statuses = read_statuses(&mut conn, &journal, &files)?;
+        let pending = select(&statuses, options, &mut self.events)?;
+        if options.dry_run {
+            for (status, parsed) in pending.iter().filter_map(|status| Some((status, status.parsed?))) {
+                parsed.script().preview(status.statements_done.unwrap_or(0), &mut self.events)?;
+            }
+            return Ok(pending.len() as u64);
         }
-        let mut owed = None;
-        for item in &chosen {
-            events(Event::Begins {
-                i: applied + 1,
-                of,
-                migration: item.label(),
-                bytes: item.file.as_ref().map_or(0, |file| Script::file(&file.up).length()),
-                session: conn.connection_id(),
-            });
-            apply(&mut conn, database, &journal, item, sequence, &mut owed, options, shutdown, events)?;
-            sequence += 1;
-            applied += 1;
-            if item.summary.as_ref().is_some_and(|summary| summary.leaves_traces) {
-                settle(&mut conn, &journal, &mut owed, events)?;
-                reset_session(&mut conn, database, &lock, options.lock_timeout, shutdown, events)?;
-                if journal.newest(&mut conn)? >= sequence {
-                    files = reads(items);
-                    continue 'history;
+        if pending.is_empty() {
+            return Ok(0);
+        }
+        let mut ctx = self.open_locked(conn)?;
+        ctx.journal.create(&mut ctx.conn)?;
+        let applied = apply_pending(&mut ctx, &files, options);
+        // Also after an error, which may have come before the next migration's first record. If that fails as well, the
+        // next run finds out that the migration ran to its end.
+        match (applied, ctx.flush_deferred()) {
+            (Ok(applied), Ok(())) => {
+                ctx.close();
+                Ok(applied)
+            }
+            (Ok(_), Err(error)) => Err(error),
+            (Err(error), flushed) => {
+                if let Err(unrecorded) = flushed {
+                    log::debug!("failed to record the end of the previous migration: {unrecorded}");
                 }
+                Err(error)
             }
         }
-        settle(&mut conn, &journal, &mut owed, events)?;
-        break;
     }
-    lock.release(&mut conn);
-    Ok(applied)
 }
 
-/// Records the end of the last migration, and tells.
-fn settle(
-    conn: &mut Conn,
-    journal: &Journal,
-    owed: &mut Option<DeferredCommit>,
-    events: &mut Events<'_>,
-) -> Result<()> {
-    if let Some(owed) = owed.take() {
-        owed.settle(conn, journal)?;
-        fault::point("settled");
-        events(owed.applied());
+/// Applies what is pending. The journal may have changed before the lock was taken, and again whenever a reset of the
+/// session released it, so it is read anew each time.
+fn apply_pending(ctx: &mut Context<'_>, files: &[ParsedMigration], options: &UpOptions) -> Result<u64> {
+    let mut applied = 0;
+    'read_journal: loop {
+        let statuses = read_statuses(&mut ctx.conn, &ctx.journal, files)?;
+        let options = options.after(applied);
+        let pending = select(&statuses, &options, &mut |_| {})?;
+        ctx.check_packets(pending.iter().filter_map(|status| status.parsed).map(|up| (up.script(), &up.summary)))?;
+        let of = applied + pending.len() as u64;
+        let mut order = next_order(statuses.iter().filter_map(|status| status.row.as_ref()));
+        for status in pending {
+            let parsed = status.parsed.ok_or_else(|| file_missing(status))?;
+            (ctx.events)(Event::Begins {
+                i: applied + 1,
+                of,
+                migration: status.label(),
+                bytes: parsed.script().length(),
+                session: ctx.conn.connection_id(),
+            });
+            apply(ctx, status, parsed, order)?;
+            applied += 1;
+            if parsed.summary.leaves_traces {
+                ctx.flush_deferred()?;
+                ctx.reset_session()?;
+                if ctx.journal.newest_order(&mut ctx.conn)? > order {
+                    continue 'read_journal;
+                }
+            }
+            order += 1;
+        }
+        return Ok(applied);
     }
-    Ok(())
 }
 
-impl Options {
-    /// What is left of them when so many were applied.
-    fn behind(&self, applied: u64) -> Self {
+/// Applies one migration, or resumes it.
+fn apply(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, parsed: &ParsedMigration, order: u64) -> Result<()> {
+    let (script, summary) = (parsed.script(), &parsed.summary);
+    let down_text = parsed.file.down_text()?;
+    let migration = Migration {
+        version: status.version,
+        name: &status.name,
+        applied_order: order,
+        checksum: &summary.checksum,
+        statements_total: summary.total,
+        up_text: parsed.up_text.as_deref(),
+        down_text: down_text.as_deref(),
+    };
+    let mut resumed = status.row.clone();
+    if resumed.is_some() || summary.one_transaction {
+        ctx.flush_deferred()?;
+    }
+    if let Some(row) = resumed.take_if(|row| row.state == State::RollingBack) {
+        (ctx.events)(Event::Note(format!("finishing the rollback of {} first", status.label())));
+        undo(ctx, row, None, Some(&parsed.file))?;
+    }
+    if let Some(row) = &mut resumed {
+        let stored = ctx.journal.texts(&mut ctx.conn, row.version)?.up;
+        recover(&mut ctx.conn, &ctx.journal, &script, summary, row, stored.as_deref())?;
+        let replacement = UpReplacement { state: row.state, migration };
+        ctx.journal.replace_up(&mut ctx.conn, &replacement)?;
+        (ctx.events)(Event::Note(format!(
+            "{} resumes after statement {} of {}",
+            status.label(),
+            row.statements_done,
+            summary.total
+        )));
+    }
+    execute(ctx, &script, summary, &Direction::Up { migration, resumed: resumed.as_ref() })
+}
+
+fn file_missing(status: &MigrationStatus<'_>) -> Error {
+    let advice = match status.status {
+        Status::PartialRollback => "finish it with `airun migrate rollback`",
+        _ => "restore the file",
+    };
+    Error::new(
+        ErrorKind::PartiallyApplied,
+        format!("{} stopped half-way and its file is missing; {advice}", status.label()),
+    )
+}
+
+impl UpOptions {
+    /// The options for the rest, once `applied` migrations were applied.
+    fn after(&self, applied: u64) -> Self {
         Self { limit: self.limit.map(|limit| limit.saturating_sub(applied)), ..self.clone() }
     }
 }
 
-fn reads(items: Vec<MigrationStatus>) -> Vec<ParsedMigration> {
-    items.into_iter().filter_map(|item| item.file.zip(item.summary)).collect()
+/// The order of the next migration to be applied.
+pub fn next_order<'r>(history: impl Iterator<Item = &'r JournalRow>) -> u64 {
+    history.map(|row| row.applied_order).max().unwrap_or(0) + 1
 }
 
-/// The number behind the newest application.
-pub fn next_sequence(history: &[JournalRow]) -> u64 {
-    history.iter().map(|row| row.sequence).max().unwrap_or(0) + 1
-}
-
-/// Readies the session and takes the lock.
-pub fn open_locked(
+/// Compares files and journal. Refuses edits of applied migrations, because this database and the next one would differ.
+fn read_statuses<'f>(
     conn: &mut Conn,
-    database: &Database,
-    limit: Duration,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<Lock> {
-    ready(conn)?;
-    Lock::acquire(conn, database, limit, shutdown, events)
-}
-
-fn ready(conn: &mut Conn) -> Result<()> {
-    // MySQL's default is a year, during which everybody else waits behind it. The driver takes another collation than the
-    // server's default for utf8mb4, and routines keep that of their making.
-    conn.query_drop(format!("SET lock_wait_timeout = {LOCK_WAIT_SECONDS}, NAMES utf8mb4"))?;
-    Ok(())
-}
-
-/// What a script left in its session must not reach the next one. A reset frees the lock, so it is taken again.
-pub fn reset_session(
-    conn: &mut Conn,
-    database: &Database,
-    lock: &Lock,
-    limit: Duration,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<()> {
-    conn.reset()?;
-    conn.select_db(&database.name)?;
-    ready(conn)?;
-    lock.again(conn, database, limit, shutdown, events)
-}
-
-/// An edited migration means that this database and the next one would differ: that is refused, with what changed.
-fn refuse_edits(conn: &mut Conn, database: &Database, items: &[MigrationStatus]) -> Result<()> {
+    journal: &Journal,
+    files: &'f [ParsedMigration],
+) -> Result<Vec<MigrationStatus<'f>>> {
+    let statuses = compare(files, journal.history(conn)?);
     let mut edits = Vec::new();
-    for item in items.iter().filter(|item| item.status == Status::Edited) {
-        let Some(file) = &item.file else { continue };
-        let kept = Journal::new(&database.name, None).texts(conn, item.version)?.up;
-        let diff = diff::describe(kept.as_deref(), &files::read_text(&file.up)?);
-        edits.push(format!("`{}` was edited after it was applied:\n{diff}", file.up.display()));
+    for status in statuses.iter().filter(|status| status.status == Status::Edited) {
+        let Some(parsed) = status.parsed else { continue };
+        let stored = journal.texts(conn, status.version)?.up;
+        let diff = diff::describe(stored.as_deref(), &parsed.script().read()?);
+        edits.push(format!("`{}` was edited after it was applied:\n{diff}", parsed.file.up.display()));
     }
     if edits.is_empty() {
-        return Ok(());
+        return Ok(statuses);
     }
     edits.push(
-        "put it back and write a new migration for the change, or record the edit with `airun migrate resolve VERSION \
+        "undo the edit and write a new migration for the change, or accept it with `airun migrate resolve VERSION \
          --accept-edit`"
             .to_owned(),
     );
     Err(Error::new(ErrorKind::Drift, edits.join("\n")))
 }
 
-/// What is to be applied; what `--strict` is against is refused here, before anything runs.
-fn select<'i>(
-    items: &'i [MigrationStatus],
-    options: &Options,
+/// Selects the migrations to apply. With `strict`, problems are refused here, before anything runs.
+fn select<'s, 'f>(
+    statuses: &'s [MigrationStatus<'f>],
+    options: &UpOptions,
     events: &mut Events<'_>,
-) -> Result<Vec<&'i MigrationStatus>> {
+) -> Result<Vec<&'s MigrationStatus<'f>>> {
     if let Some(to) = options.to
-        && !items.iter().any(|item| item.version == to)
+        && !statuses.iter().any(|status| status.version == to)
     {
-        return Err(Error::usage(format!("there is no migration {to}; `airun migrate status` lists them")));
+        return Err(Error::usage(format!("unknown migration {to}; `airun migrate status` lists all")));
     }
-    for item in items {
-        if item.status != Status::Missing {
-            continue;
-        }
-        let what = format!("{}_{} is applied, and its file is missing", item.version, item.name);
+    for missing in statuses.iter().filter(|status| status.status == Status::Missing) {
+        let problem = format!("{} is applied, but its file is missing", missing.label());
         if options.strict {
-            return Err(Error::new(ErrorKind::Drift, what));
+            return Err(Error::new(ErrorKind::Drift, problem));
         }
-        events(Event::Warning(what));
+        events(Event::Warning(problem));
     }
-    let wanted = |item: &&MigrationStatus| {
-        matches!(item.status, Status::Pending | Status::OutOfOrder | Status::Partial | Status::PartialRollback)
-            && options.to.is_none_or(|to| item.version <= to)
-            && options.only.as_ref().is_none_or(|only| only.contains(&item.version))
+    let wanted = |status: &&MigrationStatus<'_>| {
+        matches!(status.status, Status::Pending | Status::OutOfOrder | Status::Partial | Status::PartialRollback)
+            && options.to.is_none_or(|to| status.version <= to)
+            && options.only.as_ref().is_none_or(|only| only.contains(&status.version))
     };
     let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let chosen: Vec<&MigrationStatus> = items.iter().filter(wanted).take(limit).collect();
-    for item in &chosen {
-        if item.status == Status::OutOfOrder {
-            let what = format!("{}_{} is older than a migration that is applied", item.version, item.name);
-            if options.strict {
-                return Err(Error::failure(format!("{what}; give it a newer version, or leave out `--strict`")));
-            }
-            events(Event::Warning(what));
+    let selected: Vec<_> = statuses.iter().filter(wanted).take(limit).collect();
+    for status in selected.iter().filter(|status| status.status == Status::OutOfOrder) {
+        let problem = format!("{} is older than an applied migration", status.label());
+        if options.strict {
+            return Err(Error::failure(format!("{problem}; give it a newer version or omit `--strict`")));
         }
+        events(Event::Warning(problem));
     }
-    Ok(chosen)
-}
-
-#[expect(clippy::too_many_arguments, reason = "everything that one migration needs, once")]
-fn apply(
-    conn: &mut Conn,
-    database: &Database,
-    journal: &Journal,
-    item: &MigrationStatus,
-    sequence: u64,
-    owed: &mut Option<DeferredCommit>,
-    options: &Options,
-    shutdown: &Shutdown,
-    events: &mut Events<'_>,
-) -> Result<()> {
-    let started = Instant::now();
-    let mut resumed = item.row.clone();
-    if resumed.as_ref().is_some_and(|row| row.state == State::RollingBack) {
-        let row = resumed.take().into_iter().next();
-        if let Some(row) = row {
-            events(Event::Note(format!("finishing the rollback of {}_{} first", item.version, item.name)));
-            rollback::undo(
-                conn,
-                database,
-                journal,
-                row,
-                None,
-                item.file.as_ref(),
-                options.lock_timeout,
-                shutdown,
-                events,
-            )?;
-        }
-    }
-    let (Some(file), Some(summary)) = (&item.file, &item.summary) else {
-        return Err(Error::new(
-            ErrorKind::PartiallyApplied,
-            format!("{}_{} stopped half-way and its file is missing; bring the file back", item.version, item.name),
-        ));
-    };
-    let script = Script::file(&file.up);
-    let up_text = if summary.bytes <= UP_TEXT_MAX { Some(script.read()?) } else { None };
-    let down_text = file.down_text()?;
-    if let Some(row) = &mut resumed {
-        let kept = journal.texts(conn, row.version)?.up;
-        recover(conn, journal, &script, summary, row, kept.as_deref())?;
-        journal.replace_up(
-            conn,
-            row.version,
-            &UpReplacement {
-                state: row.state,
-                checksum: &summary.checksum,
-                total: summary.total,
-                up_text: up_text.as_deref(),
-                down_text: down_text.as_deref(),
-            },
-        )?;
-        events(Event::Note(format!(
-            "{}_{} goes on after statement {} of {}",
-            item.version, item.name, row.done, summary.total
-        )));
-    }
-    let way = Direction::Up {
-        name: &item.name,
-        sequence,
-        up_text: up_text.as_deref(),
-        down_text: down_text.as_deref(),
-        resumed: resumed.as_ref(),
-    };
-    if summary.one_transaction || resumed.is_some() {
-        settle(conn, journal, owed, events)?;
-    }
-    let mut ctx = Context {
-        conn,
-        journal,
-        shutdown,
-        events,
-        schema: &database.name,
-        patience: options.lock_timeout,
-        owed: owed.take(),
-    };
-    let ran = execute::run(&mut ctx, &script, summary, item.version, &way);
-    let mut left = ctx.owed.take();
-    if let Err(error) = ran.as_ref() {
-        // It failed before its first record. Where the connection is lost, the next run finds the one before done.
-        if let Err(unsettled) = settle(conn, journal, &mut left, events) {
-            log::debug!("{unsettled}, after {error}");
-        }
-    }
-    *owed = ran?;
-    if owed.is_none() {
-        events(Event::Applied {
-            version: item.version,
-            name: item.name.clone(),
-            statements: summary.total,
-            took: started.elapsed(),
-        });
-    }
-    Ok(())
-}
-
-/// The longest packet that the server takes, bytes.
-pub fn packet_limit(conn: &mut Conn) -> Result<u64> {
-    let limit: Option<u64> = conn.query_first("SELECT @@max_allowed_packet")?;
-    limit.ok_or_else(|| Error::failure("the server doesn't tell its max_allowed_packet"))
-}
-
-/// A statement that the server won't take is found before anything runs.
-pub fn check_packets(limit: u64, script: &Script<'_>, summary: &ScriptSummary) -> Result<()> {
-    let (longest, at) = summary.longest;
-    match longest {
-        // The packet holds a byte for the command too.
-        longest if longest >= limit => Err(Error::failure(format!(
-            "{}:{}:{}: a statement of {longest} bytes is over the server's max_allowed_packet of {limit}; raise that, or split it",
-            script.label, at.line, at.column
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn dry_run(
-    database: &Database,
-    files: Vec<ParsedMigration>,
-    options: &Options,
-    events: &mut Events<'_>,
-) -> Result<u64> {
-    let mut conn = database.connect_server()?;
-    let history = Journal::new(&database.name, None).history(&mut conn)?;
-    let items = status::compare(files, history);
-    refuse_edits(&mut conn, database, &items)?;
-    let chosen = select(&items, options, events)?;
-    for item in &chosen {
-        if let Some(file) = &item.file {
-            tell(&Script::file(&file.up), item.row.as_ref().map_or(0, |row| row.done), events)?;
-        }
-    }
-    Ok(chosen.len() as u64)
-}
-
-/// Tells the statements of `script` behind the first `done`.
-pub fn tell(script: &Script<'_>, done: u64, events: &mut Events<'_>) -> Result<()> {
-    let mut statements = script.statements()?;
-    let mut k = 0;
-    while let Some(statement) = statements.next().map_err(|error| script.split_error(error))? {
-        k += 1;
-        if k > done {
-            let place = format!("{}:{}", script.label, statement.at.line);
-            events(Event::WouldRun { place, text: statement.text.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// Reads every file, as `migrate check` does; returns how many migrations and statements there are.
-///
-/// # Errors
-/// Names file, line and column of what is wrong, one line each.
-pub fn check(folder: &Path) -> Result<(usize, u64)> {
-    let files = files::scan(folder)?;
-    let mut wrong = Vec::new();
-    let mut statements = 0;
-    for file in &files {
-        for path in [Some(&file.up), file.down.as_ref()].into_iter().flatten() {
-            match Script::file(path).summary() {
-                Ok(summary) => statements += summary.total,
-                Err(error) => wrong.push(error.to_string()),
-            }
-        }
-    }
-    if wrong.is_empty() { Ok((files.len(), statements)) } else { Err(Error::failure(wrong.join("\n"))) }
+    Ok(selected)
 }

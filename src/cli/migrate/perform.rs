@@ -1,7 +1,6 @@
 //! Runs the commands of `airun migrate` and prints their results.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::print::{self, EventPrinter, count};
 use super::{Action, Command, Wait};
@@ -10,10 +9,10 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::db::{Database, wait_until_ready};
 use crate::error::{Error, Result};
-use crate::migrate::{baseline, dump, files, redo, resolve, rollback, status, up};
-
-/// Longer than the other instances of a deployment usually take, and shorter than an orchestrator waits.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::migrate::migrator::Migrator;
+use crate::migrate::rollback::RollbackOptions;
+use crate::migrate::up::UpOptions;
+use crate::migrate::{check, dump, files};
 
 /// Runs `command`. The exit code is [`Exit::Success`] or that of `status --check`.
 ///
@@ -34,10 +33,13 @@ pub fn perform(command: Command, context: &Context) -> Result<Exit> {
         }
         action => {
             let (database, wait) = connect()?;
-            let files = status::read_folder(&folder)?;
+            let mut migrator = Migrator::from_folder(&database, &folder, &context.stop)?;
+            if let Some(lock_timeout) = command.lock_timeout {
+                migrator = migrator.lock_timeout(lock_timeout);
+            }
             wait_for(&database, wait, context)?;
             if let Action::Status { json, check } = action {
-                let report = status::status(&mut database.connect_server()?, &database.name, files)?;
+                let report = migrator.status()?;
                 if json {
                     output.json(&report)?
                 } else {
@@ -45,8 +47,7 @@ pub fn perform(command: Command, context: &Context) -> Result<Exit> {
                 }
                 exit = if check { report.check().into() } else { Exit::Success };
             } else {
-                let lock_timeout = command.lock_timeout.unwrap_or(LOCK_TIMEOUT);
-                change(action, &database, files, lock_timeout, context, &mut output)?;
+                change(action, &database, migrator, &mut output)?;
             }
         }
     }
@@ -63,58 +64,50 @@ fn generate(folder: &Path, name: &str, output: &mut Output) -> Result<()> {
 }
 
 fn check(folder: &Path, output: &mut Output) -> Result<()> {
-    let (migrations, statements) = up::check(folder)?;
+    let (migrations, statements) = check::check(folder)?;
     let (migrations, statements) = (count(migrations as u64, "migration"), count(statements, "statement"));
     output.line(&format!("{migrations} with {statements}: no errors"));
     Ok(())
 }
 
 /// Runs a command that writes to the database or, with `--dry-run`, prints what it would do.
-fn change(
-    action: Action,
-    database: &Database,
-    files: Vec<status::ParsedMigration>,
-    lock_timeout: Duration,
-    context: &Context,
-    output: &mut Output,
-) -> Result<()> {
-    let (name, shutdown) = (&database.name, &context.stop);
+fn change(action: Action, database: &Database, migrator: Migrator<'_>, output: &mut Output) -> Result<()> {
+    let name = &database.name;
     let mut printer = EventPrinter::new(output, database);
-    let events = &mut |event| printer.print(event);
+    let mut migrator = migrator.on_event(|event| printer.print(event));
     let result = match action {
         Action::Up { to, limit, dry_run, strict } => {
-            let options = up::Options { to, limit, only: None, strict, dry_run, lock_timeout };
-            match (up::up(database, files, &options, shutdown, events)?, dry_run) {
+            let options = UpOptions { to, limit, only: None, strict, dry_run };
+            match (migrator.up(&options)?, dry_run) {
                 (0, _) => format!("no migration is pending in `{name}`"),
                 (n, true) => format!("-- {} would be applied; nothing was changed", count(n, "migration")),
                 (n, false) => format!("applied {} to `{name}`", count(n, "migration")),
             }
         }
         Action::Rollback { to, limit, dry_run } => {
-            let options = rollback::Options { limit, to, dry_run, lock_timeout };
-            match (rollback::rollback(database, &files, &options, shutdown, events)?.len() as u64, dry_run) {
+            let options = RollbackOptions { limit, to, dry_run };
+            match (migrator.rollback(&options)?.len() as u64, dry_run) {
                 (0, _) => format!("no migration in `{name}` can be rolled back"),
                 (n, true) => format!("-- {} would be rolled back; nothing was changed", count(n, "migration")),
                 (n, false) => format!("rolled back {} in `{name}`", count(n, "migration")),
             }
         }
         Action::Redo { limit, dry_run } => {
-            let options = rollback::Options { limit, to: None, dry_run, lock_timeout };
-            match (redo::redo(database, files, &options, shutdown, events)?, dry_run) {
+            let options = RollbackOptions { limit, to: None, dry_run };
+            match (migrator.redo(&options)?, dry_run) {
                 (0, _) => format!("no migration in `{name}` can be rolled back"),
                 (n, true) => format!("-- {} would be redone; nothing was changed", count(n, "migration")),
                 (n, false) => format!("redid {} in `{name}`", count(n, "migration")),
             }
         }
-        Action::Resolve { version, resolution, dry_run } => {
-            resolve::resolve(database, files, version, resolution, dry_run, lock_timeout, shutdown, events)?
-        }
+        Action::Resolve { version, resolution, dry_run } => migrator.resolve(version, resolution, dry_run)?,
         Action::Baseline { to } => {
-            let recorded = baseline::baseline(database, files, to, lock_timeout, shutdown, events)?;
+            let recorded = migrator.baseline(to)?;
             format!("recorded {} as applied in `{name}`", count(recorded, "migration"))
         }
         Action::Generate { .. } | Action::Check | Action::Dump | Action::Status { .. } => return Ok(()),
     };
+    drop(migrator);
     drop(printer);
     output.line(&result);
     Ok(())

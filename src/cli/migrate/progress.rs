@@ -221,7 +221,7 @@ impl Painter {
             self.probe = ProgressProbe::new(&self.database).map_or(View::None, |probe| View::Open(Box::new(probe)));
         }
         if let View::Open(probe) = &mut self.probe {
-            match probe.look(session) {
+            match probe.read(session) {
                 Ok(stage) => self.stage = stage.map(|stage| ((session, k), stage)),
                 // What is left in a connection after a time-out would be taken for the next answer.
                 Err(_) => (self.probe, self.stage) = (View::None, None),

@@ -1,108 +1,114 @@
-//! Definitions: the intent first, with the look of what they touch; each commits by itself.
+//! DDL: records the intent, then runs the statement, which commits implicitly.
 
 use std::time::Instant;
 
 use mysql::prelude::Queryable;
 
-use super::{At, Run, Stop, Tx, send};
+use super::blockers;
+use super::ddl_batch::QueuedDdl;
+use super::run::{RowState, Run, Stop, send};
+use super::statement::Statement;
+use super::tx_mode::{Effect, TxMode};
 use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
-use crate::migrate::catalog::hex;
 use crate::migrate::classify::Ddl;
 use crate::migrate::event::Event;
-use crate::migrate::execute::blockers;
-use crate::migrate::execute::ddl_batch::{Step, Witness};
-use crate::migrate::recover::evidence::{BatchedDdl, Intent};
-use crate::migrate::sql::statement_digest;
+use crate::migrate::journal::{BatchedDdl, Intent, Witness};
 use crate::shutdown::Woken;
 
 impl Run<'_, '_> {
-    /// Runs the definitions that wait, on one record where each leaves a mark that isn't there yet.
+    /// Adds a statement to the batch, or runs it now if it can't share an intent.
+    pub(super) fn queue_ddl(&mut self, statement: Statement<'_>, ddl: Ddl) -> Result<(), Stop> {
+        let Statement { k, at, text } = statement;
+        let witness = match self.mode {
+            TxMode::PerBatch => self.ddl.witness(text, &ddl, &self.schema),
+            _ => None,
+        };
+        let shares = witness.is_some();
+        let queued = QueuedDdl { k, at, text: text.to_owned(), ddl, witness };
+        if shares {
+            self.ddl.push(queued);
+            return Ok(());
+        }
+        self.flush_ddl()?;
+        let intent = self.intent(&queued)?;
+        self.run_ddl(&[queued], &intent)
+    }
+
+    /// Runs the batch: on one intent if none of its witnesses exists, otherwise one by one.
     pub(super) fn flush_ddl(&mut self) -> Result<(), Stop> {
-        if self.chain.is_empty() {
-            return Ok(());
+        let batch = self.ddl.take();
+        let Some((first, rest)) = batch.split_first() else { return Ok(()) };
+        let mut intent = self.intent(first)?;
+        let mut all_new = intent.objects.iter().all(|object| object.was.is_none());
+        for queued in rest {
+            let Some(witness) = &queued.witness else { continue };
+            // The table of a new index doesn't exist either.
+            all_new = all_new && (matches!(witness, Witness::Index { .. }) || !witness.exists(&mut self.ctx.conn)?);
+            intent.then.push(BatchedDdl::new(&queued.text, witness.clone()));
         }
-        let steps = self.chain.take();
-        let mut new = steps.len() > 1;
-        for step in steps.iter().skip(1).filter(|step| matches!(step.mark, Witness::Object(_))) {
-            new = new && !step.mark.is_there(self.ctx.conn)?;
+        if all_new {
+            return self.run_ddl(&batch, &intent);
         }
-        let digest = |step: &Step| hex(&statement_digest(&step.text));
-        let first = &steps[0];
-        let mut intent = Intent::of_definition(self.ctx.conn, first.k, digest(first), &first.definition, &self.schema)?;
-        if !new || intent.objects.iter().any(|object| object.was.is_some()) {
-            for step in &steps {
-                let statement = At { k: step.k, at: step.at, text: &step.text };
-                self.stop_between()?;
-                self.tell(step.k, step.at);
-                self.definition(statement, &step.definition)?;
-                self.passed(statement);
-            }
-            return Ok(());
+        for queued in batch.chunks(1) {
+            let intent = self.intent(&queued[0])?;
+            self.run_ddl(queued, &intent)?;
         }
-        let then = steps[1..].iter().map(|step| BatchedDdl { statement: digest(step), mark: step.mark.clone() });
-        intent.then = then.collect();
-        self.record(Some(&intent))?;
-        fault::point("definition-intended");
-        self.in_batch = true;
-        for step in &steps {
-            let statement = At { k: step.k, at: step.at, text: &step.text };
-            self.stop_between()?;
-            self.tell(step.k, step.at);
-            self.execute_definition(statement, &step.definition)?;
-            fault::point("definition-done");
-            self.passed(statement);
-        }
-        self.in_batch = false;
-        self.after_commit();
         Ok(())
     }
 
-    /// Between two statements, a stop is heard.
-    pub(super) fn stop_between(&mut self) -> Result<(), Stop> {
-        if !self.ctx.shutdown.is_stopping() {
-            return Ok(());
-        }
-        if self.unrecorded {
-            self.record(None)?;
-        }
-        Err(self.interrupted().into())
+    fn intent(&mut self, queued: &QueuedDdl) -> Result<Intent, Stop> {
+        Ok(Intent::of_ddl(&mut self.ctx.conn, queued.k, &queued.text, &queued.ddl, &self.schema)?)
     }
 
-    pub(super) fn definition(&mut self, statement: At<'_>, definition: &Ddl) -> Result<(), Stop> {
-        let digest = hex(&statement_digest(statement.text));
-        let intent = Intent::of_definition(self.ctx.conn, statement.k, digest, definition, &self.schema)?;
-        self.record(Some(&intent))?;
-        if self.tables_locked && self.tx == Tx::Batch {
+    fn run_ddl(&mut self, batch: &[QueuedDdl], intent: &Intent) -> Result<(), Stop> {
+        self.record(Some(intent))?;
+        if self.mode == TxMode::TablesLocked {
             self.ctx.conn.query_drop("COMMIT")?;
         }
-        fault::point("definition-intended");
-        self.execute_definition(statement, definition)?;
-        fault::point("definition-done");
-        self.after_commit();
+        fault::point("ddl-intended");
+        for queued in batch {
+            let statement = queued.statement();
+            self.stop_if_asked()?;
+            self.announce(statement);
+            self.send_ddl(statement, &queued.ddl)?;
+            fault::point("ddl-done");
+            self.complete(statement, Effect::Committed);
+        }
         Ok(())
     }
 
-    /// A definition waits for the server's metadata locks, and everybody who comes later waits behind it: so it waits
-    /// for `lock_wait_timeout` only, lets the others pass, and tries again.
-    pub(super) fn execute_definition(&mut self, statement: At<'_>, definition: &Ddl) -> Result<(), Stop> {
-        let until = Instant::now() + self.ctx.patience;
+    /// Sends a DDL statement. While it waits for a metadata lock, every later query on the table waits as well. So it
+    /// waits only for `lock_wait_timeout`, lets the others go first, and tries again.
+    fn send_ddl(&mut self, statement: Statement<'_>, ddl: &Ddl) -> Result<(), Stop> {
+        let until = Instant::now() + self.ctx.lock_timeout;
         let mut retries = Backoff::default();
         loop {
-            let Err((_, error)) = send(self.ctx.conn, statement.text) else { return Ok(()) };
-            let waited = db::retry::is_lock_timeout(&error);
-            if !(waited || db::retry::is_deadlock(&error)) || Instant::now() >= until {
-                return Err(self.failure(statement.k, statement.at, statement.text, error));
+            let Err((_, error)) = send(&mut self.ctx.conn, statement.text) else { return Ok(()) };
+            let is_transient = db::retry::is_lock_timeout(&error) || db::retry::is_deadlock(&error);
+            if !is_transient || Instant::now() >= until {
+                return Err(self.failure(statement, error, false));
             }
-            let blockers = blockers::of(self.ctx.conn, &definition.objects, &self.schema);
-            let place = self.place(statement.at);
-            let of = self.summary.total;
-            let waits = format!("{place}: statement {} of {of} waits for a lock: {blockers}", statement.k);
-            (self.ctx.events)(Event::Warning(waits));
+            let blockers = blockers::describe(&mut self.ctx.conn, &ddl.objects, &self.schema);
+            let (place, total) = (self.place(statement), self.summary.total);
+            let warning = format!("{place}: statement {} of {total} waits for a lock: {blockers}", statement.k);
+            (self.ctx.events)(Event::Warning(warning));
             if self.ctx.shutdown.wait(retries.next_delay()) == Woken::Stopping {
                 return Err(self.interrupted().into());
             }
         }
+    }
+
+    /// Between two statements: stops if the process is to stop.
+    pub(super) fn stop_if_asked(&mut self) -> Result<(), Stop> {
+        if !self.ctx.shutdown.is_stopping() {
+            return Ok(());
+        }
+        if self.row == RowState::Behind && self.mode.airun_commits() {
+            self.record(None)?;
+            self.ctx.conn.query_drop("COMMIT")?;
+        }
+        Err(self.interrupted().into())
     }
 }

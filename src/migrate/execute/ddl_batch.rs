@@ -1,140 +1,93 @@
-//! Definitions that share one record in the journal.
+//! DDL statements that share one intent. Pure.
 //!
-//! The record costs a commit, as the definition itself does. But of definitions that make something new, each leaves a
-//! mark that wasn't there before: the object, or the index on a table that the same chain has made. They run in their
-//! order, so after a crash the marks that are there tell how many have happened, and one record before the first of them
-//! is enough for all.
+//! An intent costs a commit, as does the DDL statement itself. But a statement that creates something new leaves a
+//! witness: the object, or the index on a table that the same batch created. The statements of a batch run in order, so
+//! after a crash the witnesses that exist show how many statements were applied, and one intent is enough for all.
 
-use mysql::Conn;
-use mysql::prelude::Queryable;
-use serde::{Deserialize, Serialize};
-
-use crate::db::quote_text;
-use crate::error::Result;
-use crate::migrate::catalog;
+use super::statement::Statement;
 use crate::migrate::classify::{Ddl, DdlKind, Object, ObjectKind};
+use crate::migrate::journal::Witness;
 use crate::migrate::sql::{Position, tokens};
 
-/// Definitions of a chain, at most.
-const STEPS_MAX: usize = 32;
-/// Bytes of a chain, at most.
+const STATEMENTS_MAX: usize = 32;
 const BYTES_MAX: usize = 256 * 1024;
 
-/// A definition of a chain.
+/// A DDL statement that waits to run.
 #[derive(Debug)]
-pub struct Step {
-    /// Its number in the script.
+pub struct QueuedDdl {
     pub k: u64,
-    /// Where it stands.
     pub at: Position,
     pub text: String,
-    pub definition: Ddl,
-    /// What it leaves.
-    pub mark: Witness,
+    pub ddl: Ddl,
+    /// `None` if it can't share an intent.
+    pub witness: Option<Witness>,
 }
 
-/// What is there once a definition has happened, and wasn't before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Witness {
-    /// The object that it makes.
-    Object(Object),
-    /// The index that it adds to a table.
-    Index { table: Object, index: String },
+impl QueuedDdl {
+    pub fn statement(&self) -> Statement<'_> {
+        Statement { k: self.k, at: self.at, text: &self.text }
+    }
+
+    fn creates(&self, object: &Object) -> bool {
+        matches!(&self.witness, Some(Witness::Object(created)) if same(created, object))
+    }
+
+    fn adds(&self, object: &Object, name: &str) -> bool {
+        matches!(&self.witness, Some(Witness::Index { table, index })
+            if same(table, object) && index.eq_ignore_ascii_case(name))
+    }
 }
 
-/// Definitions that wait to be run together.
+/// The DDL statements that wait to run on one intent.
 #[derive(Debug, Default)]
 pub struct DdlBatch {
-    steps: Vec<Step>,
+    queue: Vec<QueuedDdl>,
     bytes: usize,
 }
 
 impl DdlBatch {
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// The definitions in their order; the chain is empty behind it.
-    pub fn take(&mut self) -> Vec<Step> {
+    /// Removes and returns the statements, in order.
+    pub fn take(&mut self) -> Vec<QueuedDdl> {
         self.bytes = 0;
-        std::mem::take(&mut self.steps)
+        std::mem::take(&mut self.queue)
     }
 
-    /// The mark that a definition would leave as the chain's next step; `None` where it can't be one.
-    pub fn mark(&self, text: &str, definition: &Ddl, schema: &str) -> Option<Witness> {
-        if self.steps.len() >= STEPS_MAX || self.bytes + text.len() > BYTES_MAX {
+    pub fn push(&mut self, queued: QueuedDdl) {
+        self.bytes += queued.text.len();
+        self.queue.push(queued);
+    }
+
+    /// Returns the witness that a statement would leave as the next one of this batch; `None` if it can't join.
+    pub fn witness(&self, text: &str, ddl: &Ddl, schema: &str) -> Option<Witness> {
+        if self.queue.len() >= STATEMENTS_MAX || self.bytes + text.len() > BYTES_MAX {
             return None;
         }
-        let [object] = definition.objects.as_slice() else { return None };
+        let [object] = ddl.objects.as_slice() else { return None };
         let mut object = object.clone();
         object.name.schema.get_or_insert_with(|| schema.to_owned());
-        match (&definition.index, definition.kind) {
-            (Some(index), _) => {
-                let maker = self.steps.iter().find(|step| step.makes(&object))?;
-                let taken = self.steps.iter().any(|step| step.adds(&object, index));
-                let mark = Witness::Index { table: object, index: index.clone() };
-                // The table may come with an index of that name; a column of that name is taken for one too.
-                (!taken && !mentions(&maker.text, index)).then_some(mark)
+        let creator = self.queue.iter().find(|queued| queued.creates(&object));
+        match (&ddl.index, ddl.kind, object.kind) {
+            (Some(index), _, _) => {
+                let taken = self.queue.iter().any(|queued| queued.adds(&object, index));
+                // The table may come with an index of that name.
+                let free = !taken && !mentions(&creator?.text, index);
+                free.then(|| Witness::Index { table: object, index: index.clone() })
             }
-            (None, DdlKind::Create) => {
-                let fits = matches!(
-                    object.kind,
-                    ObjectKind::Table
-                        | ObjectKind::Procedure
-                        | ObjectKind::Function
-                        | ObjectKind::Trigger
-                        | ObjectKind::Event
-                );
-                let made = self.steps.iter().any(|step| step.makes(&object));
-                (fits && !made).then_some(Witness::Object(object))
-            }
+            (
+                None,
+                DdlKind::Create,
+                ObjectKind::Table
+                | ObjectKind::Procedure
+                | ObjectKind::Function
+                | ObjectKind::Trigger
+                | ObjectKind::Event,
+            ) if creator.is_none() => Some(Witness::Object(object)),
             _ => None,
         }
     }
-
-    /// Adds a definition that [`DdlBatch::mark`] has taken.
-    pub fn push(&mut self, step: Step) {
-        self.bytes += step.text.len();
-        self.steps.push(step);
-    }
 }
 
-impl Step {
-    fn makes(&self, object: &Object) -> bool {
-        matches!(&self.mark, Witness::Object(made) if same(made, object))
-    }
-
-    fn adds(&self, table: &Object, name: &str) -> bool {
-        matches!(&self.mark, Witness::Index { table: other, index } if same(other, table) && index.eq_ignore_ascii_case(name))
-    }
-}
-
-impl Witness {
-    /// Whether it is there.
-    ///
-    /// # Errors
-    /// Fails where the server doesn't answer, or may not tell.
-    pub fn is_there(&self, conn: &mut Conn) -> Result<bool> {
-        const INDEXES: &str = "SELECT COUNT(*) FROM information_schema.STATISTICS
-            WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} AND INDEX_NAME = {index}";
-        match self {
-            Witness::Object(object) => Ok(catalog::definition(conn, object)?.is_some()),
-            Witness::Index { table, index } => {
-                let query = INDEXES
-                    .replace("{schema}", &quote_text(table.name.schema.as_deref().unwrap_or_default()))
-                    .replace("{table}", &quote_text(&table.name.name))
-                    .replace("{index}", &quote_text(index));
-                let columns: Option<u64> = conn.query_first(query)?;
-                Ok(columns.is_some_and(|columns| columns > 0))
-            }
-        }
-    }
-}
-
-/// Whether two names may mean the same object: on some servers case doesn't matter, and then it is better to take them
-/// for one.
+/// True if two names may mean the same object. On some servers case doesn't matter, and then this is the safe answer.
 fn same(a: &Object, b: &Object) -> bool {
     let lower = |object: &Object| {
         (object.name.schema.as_ref().map(|name| name.to_lowercase()), object.name.name.to_lowercase())
@@ -151,20 +104,20 @@ mod tests {
     use super::*;
     use crate::migrate::classify::{StatementKind, classify};
 
-    /// How many of the statements make one chain, from the first on.
-    fn length(statements: &[&str]) -> usize {
-        let mut chain = DdlBatch::default();
+    /// The number of statements that join one batch, from the first one on.
+    fn batch_length(statements: &[&str]) -> usize {
+        let mut batch = DdlBatch::default();
         for (i, text) in statements.iter().enumerate() {
-            let StatementKind::Ddl(definition) = classify(text) else { return i };
-            let Some(mark) = chain.mark(text, &definition, "db") else { return i };
+            let StatementKind::Ddl(ddl) = classify(text) else { return i };
+            let Some(witness) = batch.witness(text, &ddl, "db") else { return i };
             let (k, at, text) = (i as u64 + 1, Position::default(), (*text).to_owned());
-            chain.push(Step { k, at, text, definition, mark });
+            batch.push(QueuedDdl { k, at, text, ddl, witness: Some(witness) });
         }
         statements.len()
     }
 
     #[test]
-    fn only_what_leaves_a_new_mark_is_chained() {
+    fn only_statements_with_a_new_witness_share_an_intent() {
         for (statements, expected) in [
             (&["CREATE TABLE t (a INT)", "CREATE INDEX i ON t (a)", "CREATE VIEW v AS SELECT 1"][..], 3),
             (&["CREATE TABLE t (a INT)", "CREATE INDEX i ON db.T (a)", "CREATE UNIQUE INDEX j ON t (a)"], 3),
@@ -178,7 +131,7 @@ mod tests {
             (&["CREATE TABLE t (a INT)", "DROP TABLE t"], 1),
             (&["CREATE DATABASE d"], 0),
         ] {
-            assert_eq!(length(statements), expected, "{statements:?}");
+            assert_eq!(batch_length(statements), expected, "{statements:?}");
         }
     }
 }

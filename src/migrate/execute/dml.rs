@@ -1,31 +1,22 @@
-//! Statements that read or change rows: many to a packet, in one transaction with the record of them.
+//! DML: many statements in one packet, in one transaction with the record that they are done.
 
 use std::time::Instant;
 
 use mysql::prelude::Queryable;
 
-use super::{At, Run, Stop, Tx, send, send_and_tell};
+use super::blockers;
+use super::dml_batch::{DmlBatch, QueuedDml};
+use super::run::{RowState, Run, Stop, send_announced};
+use super::statement::Statement;
+use super::tx_mode::TxMode;
 use crate::db;
 use crate::db::retry::Backoff;
 use crate::fault;
 use crate::migrate::event::Event;
-use crate::migrate::execute::blockers;
-use crate::migrate::sql::Position;
 use crate::shutdown::Woken;
 
-/// Statements of a batch, at most: they go to the server in one packet.
-const BATCH_STATEMENTS_MAX: usize = 1000;
-/// Bytes of a batch, at most.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A deadlock undoes a batch, which is then tried again this often.
+/// Retries of a transaction after a deadlock.
 const DEADLOCK_RETRIES_MAX: u32 = 10;
-
-/// Statements that wait to be sent together.
-#[derive(Default)]
-pub struct Batch {
-    packet: String,
-    at: Vec<(u64, Position)>,
-}
 
 /// How often and how long a transaction was tried.
 pub struct Retries {
@@ -40,86 +31,55 @@ impl Retries {
 }
 
 impl Run<'_, '_> {
-    pub(super) fn rows(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        // A version comment may be no statement at all on this server, so it can't be counted within a packet.
-        let alone = statement.text.len() >= BATCH_BYTES_MAX
-            || statement.text.contains("/*!")
-            || statement.text.contains("/*M!");
-        if alone
-            || self.batch.packet.len() + statement.text.len() > BATCH_BYTES_MAX
-            || self.batch.at.len() >= BATCH_STATEMENTS_MAX
-        {
-            self.flush()?;
+    pub(super) fn queue_dml(&mut self, statement: Statement<'_>) -> Result<(), Stop> {
+        let alone = DmlBatch::must_be_alone(statement.text);
+        if alone || !self.dml.has_room(statement.text) {
+            self.flush_dml()?;
         }
         if alone {
-            return self.rows_alone(statement);
+            return self.send_dml(statement.text, &[QueuedDml::alone(statement)]);
         }
-        if !self.batch.at.is_empty() {
-            // On a line of its own: the statement before may end in a comment.
-            self.batch.packet.push_str("\n;\n");
-        }
-        self.batch.packet.push_str(statement.text);
-        self.batch.at.push((statement.k, statement.at));
-        self.passed(statement);
+        self.dml.push(statement);
         Ok(())
     }
 
-    pub(super) fn rows_alone(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        let own = self.tx == Tx::Batch;
-        let mut retries = Retries::start();
-        self.tell(statement.k, statement.at);
-        loop {
-            self.begin_batch()?;
-            match send(self.ctx.conn, statement.text) {
-                Ok(()) => break,
-                Err((_, error)) if own && self.can_retry(&retries, &error) => self.retry(&mut retries, &error)?,
-                Err((_, error)) => return Err(self.failure(statement.k, statement.at, statement.text, error)),
-            }
-        }
-        fault::point("row-sent");
-        self.passed(statement);
-        self.uncommitted += 1;
-        if own {
-            self.record(None)?;
-            fault::point("row-recorded");
-            self.ctx.conn.query_drop("COMMIT")?;
-            fault::point("row-committed");
-        }
-        Ok(())
-    }
-
-    /// Sends what was gathered, and records it where the transaction is airun's.
-    pub(super) fn flush(&mut self) -> Result<(), Stop> {
-        if self.batch.at.is_empty() {
+    pub(super) fn flush_dml(&mut self) -> Result<(), Stop> {
+        let batch = std::mem::take(&mut self.dml);
+        if batch.statements.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.batch);
-        let own = self.tx == Tx::Batch;
+        self.send_dml(&batch.packet, &batch.statements)
+    }
+
+    fn send_dml(&mut self, packet: &str, statements: &[QueuedDml]) -> Result<(), Stop> {
+        self.begin_row()?;
         let mut retries = Retries::start();
         loop {
-            self.begin_batch()?;
+            self.begin_transaction()?;
             let (events, total) = (&mut *self.ctx.events, self.summary.total);
             let mut begins = |index: usize| {
-                if let Some((k, at)) = batch.at.get(index) {
-                    events(Event::Statement { k: *k, total, bytes: at.offset });
+                if let Some(Statement { k, at, .. }) = statements.get(index).map(|queued| queued.statement(packet)) {
+                    events(Event::Statement { k, total, bytes: at.offset });
                 }
             };
-            let sent = send_and_tell(self.ctx.conn, &batch.packet, &mut begins);
-            let Err((index, error)) = sent else { break };
-            if own && self.can_retry(&retries, &error) {
+            let Err((index, error)) = send_announced(&mut self.ctx.conn, packet, &mut begins) else { break };
+            if self.mode.airun_commits() && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
             }
-            let (k, at) = batch.at[index.min(batch.at.len() - 1)];
-            let text = batch.packet.split("\n;\n").nth(index).unwrap_or_default();
-            if own && !db::retry::is_connection_lost(&error) && !db::retry::is_deadlock(&error) {
-                self.keep_before(&batch, index)?;
+            let (before, failed) = statements.split_at(index.min(statements.len() - 1));
+            let undone = db::retry::is_connection_lost(&error) || db::retry::is_deadlock(&error);
+            if self.mode.airun_commits() && !undone {
+                self.keep(packet, before)?;
             }
-            return Err(self.failure(k, at, text, error));
+            return Err(self.failure(failed[0].statement(packet), error, false));
         }
         fault::point("rows-sent");
-        self.uncommitted += batch.at.len() as u64;
-        if own {
+        for queued in statements {
+            self.advance(queued.statement(packet));
+        }
+        self.uncommitted += statements.len() as u64;
+        if self.mode.airun_commits() {
             self.record(None)?;
             fault::point("rows-recorded");
             self.ctx.conn.query_drop("COMMIT")?;
@@ -128,41 +88,41 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Statement `index` of a batch was failure: those before it stay, as they do with the `mysql` client.
-    pub(super) fn keep_before(&mut self, batch: &Batch, index: usize) -> Result<(), Stop> {
-        let (k, _) = batch.at[index];
-        let prefix = self.script.prefix(k - 1)?;
-        self.done = k - 1;
-        self.checksum = prefix.sum;
-        fault::point("before-failure");
-        self.record(None)?;
+    /// Commits the statements of a packet before the one that failed, as the `mysql` client does.
+    fn keep(&mut self, packet: &str, before: &[QueuedDml]) -> Result<(), Stop> {
+        for queued in before {
+            self.advance(queued.statement(packet));
+        }
+        fault::point("before-failed");
+        if self.row == RowState::Behind {
+            self.record(None)?;
+        }
         self.ctx.conn.query_drop("COMMIT")?;
         Ok(())
     }
 
-    pub(super) fn begin_batch(&mut self) -> Result<(), Stop> {
-        if self.tx == Tx::Batch && !self.tables_locked {
+    pub(super) fn begin_transaction(&mut self) -> Result<(), Stop> {
+        if self.mode == TxMode::PerBatch {
             self.ctx.conn.query_drop("START TRANSACTION")?;
         }
         Ok(())
     }
 
-    /// Whether the transaction, which the error leaves nothing of once it is rolled back, is to be tried again.
+    /// True if the transaction, of which a rollback leaves nothing, should run again after this error.
     pub(super) fn can_retry(&self, retries: &Retries, error: &mysql::Error) -> bool {
         if db::retry::is_deadlock(error) {
             return retries.backoff.attempts() < DEADLOCK_RETRIES_MAX;
         }
-        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.ctx.patience
+        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.ctx.lock_timeout
     }
 
     pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<(), Stop> {
-        let what = db::describe(error);
+        let mut warning = format!("{}: {}", self.script.label, db::describe(error));
         self.ctx.conn.query_drop("ROLLBACK")?;
-        let blockers = match db::retry::is_lock_timeout(error) {
-            true => format!(", {}", blockers::of(self.ctx.conn, &[], &self.schema)),
-            false => String::new(),
-        };
-        (self.ctx.events)(Event::Warning(format!("{}: {what}{blockers}; trying again", self.script.label)));
+        if db::retry::is_lock_timeout(error) {
+            warning += &format!(", {}", blockers::describe(&mut self.ctx.conn, &[], &self.schema));
+        }
+        (self.ctx.events)(Event::Warning(format!("{warning}; retrying")));
         if self.ctx.shutdown.wait(retries.backoff.next_delay()) == Woken::Stopping {
             return Err(self.interrupted().into());
         }

@@ -1,97 +1,90 @@
-//! What is said, and written down, when a script stops before its end.
+//! Reports and records why a script stopped before its end.
 
 use mysql::prelude::Queryable;
 
-use super::{Run, Stop, Tx};
+use super::run::{RowState, Run, Stop};
+use super::statement::{Statement, snippet};
+use super::tx_mode::TxMode;
 use crate::db;
 use crate::error::{Error, ErrorKind};
 use crate::fault;
 use crate::migrate::event::Event;
-use crate::migrate::sql::Position;
 
 impl Run<'_, '_> {
-    pub(super) fn place(&self, at: Position) -> String {
+    /// `file:line:column`
+    pub(super) fn place(&self, Statement { at, .. }: Statement<'_>) -> String {
         format!("{}:{}:{}", self.script.label, at.line, at.column)
     }
 
     pub(super) fn interrupted(&self) -> Error {
-        Error::new(
-            ErrorKind::Interrupted,
-            format!(
-                "`{}` was stopped by a signal after statement {} of {}; run it again to go on",
-                self.script.label, self.done, self.summary.total
-            ),
-        )
-    }
-
-    /// The server failure statement `k`: writes down why, and says what has run and what to do.
-    pub(super) fn failure(&mut self, k: u64, at: Position, text: &str, error: mysql::Error) -> Stop {
-        let what = format!(
-            "{}: statement {k} of {} failed: {}\n  {}",
-            self.place(at),
-            self.summary.total,
-            db::describe(&error),
-            snippet(text)
-        );
-        if self.tx == Tx::Whole {
-            if db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error) {
-                return Stop::Undone(Error::failure(format!("{what}\n  all of it was rolled back; run it again")));
-            }
-            return Error::failure(format!("{what}\n  all of it was rolled back; mend it and run it again")).into();
-        }
-        let lost = db::retry::is_connection_lost(&error);
-        if !lost {
-            self.note_error(&what);
-        }
-        let hint = if self.committed_within {
-            format!(
-                "statement {k} had committed something before it failed: see to that before you mend it and run it again"
-            )
-        } else if lost {
-            "the connection is lost; run it again: airun looks at what happened and goes on".to_owned()
+        let (label, total, command) = (&self.script.label, self.summary.total, self.direction.command());
+        let message = if self.mode == TxMode::WholeScript {
+            format!("`{label}` was stopped by a signal; everything was rolled back; run `{command}` again")
         } else {
+            let done = if self.mode.script_commits() { &self.committed } else { &self.done };
             format!(
-                "what ran before it is recorded; mend statement {k} or those after it and run it again to go on there"
+                "`{label}` was stopped by a signal after statement {} of {total}; run `{command}` again to resume",
+                done.statements
             )
         };
-        Error::failure(format!("{what}\n  {hint}")).into()
+        Error::new(ErrorKind::Interrupted, message)
     }
 
-    /// The intent goes, since the server has said that it didn't happen, and the reason stays. That the reason can't be
-    /// written isn't worth hiding it for.
-    pub(super) fn note_error(&mut self, what: &str) {
-        let rolled_back = self.ctx.conn.query_drop("ROLLBACK");
-        if rolled_back.is_err() || !self.begun {
-            return;
+    /// The server refused a statement: records the reason, and says what to do. `committed_before` is true if the
+    /// statement committed something before it failed.
+    pub(super) fn failure(&mut self, statement: Statement<'_>, error: mysql::Error, committed_before: bool) -> Stop {
+        let (k, command) = (statement.k, self.direction.command());
+        let what = format!(
+            "{}: statement {k} of {} failed: {}\n  {}",
+            self.place(statement),
+            self.summary.total,
+            db::describe(&error),
+            snippet(statement.text)
+        );
+        if self.mode == TxMode::WholeScript {
+            if db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error) {
+                return Stop::RolledBack(Error::failure(format!("{what}\n  everything was rolled back; run it again")));
+            }
+            return Error::failure(format!("{what}\n  everything was rolled back; fix it and run it again")).into();
         }
-        if self.in_batch
-            && self.unrecorded
-            && let Err(Stop::Error(error) | Stop::Undone(error)) = self.record(None)
-        {
-            (self.ctx.events)(Event::Warning(format!("what ran before it wasn't recorded: {error}")));
-            return;
+        if db::retry::is_connection_lost(&error) {
+            let advice = format!("run `{command}` again: it finds out what was applied and resumes there");
+            return Error::failure(format!("{what}\n  the connection was lost; {advice}")).into();
         }
-        let state = self.state();
-        fault::point("failure");
-        let noted = self.ctx.journal.fail(self.ctx.conn, self.version, state, what);
-        if let Err(error) = noted.and_then(|()| Ok(self.ctx.conn.query_drop("COMMIT")?)) {
-            (self.ctx.events)(Event::Warning(format!("the reason wasn't recorded: {error}")));
-        }
+        self.record_failure(&what);
+        let advice = if committed_before {
+            format!(
+                "statement {k} committed something before it failed: check what, before you fix it and run it again"
+            )
+        } else {
+            format!("fix statement {k} and run `{command}` again; it resumes there")
+        };
+        Error::failure(format!("{what}\n  {advice}")).into()
     }
-}
 
-/// The beginning of a statement on one line.
-pub fn snippet(text: &str) -> String {
-    const LENGTH_MAX: usize = 100;
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
+    /// Records the reason and deletes the intent, because the server reported that the statement was not applied. If
+    /// that fails, the reason is still reported, so this only warns.
+    fn record_failure(&mut self, what: &str) {
+        if self.row == RowState::NotBegun {
+            return;
         }
-        line.extend(word.chars().take(LENGTH_MAX));
-        if line.chars().count() > LENGTH_MAX {
-            return line.chars().take(LENGTH_MAX - 1).chain(['…']).collect();
+        if let Err(Stop::Failed(error) | Stop::RolledBack(error)) = self.try_record_failure(what) {
+            (self.ctx.events)(Event::Warning(format!("failed to record the failure in the journal: {error}")));
         }
     }
-    line
+
+    fn try_record_failure(&mut self, what: &str) -> Result<(), Stop> {
+        self.ctx.conn.query_drop("ROLLBACK")?;
+        if self.mode.script_commits() {
+            self.done = self.committed.clone();
+            self.row = RowState::Behind;
+        }
+        if self.row == RowState::Behind {
+            self.record(None)?;
+        }
+        fault::point("failed");
+        self.ctx.journal.fail(&mut self.ctx.conn, self.direction.version(), self.direction.state(), what)?;
+        self.ctx.conn.query_drop("COMMIT")?;
+        Ok(())
+    }
 }

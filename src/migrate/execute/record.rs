@@ -1,172 +1,133 @@
-//! Writing down how far the script has come.
+//! Records how far the script has got.
 
 use std::time::{Duration, Instant};
 
-use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{At, Direction, Run, Stop, Tx};
-use crate::error::Result;
+use super::run::{Direction, RowState, Run, Stop};
+use super::statement::Statement;
+use super::tx_mode::TxMode;
 use crate::fault;
-use crate::migrate::catalog::hex;
 use crate::migrate::event::Event;
-use crate::migrate::journal::{Begin, Journal, Progress, State};
-use crate::migrate::recover::evidence::Intent;
-use crate::migrate::recover::session;
+use crate::migrate::journal::{Finished, Intent, NewRow, Progress, State};
+use crate::migrate::names::hex;
+use crate::migrate::session_state;
 use crate::migrate::sql::Position;
-use crate::migrate::version::Version;
-
-/// A migration that has run to its end. Its last record rides on the first one of the next migration, so that the two
-/// cost one commit; a crash before that finds all of its statements done.
-#[derive(Debug)]
-pub struct DeferredCommit {
-    pub(super) version: Version,
-    pub(super) name: String,
-    pub(super) total: u64,
-    pub(super) checksum: String,
-    pub(super) spent: Duration,
-    pub(super) started: Instant,
-}
-
-impl DeferredCommit {
-    /// Records it.
-    ///
-    /// # Errors
-    /// As [`Journal::finish`].
-    pub fn settle(&self, conn: &mut Conn, journal: &Journal) -> Result<()> {
-        journal.finish(conn, self.version, self.total, &self.checksum, self.spent)
-    }
-
-    /// What is told once it's recorded.
-    pub fn applied(self) -> Event {
-        let took = self.started.elapsed();
-        Event::Applied { version: self.version, name: self.name, statements: self.total, took }
-    }
-}
 
 impl Run<'_, '_> {
-    pub(super) fn finish(&mut self) -> Result<Option<DeferredCommit>, Stop> {
-        self.flush_ddl()?;
-        self.flush()?;
-        if self.tx == Tx::Script {
+    /// Inserts the row before the first statement, unless the script is one transaction. This must not be in the
+    /// transaction of a statement, whose rollback would delete the row.
+    pub(super) fn begin_row(&mut self) -> Result<(), Stop> {
+        if self.row == RowState::NotBegun && self.mode != TxMode::WholeScript {
+            self.record(None)?;
+        }
+        Ok(())
+    }
+
+    /// Records the statements that are done, if the journal doesn't have them yet.
+    pub(super) fn record_if_behind(&mut self) -> Result<(), Stop> {
+        if self.row == RowState::Behind {
+            self.record(None)?;
+        }
+        Ok(())
+    }
+
+    /// Records the statements that are done and the one that is about to run, in the open transaction, if there is one.
+    pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
+        if self.row == RowState::NotBegun {
+            self.insert_row(intent)?;
+            self.row = RowState::Current;
+            return Ok(());
+        }
+        let session_state = session_state::capture(&mut self.ctx.conn, self.summary)?;
+        let done_checksum = match self.done.statements {
+            0 => String::new(),
+            _ => hex(&self.done.checksum.so_far()),
+        };
+        let now = Instant::now();
+        let progress = Progress {
+            statements_total: self.summary.total,
+            statements_done: self.done.statements,
+            done_checksum: &done_checksum,
+            intent,
+            session_state: session_state.as_deref(),
+            duration: now - self.recorded_at,
+        };
+        let (version, state) = (self.direction.version(), self.direction.state());
+        self.ctx.journal.progress(&mut self.ctx.conn, version, state, &progress)?;
+        self.recorded_at = now;
+        self.row = RowState::Current;
+        Ok(())
+    }
+
+    fn insert_row(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
+        match self.direction {
+            Direction::Up { migration, .. } => {
+                let row = NewRow { migration: *migration, state: State::Applying, intent, duration: Duration::ZERO };
+                self.ctx.insert_row(&row)?;
+            }
+            Direction::Down { row } => {
+                self.ctx.journal.begin_rollback(&mut self.ctx.conn, row, self.summary.total, intent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the end of the script. For an UP with a row of its own, that record is deferred.
+    pub(super) fn finish(mut self) -> Result<(), Stop> {
+        self.end_transaction()?;
+        fault::point("script-ended");
+        let duration = self.recorded_at.elapsed();
+        let statements_total = self.summary.total;
+        match self.direction {
+            Direction::Up { migration, .. } if self.row != RowState::NotBegun => {
+                let checksum = self.summary.checksum.clone();
+                let row = Finished { statements_total, checksum, duration };
+                self.ctx.defer_commit(migration.version, migration.name, row, self.started);
+                return Ok(());
+            }
+            Direction::Up { migration, .. } => {
+                let row = NewRow { migration: *migration, state: State::Applied, intent: None, duration };
+                self.ctx.journal.insert(&mut self.ctx.conn, &row)?;
+            }
+            Direction::Down { row } => {
+                let state = if self.row == RowState::NotBegun { row.state } else { State::RollingBack };
+                self.ctx.journal.delete(&mut self.ctx.conn, row.version, state)?;
+            }
+        }
+        if self.mode == TxMode::WholeScript {
+            fault::point("whole-recorded");
+            self.ctx.conn.query_drop("COMMIT")?;
+        }
+        fault::point("finished");
+        if let Direction::Up { migration, .. } = self.direction {
+            (self.ctx.events)(Event::Applied {
+                version: migration.version,
+                name: migration.name.to_owned(),
+                statements: statements_total,
+                took: self.started.elapsed(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the script's own transaction and its table locks, as the end of its session would.
+    fn end_transaction(&mut self) -> Result<(), Stop> {
+        if self.mode.script_commits() {
             if self.uncommitted > 0 {
+                let (label, n) = (&self.script.label, self.uncommitted);
+                let statements = if n == 1 { "statement was".to_owned() } else { format!("{n} statements were") };
                 (self.ctx.events)(Event::Warning(format!(
-                    "`{}` ends inside a transaction: its last {} statements are rolled back, as by the `mysql` client; add COMMIT",
-                    self.script.label, self.uncommitted
+                    "`{label}` ends inside a transaction: its last {statements} rolled back, as by the `mysql` client; \
+                     add COMMIT"
                 )));
             }
             self.ctx.conn.query_drop("ROLLBACK")?;
             self.ctx.conn.query_drop("SET autocommit = 1")?;
-            self.tx = Tx::Batch;
-            self.script_autocommit_off = false;
         }
-        if self.tables_locked {
-            self.unlock_tables(At { k: self.done, at: Position::default(), text: "UNLOCK TABLES" })?;
+        if self.mode.tables_locked() {
+            self.unlock_tables(Statement { k: self.done.statements, at: Position::default(), text: "UNLOCK TABLES" })?;
         }
-        fault::point("script-ended");
-        let spent = self.recorded_until.elapsed();
-        let conn = &mut *self.ctx.conn;
-        match self.way {
-            Direction::Up { name, .. } if self.begun => {
-                return Ok(Some(DeferredCommit {
-                    version: self.version,
-                    name: (*name).to_owned(),
-                    total: self.summary.total,
-                    checksum: self.summary.checksum.clone(),
-                    spent,
-                    started: self.started,
-                }));
-            }
-            Direction::Up { name, sequence, up_text, down_text, .. } => self.ctx.journal.begin(
-                conn,
-                &Begin {
-                    version: self.version,
-                    name,
-                    state: State::Applied,
-                    sequence: *sequence,
-                    checksum: &self.summary.checksum,
-                    total: self.summary.total,
-                    done: self.summary.total,
-                    intent: None,
-                    up_text: *up_text,
-                    down_text: *down_text,
-                    duration: spent,
-                },
-            )?,
-            Direction::Down { row } => {
-                let state = if self.begun { State::RollingBack } else { row.state };
-                self.ctx.journal.forget(conn, self.version, state)?;
-            }
-        }
-        if self.tx == Tx::Whole {
-            fault::point("whole-recorded");
-            conn.query_drop("COMMIT")?;
-        }
-        fault::point("finished");
-        Ok(None)
-    }
-
-    /// Records `done` and what is about to run, within the transaction that is open, if one is.
-    pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
-        let memory = session::remember(self.ctx.conn, self.summary)?;
-        let checksum = if self.done == 0 { String::new() } else { hex(&self.checksum.so_far()) };
-        // Nothing else is open at the first record, so the two make a transaction of their own.
-        let owed = if self.begun { None } else { self.ctx.owed.take() };
-        if let Some(owed) = &owed {
-            self.ctx.conn.query_drop("START TRANSACTION")?;
-            owed.settle(self.ctx.conn, self.ctx.journal)?;
-        }
-        if !self.begun {
-            match self.way {
-                Direction::Up { name, sequence, up_text, down_text, .. } => self.ctx.journal.begin(
-                    self.ctx.conn,
-                    &Begin {
-                        version: self.version,
-                        name,
-                        state: State::Applying,
-                        sequence: *sequence,
-                        checksum: &self.summary.checksum,
-                        total: self.summary.total,
-                        done: 0,
-                        intent,
-                        up_text: *up_text,
-                        down_text: *down_text,
-                        duration: Duration::ZERO,
-                    },
-                )?,
-                Direction::Down { row } => {
-                    self.ctx.journal.begin_rollback(self.ctx.conn, row, self.summary.total, intent)?;
-                }
-            }
-            self.begun = true;
-        }
-        if self.done > 0 || memory.is_some() || intent.is_none() {
-            let now = Instant::now();
-            let progress = Progress {
-                total: self.summary.total,
-                done: self.done,
-                done_checksum: &checksum,
-                intent,
-                session: memory.as_deref(),
-                error: None,
-                spent: now - self.recorded_until,
-            };
-            self.ctx.journal.progress(self.ctx.conn, self.version, self.state(), &progress)?;
-            self.recorded_until = now;
-        }
-        if let Some(owed) = owed {
-            fault::point("owed-recorded");
-            self.ctx.conn.query_drop("COMMIT")?;
-            (self.ctx.events)(owed.applied());
-        }
-        self.unrecorded = false;
         Ok(())
-    }
-
-    pub(super) fn state(&self) -> State {
-        match self.way {
-            Direction::Up { .. } => State::Applying,
-            Direction::Down { .. } => State::RollingBack,
-        }
     }
 }

@@ -1,87 +1,95 @@
-//! Statements that may do anything, under a tripwire.
+//! Unclassified statements, which may do anything: they run with an implicit-commit probe.
 
 use mysql::prelude::Queryable;
 
 use super::dml::Retries;
-use super::{At, Run, Stop, Tx, send};
+use super::run::{RowState, Run, Stop, send};
+use super::statement::Statement;
+use super::tx_mode::{Effect, TxMode};
 use crate::db;
 use crate::fault;
-use crate::migrate::catalog::hex;
 use crate::migrate::classify::is_compound;
-use crate::migrate::recover::evidence::Intent;
-use crate::migrate::recover::session;
-use crate::migrate::sql::statement_digest;
+use crate::migrate::journal::{Intent, Progress};
+use crate::migrate::names::hex;
+use crate::migrate::session_state;
+use std::time::Duration;
 
-/// A savepoint: it is gone once something has committed.
-const TRIPWIRE: &str = "airun_tripwire";
+/// The implicit-commit probe. A commit deletes savepoints, so if it no longer exists, the statement committed something.
+const SET_PROBE: &str = "SAVEPOINT airun_commit_probe";
+const TEST_PROBE: &str = "RELEASE SAVEPOINT airun_commit_probe";
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 
 impl Run<'_, '_> {
-    pub(super) fn opaque(&mut self, statement: At<'_>) -> Result<(), Stop> {
-        let digest = hex(&statement_digest(statement.text));
+    pub(super) fn unclassified(&mut self, statement: Statement<'_>) -> Result<Effect, Stop> {
         let compound = is_compound(statement.text);
-        let intent = Intent::of_opaque(self.ctx.conn, statement.k, digest, compound, &self.schema)?;
-        if self.tx == Tx::Batch && self.unrecorded {
+        let intent = Intent::of_unclassified(&mut self.ctx.conn, statement.k, statement.text, compound, &self.schema)?;
+        if self.mode.airun_commits() && self.row == RowState::Behind {
             self.record(None)?;
-            if self.tables_locked {
+            if self.mode == TxMode::TablesLocked {
                 self.ctx.conn.query_drop("COMMIT")?;
             }
         }
-        // Behind the statement in its packet, so that its end is recorded though airun is gone by then.
-        let mut sum = self.checksum.clone();
-        sum.add(statement.text);
-        let ended = self.ctx.journal.progress_sql(
-            self.version,
-            self.state(),
-            self.summary.total,
-            statement.k,
-            &hex(&sum.so_far()),
-            &session::remember_sql(self.summary),
-        );
-        // Code for another server is nothing at all to this one, and nothing can't stand before others in a packet.
+        let record = self.record_of(statement);
+        // A comment for another server is not a statement here, so nothing can follow it in its packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
-        let packet = if alone { statement.text.to_owned() } else { format!("{}\n;\n{ended}", statement.text) };
+        let packet = if alone { statement.text.to_owned() } else { format!("{}\n;\n{record}", statement.text) };
         let mut retries = Retries::start();
         loop {
-            self.begin_batch()?;
+            self.begin_transaction()?;
             self.record(Some(&intent))?;
-            self.ctx.conn.query_drop(format!("SAVEPOINT {TRIPWIRE}"))?;
-            fault::point("opaque-intended");
-            let Err((_, error)) = send(self.ctx.conn, &packet) else { break };
-            // `EXECUTE` is one statement, and that the server has failure.
-            if !compound && self.tx == Tx::Batch && !self.tables_locked && self.can_retry(&retries, &error) {
+            self.ctx.conn.query_drop(SET_PROBE)?;
+            fault::point("unclassified-intended");
+            let Err((_, error)) = send(&mut self.ctx.conn, &packet) else { break };
+            // `EXECUTE` runs one statement, and the server refused that one.
+            if !compound && self.mode == TxMode::PerBatch && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
             }
-            // A deadlock takes the tripwire away too, with everything that wasn't committed.
-            let asked = compound && !db::retry::is_deadlock(&error) && !db::retry::is_connection_lost(&error);
-            self.committed_within = asked && self.tripwire_is_gone()?;
-            return Err(self.failure(statement.k, statement.at, statement.text, error));
+            // A deadlock also deletes the probe, together with everything that wasn't committed.
+            let conclusive = compound && !db::retry::is_deadlock(&error) && !db::retry::is_connection_lost(&error);
+            let committed_before = conclusive && self.has_committed()?;
+            return Err(self.failure(statement, error, committed_before));
         }
-        fault::point("opaque-run");
+        fault::point("unclassified-run");
         if alone {
-            send(self.ctx.conn, &ended).map_err(|(_, error)| error)?;
+            send(&mut self.ctx.conn, &record).map_err(|(_, error)| error)?;
         }
-        self.ctx.journal.check_written(self.ctx.conn)?;
-        self.passed(statement);
-        // Numbers among the variables are still to be recorded as such.
-        self.unrecorded = !self.summary.variables.is_empty();
-        if self.tripwire_is_gone()? {
-            self.after_commit();
-        } else if self.tx == Tx::Batch {
-            // Nothing was committed: what it did and its "done" are one.
-            if self.unrecorded {
-                self.record(None)?;
-            }
-            fault::point("opaque-recorded");
+        self.ctx.journal.check_written(&self.ctx.conn)?;
+        self.advance(statement);
+        // The server recorded numbers among the user variables as text.
+        self.row = if self.summary.variables.is_empty() { RowState::Current } else { RowState::Behind };
+        if self.has_committed()? {
+            return Ok(Effect::Committed);
+        }
+        if self.mode.airun_commits() {
+            // It committed nothing, so its changes and its record become one transaction.
+            self.record_if_behind()?;
+            fault::point("unclassified-recorded");
             self.ctx.conn.query_drop("COMMIT")?;
-            fault::point("opaque-committed");
+            fault::point("unclassified-committed");
         }
-        Ok(())
+        Ok(Effect::None)
     }
 
-    fn tripwire_is_gone(&mut self) -> Result<bool, mysql::Error> {
-        match self.ctx.conn.query_drop(format!("RELEASE SAVEPOINT {TRIPWIRE}")) {
+    /// The SQL that records that `statement` is done. It follows the statement in its packet, so that the server runs it
+    /// even if airun has died.
+    fn record_of(&self, statement: Statement<'_>) -> String {
+        let mut checksum = self.done.checksum.clone();
+        checksum.add(statement.text);
+        let progress = Progress {
+            statements_total: self.summary.total,
+            statements_done: statement.k,
+            done_checksum: &hex(&checksum.so_far()),
+            intent: None,
+            session_state: None,
+            duration: Duration::ZERO,
+        };
+        let (version, state) = (self.direction.version(), self.direction.state());
+        self.ctx.journal.progress_sql(version, state, &progress, &session_state::capture_sql(self.summary))
+    }
+
+    fn has_committed(&mut self) -> Result<bool, mysql::Error> {
+        match self.ctx.conn.query_drop(TEST_PROBE) {
             Ok(()) => Ok(false),
             Err(mysql::Error::MySqlError(error)) if error.code == ER_SP_DOES_NOT_EXIST => Ok(true),
             Err(error) => Err(error),

@@ -1,57 +1,67 @@
-//! What is written to a row of `ai_migrations`.
+//! Values that are written to a row of `ai_migrations`.
 
 use std::time::Duration;
 
-use super::State;
-use crate::migrate::recover::evidence::Intent;
+use super::intent::Intent;
+use super::row::State;
 use crate::migrate::version::Version;
 
-/// A row to be.
-#[derive(Debug)]
-pub struct Begin<'a> {
+/// An UP as the journal stores it.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration<'a> {
     pub version: Version,
     pub name: &'a str,
-    pub state: State,
-    pub sequence: u64,
+    pub applied_order: u64,
     pub checksum: &'a str,
-    pub total: u64,
-    pub done: u64,
-    pub intent: Option<&'a Intent>,
+    pub statements_total: u64,
     pub up_text: Option<&'a str>,
     pub down_text: Option<&'a str>,
+}
+
+/// A new row. If `state` is partial, none of the statements is done; otherwise all of them are.
+#[derive(Debug)]
+pub struct NewRow<'a> {
+    pub migration: Migration<'a>,
+    pub state: State,
+    pub intent: Option<&'a Intent>,
     pub duration: Duration,
 }
 
-/// How far a script has come.
+/// How far a script has got.
 #[derive(Debug)]
 pub struct Progress<'a> {
-    pub total: u64,
-    pub done: u64,
+    pub statements_total: u64,
+    pub statements_done: u64,
     pub done_checksum: &'a str,
     pub intent: Option<&'a Intent>,
-    pub session: Option<&'a str>,
-    pub error: Option<&'a str>,
+    pub session_state: Option<&'a str>,
     /// Added to the row's running time.
-    pub spent: Duration,
+    pub duration: Duration,
 }
 
-/// What [`super::Journal::replace_up`] writes.
+/// The end of an UP.
+#[derive(Debug)]
+pub struct Finished {
+    pub statements_total: u64,
+    pub checksum: String,
+    /// Added to the row's running time.
+    pub duration: Duration,
+}
+
+/// The values that [`super::Journal::replace_up`] writes.
 #[derive(Debug)]
 pub struct UpReplacement<'a> {
     pub state: State,
-    pub checksum: &'a str,
-    pub total: u64,
-    pub up_text: Option<&'a str>,
-    pub down_text: Option<&'a str>,
+    pub migration: Migration<'a>,
 }
 
-/// What [`super::Journal::resolve`] writes; a text that is `None` stays as it is.
+/// The values that [`super::Journal::resolve`] writes. A text that is `None` is not changed.
 #[derive(Debug)]
 pub struct Resolved<'a> {
     pub state: State,
     pub checksum: &'a str,
-    pub total: u64,
-    pub done: u64,
+    pub statements_total: u64,
+    pub statements_done: u64,
     pub done_checksum: &'a str,
     pub up_text: Option<&'a str>,
     pub down_text: Option<&'a str>,

@@ -1,7 +1,7 @@
-//! `ai_migrations`: what was applied, and how far a migration has come. The only SQL on that table.
+//! `ai_migrations`: what was applied, and how far a migration has got. This is the only SQL on that table.
 //!
-//! Every change is one statement that names the state it expects and proves that the lock is still held; so a second
-//! migrator, or one that lost its lock, changes nothing and notices.
+//! Each change is one statement that names the state it expects and that only succeeds while the lock is held. So a
+//! second migrator, or one that lost its lock, changes nothing and notices.
 
 use std::time::Duration;
 
@@ -9,342 +9,310 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Row, params};
 
 use super::lock::{Lock, LockCondition};
-use super::recover::evidence::Intent;
+use super::names::{JOURNAL_TABLE, fill, qualified};
 use super::version::Version;
-use crate::db::quote_name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 
 mod change;
+mod intent;
 mod row;
 
-pub use change::{Begin, Progress, Resolved, UpReplacement};
+pub use change::{Finished, Migration, NewRow, Progress, Resolved, UpReplacement};
+pub use intent::{BatchedDdl, Intent, Observed, Witness};
 pub use row::{JournalRow, State, Texts};
-use row::{row, take};
+use row::{column, parse_row};
 
-/// The table's name, in the database that is migrated.
-pub const TABLE: &str = "ai_migrations";
-
-/// Longer UP files are known by their checksum alone; bytes.
+/// Longer UP files are not stored, only their checksum. Bytes.
 pub const UP_TEXT_MAX: u64 = 256 * 1024;
 
-/// The statements on `ai_migrations`, written for one database and one lock.
+/// Reads and writes the journal of one database.
 #[derive(Debug)]
 pub struct Journal {
     table: String,
-    condition: LockCondition,
+    lock: LockCondition,
 }
 
 impl Journal {
-    /// The journal of `database`. Without a lock it can only be read.
-    pub fn new(database: &str, lock: Option<&Lock>) -> Self {
-        Self {
-            table: format!("{}.`{TABLE}`", quote_name(database)),
-            condition: lock.map_or_else(LockCondition::none, Lock::condition),
-        }
+    /// A journal that can be read. Every change is refused, because no lock is held.
+    pub fn read_only(database: &str) -> Self {
+        Self { table: qualified(database, JOURNAL_TABLE), lock: LockCondition::never() }
     }
 
-    /// What a script's `LOCK TABLES` must lock beside its own, so that the journal can be written meanwhile.
-    pub fn locked_along(&self) -> String {
-        let tables = std::iter::once(&self.table).chain(&self.condition.table);
+    /// A journal that can be changed while `lock` is held.
+    pub fn locked(database: &str, lock: &Lock) -> Self {
+        Self { lock: lock.condition(), ..Self::read_only(database) }
+    }
+
+    /// The tables that a script's `LOCK TABLES` must lock too, so that the journal can be written meanwhile.
+    pub fn tables_to_lock(&self) -> String {
+        let tables = std::iter::once(&self.table).chain(&self.lock.table);
         tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Makes the table if it's missing.
+    /// Creates the table if it does not exist.
     pub fn create(&self, conn: &mut Conn) -> Result<()> {
+        const CREATE: &str = "
+CREATE TABLE IF NOT EXISTS {table} (
+  version          BIGINT UNSIGNED NOT NULL COMMENT 'YYYYMMDDHHMMSS',
+  name             VARCHAR(200) NOT NULL,
+  state            VARCHAR(16) CHARACTER SET ascii NOT NULL COMMENT 'applying, applied, baseline, rolling_back',
+  applied_order    BIGINT UNSIGNED NOT NULL COMMENT 'the order in which migrations were applied',
+  checksum         CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'SHA-256 of the tokens of the UP',
+  statements_total BIGINT UNSIGNED NOT NULL COMMENT 'statements in the script',
+  statements_done  BIGINT UNSIGNED NOT NULL COMMENT 'statements known to be applied',
+  done_checksum    CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'SHA-256 of the tokens of those statements',
+  intent           LONGTEXT NULL COMMENT 'the statement about to run, with fingerprints of what it changes',
+  session_state    LONGTEXT NULL COMMENT 'user variables to restore when the script resumes',
+  error            TEXT NULL COMMENT 'why the script stopped',
+  up_text          LONGTEXT NULL COMMENT 'the UP as applied, unless it is large',
+  down_text        LONGTEXT NULL COMMENT 'the DOWN when the UP was applied: rollback runs this',
+  applied_at       DATETIME(6) NOT NULL COMMENT 'UTC',
+  applied_by       VARCHAR(288) NOT NULL,
+  duration_ms      BIGINT UNSIGNED NOT NULL,
+  PRIMARY KEY (version)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'airun migrations, format 1'";
         conn.query_drop(self.sql(CREATE))
             .map_err(|error| Error::from(error).context(format!("failed to create {}", self.table)))
     }
 
-    /// Every row in version order; none where the table, or the whole database, is missing.
+    /// Every row, in version order. Empty if the table or the database does not exist.
     pub fn history(&self, conn: &mut Conn) -> Result<Vec<JournalRow>> {
+        const HISTORY: &str = "
+SELECT version, name, state, applied_order, checksum, statements_total, statements_done, done_checksum, intent,
+       session_state, error, DATE_FORMAT(applied_at, '%Y-%m-%d %H:%i:%s'), applied_by, duration_ms, down_text IS NOT NULL
+FROM {table} ORDER BY version";
         let rows: Vec<Row> = match conn.query(self.sql(HISTORY)) {
             Err(mysql::Error::MySqlError(error)) if [1146, 1049].contains(&error.code) => return Ok(Vec::new()),
             rows => rows.map_err(|error| Error::from(error).context(format!("failed to read {}", self.table)))?,
         };
-        rows.into_iter().map(row).collect()
+        rows.into_iter().map(parse_row).collect()
     }
 
-    /// The number of the newest application; 0 where there is none.
-    pub fn newest(&self, conn: &mut Conn) -> Result<u64> {
-        let newest: Option<Option<u64>> = conn.query_first(self.sql(NEWEST))?;
+    /// The highest `applied_order`; 0 if nothing was applied.
+    pub fn newest_order(&self, conn: &mut Conn) -> Result<u64> {
+        let newest: Option<Option<u64>> = conn.query_first(self.sql("SELECT MAX(applied_order) FROM {table}"))?;
         Ok(newest.flatten().unwrap_or(0))
     }
 
-    /// The texts of one row.
+    /// The stored texts of one migration.
     pub fn texts(&self, conn: &mut Conn, version: Version) -> Result<Texts> {
+        const TEXTS: &str = "SELECT up_text, down_text FROM {table} WHERE version = ?";
         let row: Option<Row> = conn.exec_first(self.sql(TEXTS), (version.number(),))?;
-        let mut row = row.ok_or_else(|| Error::failure(format!("the row of {version} is gone from {}", self.table)))?;
-        Ok(Texts { up: take(&mut row, 0)?, down: take(&mut row, 1)? })
+        let mut row =
+            row.ok_or_else(|| Error::failure(format!("the row of {version} was deleted from {}", self.table)))?;
+        Ok(Texts { up: column(&mut row, 0)?, down: column(&mut row, 1)? })
     }
 
-    /// Writes a new row.
-    pub fn begin(&self, conn: &mut Conn, begin: &Begin<'_>) -> Result<()> {
-        let finished = !begin.state.is_partial();
-        self.change(
-            conn,
-            "begin",
-            BEGIN,
-            params! {
-                "version" => begin.version.number(),
-                "name" => begin.name,
-                "state" => begin.state.as_str(),
-                "sequence" => begin.sequence,
-                "checksum" => begin.checksum,
-                "total" => begin.total,
-                "done" => begin.done,
-                "done_checksum" => if finished { begin.checksum } else { "" },
-                "intent" => begin.intent.map(Intent::to_json),
-                "up_text" => begin.up_text,
-                "down_text" => begin.down_text,
-                "duration" => millis(begin.duration),
-            },
-        )
+    /// Inserts the row of a migration.
+    pub fn insert(&self, conn: &mut Conn, row: &NewRow<'_>) -> Result<()> {
+        const INSERT: &str = "
+INSERT INTO {table} (version, name, state, applied_order, checksum, statements_total, statements_done, done_checksum,
+                     intent, up_text, down_text, applied_at, applied_by, duration_ms)
+SELECT :version, :name, :state, :applied_order, :checksum, :total, :done, :done_checksum, :intent, :up_text, :down_text,
+       UTC_TIMESTAMP(6), USER(), :duration
+FROM DUAL WHERE {lock_held}";
+        let partial = row.state.is_partial();
+        let parameters = params! {
+            "version" => row.migration.version.number(),
+            "name" => row.migration.name,
+            "state" => row.state.as_str(),
+            "applied_order" => row.migration.applied_order,
+            "checksum" => row.migration.checksum,
+            "total" => row.migration.statements_total,
+            "done" => if partial { 0 } else { row.migration.statements_total },
+            "done_checksum" => if partial { "" } else { row.migration.checksum },
+            "intent" => row.intent.map(Intent::to_json).transpose()?,
+            "up_text" => row.migration.up_text,
+            "down_text" => row.migration.down_text,
+            "duration" => millis(row.duration),
+        };
+        self.change(conn, "begin", INSERT, parameters)
     }
 
-    /// Writes how far the script of a partial row has come.
+    /// Records how far the script of a partial migration has got.
     pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
-        self.change(
-            conn,
-            "progress",
+        const PROGRESS: &str = "
+UPDATE {locked_table}
+SET {lock_write}statements_total = :total, statements_done = :done, done_checksum = :done_checksum, intent = :intent,
+    session_state = :session_state, error = NULL, duration_ms = duration_ms + :duration
+WHERE version = :version AND state = :state AND {lock_held}";
+        let parameters = params! {
+            "version" => version.number(),
+            "state" => state.as_str(),
+            "total" => progress.statements_total,
+            "done" => progress.statements_done,
+            "done_checksum" => progress.done_checksum,
+            "intent" => progress.intent.map(Intent::to_json).transpose()?,
+            "session_state" => progress.session_state,
+            "duration" => millis(progress.duration),
+        };
+        self.change(conn, "progress", PROGRESS, parameters)
+    }
+
+    /// The text of [`Journal::progress`], to be sent in one packet after a statement, so that the server runs it even
+    /// if the client has died meanwhile. `session_state` is an SQL expression. The intent is deleted.
+    pub fn progress_sql(&self, version: Version, state: State, progress: &Progress<'_>, session_state: &str) -> String {
+        const PROGRESS: &str = "
+UPDATE {locked_table}
+SET {lock_write}statements_total = {total}, statements_done = {done}, done_checksum = '{done_checksum}', intent = NULL,
+    session_state = {session_state}, error = NULL
+WHERE version = {version} AND state = '{state}' AND {lock_held}";
+        self.fill(
             PROGRESS,
-            params! {
-                "version" => version.number(),
-                "state" => state.as_str(),
-                "total" => progress.total,
-                "done" => progress.done,
-                "done_checksum" => progress.done_checksum,
-                "intent" => progress.intent.map(Intent::to_json),
-                "session" => progress.session,
-                "error" => progress.error,
-                "duration" => millis(progress.spent),
-            },
+            &[
+                ("version", &version.number().to_string()),
+                ("state", state.as_str()),
+                ("total", &progress.statements_total.to_string()),
+                ("done", &progress.statements_done.to_string()),
+                ("done_checksum", progress.done_checksum),
+                ("session_state", session_state),
+            ],
         )
     }
 
-    /// The statement that writes how far a partial row's script has come, to be sent behind what it tells of in one
-    /// packet: so the server writes it though the client is gone. `session` is SQL.
-    pub fn progress_sql(
-        &self,
-        version: Version,
-        state: State,
-        total: u64,
-        done: u64,
-        sum: &str,
-        session: &str,
-    ) -> String {
-        self.sql(PROGRESS_SQL)
-            .replace("{version}", &version.number().to_string())
-            .replace("{state}", state.as_str())
-            .replace("{total}", &total.to_string())
-            .replace("{done}", &done.to_string())
-            .replace("{sum}", sum)
-            .replace("{session}", session)
-    }
-
-    /// Whether what has run last has written a row.
+    /// Fails unless the last change on this connection wrote a row.
     ///
     /// # Errors
-    /// [`ErrorKind::LockHeld`]: the lock was lost.
+    /// [`ErrorKind::LockHeld`] if the lock was lost.
     pub fn check_written(&self, conn: &Conn) -> Result<()> {
-        // An update that writes the lock's row along counts that too.
+        // An update that also writes the lock's row counts both.
         if conn.affected_rows() > 0 {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::LockHeld,
             format!(
-                "the migration lock was lost, or somebody changed {}; nothing more was run; run it again",
+                "the migration lock was lost or {} was changed by another session; nothing more was run; run it again",
                 self.table
             ),
         ))
     }
 
-    /// The server refused the statement that was about to run: it didn't happen, and this is why.
-    pub fn fail(&self, conn: &mut Conn, version: Version, state: State, why: &str) -> Result<()> {
-        self.change(
-            conn,
-            "fail",
-            FAIL,
-            params! { "version" => version.number(), "state" => state.as_str(), "error" => why },
-        )
+    /// Records why a statement failed. The intent is deleted, because the server reported that the statement was not
+    /// applied.
+    pub fn fail(&self, conn: &mut Conn, version: Version, state: State, reason: &str) -> Result<()> {
+        const FAIL: &str = "
+UPDATE {locked_table} SET {lock_write}intent = NULL, error = :error
+WHERE version = :version AND state = :state AND {lock_held}";
+        let parameters = params! { "version" => version.number(), "state" => state.as_str(), "error" => reason };
+        self.change(conn, "fail", FAIL, parameters)
     }
 
-    /// The UP has run to its end.
-    pub fn finish(&self, conn: &mut Conn, version: Version, total: u64, checksum: &str, spent: Duration) -> Result<()> {
-        self.change(
-            conn,
-            "finish",
-            FINISH,
-            params! {
-                "version" => version.number(),
-                "total" => total,
-                "checksum" => checksum,
-                "duration" => millis(spent),
-            },
-        )
+    /// Records that the UP ran to its end.
+    pub fn finish(&self, conn: &mut Conn, version: Version, finished: &Finished) -> Result<()> {
+        const FINISH: &str = "
+UPDATE {locked_table}
+SET {lock_write}state = 'applied', statements_total = :total, statements_done = :total, checksum = :checksum,
+    done_checksum = :checksum, intent = NULL, session_state = NULL, error = NULL, duration_ms = duration_ms + :duration,
+    applied_at = UTC_TIMESTAMP(6), applied_by = USER()
+WHERE version = :version AND state = 'applying' AND {lock_held}";
+        let parameters = params! {
+            "version" => version.number(),
+            "total" => finished.statements_total,
+            "checksum" => &finished.checksum,
+            "duration" => millis(finished.duration),
+        };
+        self.change(conn, "finish", FINISH, parameters)
     }
 
-    /// The texts and the checksum of a resumed or accepted file replace those of the one that was begun.
-    pub fn replace_up(&self, conn: &mut Conn, version: Version, replacement: &UpReplacement<'_>) -> Result<()> {
-        self.change(
-            conn,
-            "replace",
-            REPLACE_UP,
-            params! {
-                "version" => version.number(),
-                "state" => replacement.state.as_str(),
-                "checksum" => replacement.checksum,
-                "total" => replacement.total,
-                "up_text" => replacement.up_text,
-                "down_text" => replacement.down_text,
-            },
-        )
+    /// Replaces the stored texts and the checksum by those of the file that the migration resumes with.
+    pub fn replace_up(&self, conn: &mut Conn, up: &UpReplacement<'_>) -> Result<()> {
+        const REPLACE_UP: &str = "
+UPDATE {locked_table}
+SET {lock_write}checksum = :checksum, statements_total = :total, up_text = :up_text, down_text = :down_text
+WHERE version = :version AND state = :state AND {lock_held}";
+        let parameters = params! {
+            "version" => up.migration.version.number(),
+            "state" => up.state.as_str(),
+            "checksum" => up.migration.checksum,
+            "total" => up.migration.statements_total,
+            "up_text" => up.migration.up_text,
+            "down_text" => up.migration.down_text,
+        };
+        self.change(conn, "replace", REPLACE_UP, parameters)
     }
 
-    /// Somebody says by hand how a migration stands: `to` replaces what `from` is.
+    /// Replaces the state in row `from` by `to`, which an operator chose.
     pub fn resolve(&self, conn: &mut Conn, from: &JournalRow, to: &Resolved<'_>) -> Result<()> {
-        self.change(
-            conn,
-            "resolve",
-            RESOLVE,
-            params! {
-                "version" => from.version.number(),
-                "expected" => from.state.as_str(),
-                "state" => to.state.as_str(),
-                "checksum" => to.checksum,
-                "total" => to.total,
-                "done" => to.done,
-                "done_checksum" => to.done_checksum,
-                "up_text" => to.up_text,
-                "down_text" => to.down_text,
-            },
-        )
+        const RESOLVE: &str = "
+UPDATE {locked_table}
+SET {lock_write}state = :state, checksum = :checksum, statements_total = :total, statements_done = :done,
+    done_checksum = :done_checksum, intent = NULL, error = NULL, up_text = COALESCE(:up_text, up_text),
+    down_text = COALESCE(:down_text, down_text)
+WHERE version = :version AND state = :expected AND {lock_held}";
+        let parameters = params! {
+            "version" => from.version.number(),
+            "expected" => from.state.as_str(),
+            "state" => to.state.as_str(),
+            "checksum" => to.checksum,
+            "total" => to.statements_total,
+            "done" => to.statements_done,
+            "done_checksum" => to.done_checksum,
+            "up_text" => to.up_text,
+            "down_text" => to.down_text,
+        };
+        self.change(conn, "resolve", RESOLVE, parameters)
     }
 
-    /// The DOWN is about to run, journalled.
+    /// Records that the DOWN starts.
     pub fn begin_rollback(
         &self,
         conn: &mut Conn,
         from: &JournalRow,
-        total: u64,
+        statements_total: u64,
         intent: Option<&Intent>,
     ) -> Result<()> {
-        self.change(
-            conn,
-            "begin-rollback",
-            BEGIN_ROLLBACK,
-            params! {
-                "version" => from.version.number(),
-                "state" => from.state.as_str(),
-                "total" => total,
-                "intent" => intent.map(Intent::to_json),
-            },
-        )
+        const BEGIN_ROLLBACK: &str = "
+UPDATE {locked_table}
+SET {lock_write}state = 'rolling_back', statements_total = :total, statements_done = 0, done_checksum = '',
+    intent = :intent, session_state = NULL, error = NULL, duration_ms = 0
+WHERE version = :version AND state = :state AND {lock_held}";
+        let parameters = params! {
+            "version" => from.version.number(),
+            "state" => from.state.as_str(),
+            "total" => statements_total,
+            "intent" => intent.map(Intent::to_json).transpose()?,
+        };
+        self.change(conn, "begin-rollback", BEGIN_ROLLBACK, parameters)
     }
 
-    /// The DOWN has run to its end, or the row is to be forgotten.
-    pub fn forget(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
-        self.change(conn, "forget", FORGET, params! { "version" => version.number(), "state" => state.as_str() })
+    /// Deletes a row: the migration counts as pending again.
+    pub fn delete(&self, conn: &mut Conn, version: Version, state: State) -> Result<()> {
+        const DELETE: &str = "DELETE FROM {table} WHERE version = :version AND state = :state AND {lock_held}";
+        let parameters = params! { "version" => version.number(), "state" => state.as_str() };
+        self.change(conn, "forget", DELETE, parameters)
     }
 
-    fn sql(&self, template: &str) -> String {
-        let is_update = template.trim_start().starts_with("UPDATE");
-        let held = if is_update { &self.condition.update_condition } else { &self.condition.condition };
-        template
-            .replace("{proven}", &format!("{}{}", self.table, self.condition.update_join))
-            .replace("{condition}", &self.condition.update_set)
-            .replace("{table}", &self.table)
-            .replace("{held}", held)
-    }
-
-    /// `step` is what the fault points before and behind it are called.
-    fn change(&self, conn: &mut Conn, step: &str, template: &str, params: Params) -> Result<()> {
+    /// Runs one change. `step` names its fault points.
+    fn change(&self, conn: &mut Conn, step: &str, template: &str, parameters: Params) -> Result<()> {
         fault::step(step, "before");
-        conn.exec_drop(self.sql(template), params)
+        conn.exec_drop(self.sql(template), parameters)
             .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
         self.check_written(conn)?;
         fault::step(step, "after");
         Ok(())
     }
+
+    fn sql(&self, template: &str) -> String {
+        self.fill(template, &[])
+    }
+
+    /// Fills in the table and the lock's condition, and `values`, which are SQL.
+    fn fill(&self, template: &str, values: &[(&str, &str)]) -> String {
+        let is_update = template.trim_start().starts_with("UPDATE");
+        let lock_held = if is_update { &self.lock.update_condition } else { &self.lock.condition };
+        let locked_table = format!("{}{}", self.table, self.lock.update_join);
+        let mut parameters = vec![
+            ("table", self.table.as_str()),
+            ("locked_table", &locked_table),
+            ("lock_write", &self.lock.update_set),
+            ("lock_held", lock_held),
+        ];
+        parameters.extend_from_slice(values);
+        fill(template, &parameters)
+    }
 }
-
-const CREATE: &str = "
-CREATE TABLE IF NOT EXISTS {table} (
-  version       BIGINT UNSIGNED NOT NULL COMMENT 'YYYYMMDDHHMMSS',
-  name          VARCHAR(200) NOT NULL,
-  state         VARCHAR(16) CHARACTER SET ascii NOT NULL COMMENT 'applying, applied, baseline, rolling_back',
-  sequence      BIGINT UNSIGNED NOT NULL COMMENT 'order of application',
-  checksum      CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'SHA-256 over the tokens of the UP',
-  total         BIGINT UNSIGNED NOT NULL COMMENT 'statements of the script',
-  done          BIGINT UNSIGNED NOT NULL COMMENT 'statements known to have taken effect',
-  done_checksum CHAR(64) CHARACTER SET ascii NOT NULL COMMENT 'of those statements',
-  intent        LONGTEXT NULL COMMENT 'the statement about to run, and what it touches',
-  session       LONGTEXT NULL COMMENT 'what a resumed script must find in its session',
-  error         TEXT NULL COMMENT 'why it stopped',
-  up_text       LONGTEXT NULL COMMENT 'the UP as applied, where it is small',
-  down_text     LONGTEXT NULL COMMENT 'the DOWN as it was then: what rollback runs',
-  applied_at    DATETIME(6) NOT NULL COMMENT 'UTC',
-  applied_by    VARCHAR(288) NOT NULL,
-  duration_ms   BIGINT UNSIGNED NOT NULL,
-  PRIMARY KEY (version)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'airun migrations, format 1'";
-
-const HISTORY: &str = "
-SELECT version, name, state, sequence, checksum, total, done, done_checksum, intent, session, error,
-       DATE_FORMAT(applied_at, '%Y-%m-%d %H:%i:%s'), applied_by, duration_ms, down_text IS NOT NULL
-FROM {table} ORDER BY version";
-
-const NEWEST: &str = "SELECT MAX(sequence) FROM {table}";
-
-const TEXTS: &str = "SELECT up_text, down_text FROM {table} WHERE version = ?";
-
-const BEGIN: &str = "
-INSERT INTO {table} (version, name, state, sequence, checksum, total, done, done_checksum, intent, up_text, down_text,
-                     applied_at, applied_by, duration_ms)
-SELECT :version, :name, :state, :sequence, :checksum, :total, :done, :done_checksum, :intent, :up_text, :down_text,
-       UTC_TIMESTAMP(6), USER(), :duration
-FROM DUAL WHERE {held}";
-
-const PROGRESS: &str = "
-UPDATE {proven}
-SET {condition}total = :total, done = :done, done_checksum = :done_checksum, intent = :intent, session = :session, error = :error,
-    duration_ms = duration_ms + :duration
-WHERE version = :version AND state = :state AND {held}";
-
-const PROGRESS_SQL: &str = "
-UPDATE {proven}
-SET {condition}total = {total}, done = {done}, done_checksum = '{sum}', intent = NULL, session = {session}, error = NULL
-WHERE version = {version} AND state = '{state}' AND {held}";
-
-const FAIL: &str = "
-UPDATE {proven} SET {condition}intent = NULL, error = :error WHERE version = :version AND state = :state AND {held}";
-
-const FINISH: &str = "
-UPDATE {proven}
-SET {condition}state = 'applied', total = :total, done = :total, checksum = :checksum, done_checksum = :checksum, intent = NULL,
-    session = NULL, error = NULL, duration_ms = duration_ms + :duration,
-    applied_at = UTC_TIMESTAMP(6), applied_by = USER()
-WHERE version = :version AND state = 'applying' AND {held}";
-
-const REPLACE_UP: &str = "
-UPDATE {proven}
-SET {condition}checksum = :checksum, total = :total, up_text = :up_text, down_text = :down_text
-WHERE version = :version AND state = :state AND {held}";
-
-const RESOLVE: &str = "
-UPDATE {proven}
-SET {condition}state = :state, checksum = :checksum, total = :total, done = :done, done_checksum = :done_checksum, intent = NULL,
-    error = NULL, up_text = COALESCE(:up_text, up_text), down_text = COALESCE(:down_text, down_text)
-WHERE version = :version AND state = :expected AND {held}";
-
-const BEGIN_ROLLBACK: &str = "
-UPDATE {proven}
-SET {condition}state = 'rolling_back', total = :total, done = 0, done_checksum = '', intent = :intent, session = NULL, error = NULL,
-    duration_ms = 0
-WHERE version = :version AND state = :state AND {held}";
-
-const FORGET: &str = "DELETE FROM {table} WHERE version = :version AND state = :state AND {held}";
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! The lock that keeps two migrators of one database apart.
+//! The migration lock: only one migrator changes a database at a time.
 
 use std::time::{Duration, Instant};
 
@@ -10,84 +10,53 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::shutdown::Shutdown;
 
+mod condition;
 mod lease;
 mod named;
 
+use condition::Attempt;
+pub use condition::LockCondition;
 use lease::Lease;
-pub use lease::TABLE;
-use named::Named;
+use named::NamedLock;
 
 /// A lock that is held.
 #[derive(Debug)]
 pub enum Lock {
-    /// By the connection it was taken on: the server frees it when that ends.
-    Named(Named),
-    /// By a row, where `GET_LOCK` is known to one node of several only.
+    /// Held by the connection that took it. The server releases it when that connection ends.
+    Named(NamedLock),
+    /// A row, in a cluster whose nodes don't share `GET_LOCK`.
     Lease(Lease),
 }
 
-/// How a change of `ai_migrations` proves that the lock is held, in SQL.
-#[derive(Debug)]
-pub struct LockCondition {
-    /// The condition where nothing is updated.
-    pub condition: String,
-    /// The condition of an `UPDATE`.
-    pub update_condition: String,
-    /// What an `UPDATE` names beside its table.
-    pub update_join: String,
-    /// What an `UPDATE` sets beside its own columns.
-    pub update_set: String,
-    /// Its own table, where it has one.
-    pub table: Option<String>,
-}
-
-impl LockCondition {
-    /// Without a lock: nothing can be changed.
-    pub fn none() -> Self {
-        let never = || "FALSE".to_owned();
-        Self {
-            condition: never(),
-            update_condition: never(),
-            update_join: String::new(),
-            update_set: String::new(),
-            table: None,
-        }
-    }
-}
-
-/// What a try to take the lock has come to.
-enum Taken {
-    Yes(Lock),
-    /// Somebody has it.
-    No {
-        holder: String,
-    },
+/// The lock to wait for, the limit of the wait, and the receiver of its events.
+pub struct Waiting<'w> {
+    pub database: &'w Database,
+    pub limit: Duration,
+    pub shutdown: &'w Shutdown,
+    pub events: &'w mut Events<'w>,
 }
 
 impl Lock {
-    /// Takes the lock of `database`, waiting for at most `limit`.
+    /// Takes the lock, waiting for at most `limit`.
     ///
     /// # Errors
-    /// [`ErrorKind::LockHeld`] when somebody else holds it all the time, naming who; [`ErrorKind::Interrupted`] at a signal.
-    pub fn acquire(
-        conn: &mut Conn,
-        database: &Database,
-        limit: Duration,
-        shutdown: &Shutdown,
-        events: &mut Events<'_>,
-    ) -> Result<Self> {
-        let until = Instant::now() + limit;
-        let name = &database.name;
-        let lease = db::locks_are_local(conn)? || fault::is_forced("lease");
-        let mut told = false;
+    /// [`ErrorKind::LockHeld`] if another migrator held it all the time, naming the holder; [`ErrorKind::Interrupted`] at a signal.
+    pub fn acquire(conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<Self> {
+        let until = Instant::now() + waiting.limit;
+        let name = &waiting.database.name;
+        let use_lease = db::locks_are_local(conn)? || fault::is_forced("lease");
+        let mut reported = false;
         loop {
-            let taken =
-                if lease { Lease::take(conn, database, told, shutdown)? } else { Named::take(conn, name, told)? };
-            let holder = match taken {
-                Taken::Yes(lock) => return Ok(lock),
-                Taken::No { holder } => holder,
+            let attempt = if use_lease {
+                Lease::try_acquire(conn, waiting.database, reported, waiting.shutdown)?.map(Lock::Lease)
+            } else {
+                NamedLock::try_acquire(conn, name, reported)?.map(Lock::Named)
             };
-            if shutdown.is_stopping() {
+            let holder = match attempt {
+                Attempt::Acquired(lock) => return Ok(lock),
+                Attempt::HeldBy(holder) => holder,
+            };
+            if waiting.shutdown.is_stopping() {
                 return Err(Error::new(
                     ErrorKind::Interrupted,
                     "stopped by a signal while waiting for the migration lock; nothing was run",
@@ -97,37 +66,30 @@ impl Lock {
                 return Err(Error::new(
                     ErrorKind::LockHeld,
                     format!(
-                        "the migration lock of `{name}` is held by {holder}; wait for it to end, or raise `--lock-timeout`"
+                        "the migration lock of `{name}` is held by {holder}; try again later or raise `--lock-timeout`"
                     ),
                 ));
             }
-            if !told {
-                told = true;
-                events(Event::Note(format!("waiting for the migration lock of `{name}`, held by {holder}")));
+            if !reported {
+                reported = true;
+                (waiting.events)(Event::Note(format!("waiting for the migration lock of `{name}`, held by {holder}")));
             }
         }
     }
 
-    /// Holds it still, or once more, after the connection was reset.
+    /// Takes the lock again after the connection was reset.
     ///
     /// # Errors
     /// As [`Lock::acquire`].
-    pub fn again(
-        &self,
-        conn: &mut Conn,
-        database: &Database,
-        limit: Duration,
-        shutdown: &Shutdown,
-        events: &mut Events<'_>,
-    ) -> Result<()> {
+    pub fn acquire_again(&self, conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<()> {
         match self {
-            // The reset has freed it; its name is the same as before.
-            Lock::Named(_) => Self::acquire(conn, database, limit, shutdown, events).map(|_| ()),
-            Lock::Lease(lease) => lease.ready(conn),
+            // The reset released it. The new one has the same name.
+            Lock::Named(_) => Self::acquire(conn, waiting).map(|_| ()),
+            Lock::Lease(lease) => lease.prepare_session(conn),
         }
     }
 
-    /// How each change of `ai_migrations` proves that it is still held.
+    /// The condition under which a change of `ai_migrations` is allowed.
     pub fn condition(&self) -> LockCondition {
         match self {
             Lock::Named(named) => named.condition(),
@@ -135,12 +97,11 @@ impl Lock {
         }
     }
 
-    /// Frees the lock.
+    /// Releases the lock.
     pub fn release(self, conn: &mut Conn) {
         match self {
             Lock::Named(named) => named.release(conn),
-            // Its own thread does.
-            Lock::Lease(_) => {}
+            Lock::Lease(lease) => drop(lease),
         }
     }
 }

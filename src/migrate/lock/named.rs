@@ -4,65 +4,61 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use sha2::{Digest, Sha256};
 
-use super::{Lock, LockCondition, Taken};
+use super::condition::{Attempt, LockCondition};
+use crate::db;
 use crate::error::{Error, Result};
-use crate::migrate::catalog::hex;
-use crate::migrate::journal;
+use crate::migrate::names::{JOURNAL_TABLE, hex};
 
-/// One wait on the server, so that a signal is heard in between; seconds.
+/// The longest wait on the server, so that a signal is noticed soon. Seconds.
 const WAIT_SECONDS: u64 = 1;
 
-/// A lock that is held by the connection it was taken on, and freed by the server when that ends.
+/// A lock that is held by the connection that took it. The server releases it when that connection ends.
 #[derive(Debug)]
-pub struct Named {
+pub struct NamedLock {
     name: String,
 }
 
-impl Named {
-    /// Tries to take it; with `patience`, for a second.
-    pub(super) fn take(conn: &mut Conn, database: &str, patience: bool) -> Result<Taken> {
+impl NamedLock {
+    /// Tries to take the lock. Waits for up to a second if `wait` is true.
+    pub fn try_acquire(conn: &mut Conn, database: &str, wait: bool) -> Result<Attempt<Self>> {
         let lock = Self { name: lock_name(database) };
-        let wait = if patience { WAIT_SECONDS } else { 0 };
-        let taken: Option<Option<i64>> = conn.query_first(format!("SELECT GET_LOCK('{}', {wait})", lock.name))?;
-        match taken.flatten() {
-            Some(1) => Ok(Taken::Yes(Lock::Named(lock))),
-            Some(_) => Ok(Taken::No { holder: lock.holder(conn) }),
-            None => Err(Error::failure("the server can't give the migration lock: `GET_LOCK` returned NULL")),
+        let seconds = if wait { WAIT_SECONDS } else { 0 };
+        let acquired: Option<Option<i64>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (&lock.name, seconds))?;
+        match acquired.flatten() {
+            Some(1) => Ok(Attempt::Acquired(lock)),
+            Some(_) => Ok(Attempt::HeldBy(lock.holder(conn))),
+            None => Err(Error::failure("failed to take the migration lock: `GET_LOCK` returned NULL")),
         }
     }
 
-    pub(super) fn condition(&self) -> LockCondition {
-        let condition = format!("IS_USED_LOCK('{}') = CONNECTION_ID()", self.name);
-        LockCondition {
-            update_condition: condition.clone(),
-            condition,
-            update_join: String::new(),
-            update_set: String::new(),
-            table: None,
+    pub fn condition(&self) -> LockCondition {
+        // The name is a hash, so that it needs no quoting.
+        LockCondition::of(format!("IS_USED_LOCK('{}') = CONNECTION_ID()", self.name))
+    }
+
+    /// Releases the lock. An error is only logged, because the server releases it anyway when the connection ends.
+    pub fn release(&self, conn: &mut Conn) {
+        if let Err(error) = conn.exec_drop("DO RELEASE_LOCK(?)", (&self.name,)) {
+            log::debug!("failed to release the migration lock: {}", db::describe(&error));
         }
     }
 
-    /// The server frees it by itself when the connection ends, so there is nothing to do about an error.
-    pub(super) fn release(&self, conn: &mut Conn) {
-        if let Err(error) = conn.query_drop(format!("DO RELEASE_LOCK('{}')", self.name)) {
-            log::debug!("failed to release the migration lock: {}", crate::db::describe(&error));
-        }
-    }
-
+    /// Describes the holder, as far as this user may see it.
     fn holder(&self, conn: &mut Conn) -> String {
-        const HOLDER: &str = "SELECT ID, CONCAT(USER, '@', HOST) FROM information_schema.PROCESSLIST WHERE ID = ";
-        let id: Option<Option<u64>> =
-            conn.query_first(format!("SELECT IS_USED_LOCK('{}')", self.name)).unwrap_or_default();
-        let Some(id) = id.flatten() else { return "somebody who has just let it go".to_owned() };
-        let shown: Option<(u64, String)> = conn.query_first(format!("{HOLDER}{id}")).unwrap_or_default();
-        match shown {
-            Some((id, who)) => format!("{who} (connection {id})"),
-            None => format!("connection {id}"),
+        const HOLDER: &str = "
+SELECT h.id, CONCAT(p.USER, '@', p.HOST)
+FROM (SELECT IS_USED_LOCK(?) AS id) h LEFT JOIN information_schema.PROCESSLIST p ON p.ID = h.id";
+        match conn.exec_first::<(Option<u64>, Option<String>), _, _>(HOLDER, (&self.name,)) {
+            Ok(Some((Some(id), Some(user)))) => format!("{user} (connection {id})"),
+            Ok(Some((Some(id), None))) => format!("connection {id}"),
+            Ok(_) => "a session that has just released it".to_owned(),
+            Err(error) => format!("an unknown session ({})", db::describe(&error)),
         }
     }
 }
 
-/// Locks are the server's, not the database's, their names at most 64 characters, and on MySQL in any case.
+/// The lock's name. Locks belong to the server and not to a database; on MySQL their names have at most 64 characters
+/// and ignore case.
 fn lock_name(database: &str) -> String {
-    format!("airun:{}", hex(&Sha256::digest(format!("{database}.{}", journal::TABLE))[..16]))
+    format!("airun:{}", hex(&Sha256::digest(format!("{database}.{JOURNAL_TABLE}"))[..16]))
 }

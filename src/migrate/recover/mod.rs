@@ -1,110 +1,112 @@
-//! After a crash: what happened, so that a script goes on at the right statement.
+//! After a crash: finds out what was applied, so that a script resumes at the right statement.
+
+use std::time::Duration;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::catalog;
+use super::classify::{Object, ObjectKind};
 use super::diff;
-use super::journal::{Journal, JournalRow, Progress};
+use super::journal::{Intent, Journal, JournalRow, Progress};
+use super::names::qualified;
 use super::script::{Script, ScriptSummary};
 use crate::db::quote_name;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migrate::classify::{Object, ObjectKind};
 
-pub(crate) mod evidence;
-pub(crate) mod session;
+mod evidence;
+pub mod replay;
 mod temporary_tables;
 
-use evidence::Verdict;
+use evidence::{Verdict, count_batched_applied, verdict};
 
-/// Brings `row` up to date with what the server shows, and proves that what has run is what the script says.
+/// Brings `row` up to date with the schema, and checks that the statements that ran are those of the script. `stored` is
+/// the text that ran, if it was kept.
 ///
 /// # Errors
-/// [`ErrorKind::PartiallyApplied`] where nothing tells whether the last statement happened; [`ErrorKind::Drift`] where what has run was
-/// edited since, with a diff.
+/// [`ErrorKind::PartiallyApplied`] if nothing shows whether the last statement was applied; [`ErrorKind::Drift`] if the script's first
+/// statements were edited after they ran, with a diff.
 pub fn recover(
     conn: &mut Conn,
     journal: &Journal,
     script: &Script<'_>,
     summary: &ScriptSummary,
     row: &mut JournalRow,
-    kept: Option<&str>,
+    stored: Option<&str>,
 ) -> Result<()> {
-    let prefix = script.prefix(row.done)?;
+    let prefix = script.prefix(row.statements_done)?;
     if prefix.checksum.as_deref() != Some(row.done_checksum.as_str()) {
-        return Err(edited(script, row.done, kept)?);
+        return Err(edited(script, row.statements_done, stored)?);
     }
     let Some(intent) = row.intent.take() else { return Ok(()) };
-    let mut followers = 0;
-    match intent.verdict(conn)? {
+    let batched = match verdict(conn, &intent)? {
         Verdict::NotApplied => return Ok(()),
+        Verdict::Applied => count_batched_applied(conn, &intent)?,
         Verdict::PartlyDropped(objects) => {
             for object in &objects {
-                let looks = catalog::definition(conn, object)?.unwrap_or_default();
-                conn.query_drop(drop_statement(object, &looks))?;
+                if let Some(definition) = catalog::definition(conn, object)? {
+                    conn.query_drop(drop_statement(object, &definition))?;
+                }
             }
+            0
         }
-        Verdict::Applied => followers = intent.batched_applied(conn)?,
-        Verdict::Unknown => {
-            return Err(Error::new(
-                ErrorKind::PartiallyApplied,
-                format!(
-                    "{}: statement {} of {} had committed something and was cut before its end; look at what there is of \
-                     it, then say where to go on: `airun migrate resolve {} --from-statement {}` (there, once more) or \
-                     `--from-statement {}` (behind it)",
-                    script.label,
-                    intent.k,
-                    row.total,
-                    row.version,
-                    intent.k,
-                    intent.k + 1
-                ),
-            ));
-        }
-    }
-    let happened = intent.then[..followers].iter().map(|follower| &follower.statement);
-    for (k, statement) in (intent.k..).zip(std::iter::once(&intent.statement).chain(happened)) {
+        Verdict::Unknown => return Err(interrupted(script, row, &intent)),
+    };
+    let batched = intent.then[..batched].iter().map(|batched| &batched.statement);
+    for (k, statement) in (intent.k..).zip(std::iter::once(&intent.statement).chain(batched)) {
         let prefix = script.prefix(k - 1)?;
-        if prefix.next.as_ref() != Some(statement) {
-            return Err(edited(script, k, kept)?);
-        }
-        row.done = k;
-        row.done_checksum = prefix.checksum_with_next.unwrap_or_default();
+        row.done_checksum = match prefix.checksum_with_next {
+            Some(checksum) if prefix.next.as_ref() == Some(statement) => checksum,
+            _ => return Err(edited(script, k, stored)?),
+        };
+        row.statements_done = k;
     }
-    journal.progress(
-        conn,
-        row.version,
-        row.state,
-        &Progress {
-            total: summary.total,
-            done: row.done,
-            done_checksum: &row.done_checksum,
-            intent: None,
-            session: row.session.as_deref(),
-            error: None,
-            spent: std::time::Duration::ZERO,
-        },
-    )
+    let progress = Progress {
+        statements_total: summary.total,
+        statements_done: row.statements_done,
+        done_checksum: &row.done_checksum,
+        intent: None,
+        session_state: row.session_state.as_deref(),
+        duration: Duration::ZERO,
+    };
+    journal.progress(conn, row.version, row.state, &progress)
 }
 
-fn edited(script: &Script<'_>, done: u64, kept: Option<&str>) -> Result<Error> {
+fn edited(script: &Script<'_>, done: u64, stored: Option<&str>) -> Result<Error> {
     Ok(Error::new(
         ErrorKind::Drift,
         format!(
-            "`{}`: its first {done} statements have run, and they were edited since; undo that edit (what comes after them may change):\n{}",
+            "`{}`: its first {done} statements have run and were edited since; undo that edit (what comes after them \
+             may change):\n{}",
             script.label,
-            diff::describe(kept, &script.read()?)
+            diff::describe(stored, &script.read()?)
         ),
     ))
 }
 
-/// `looks` is the statement that makes it: tables, views and sequences are one kind of object.
-fn drop_statement(object: &Object, looks: &str) -> String {
+fn interrupted(script: &Script<'_>, row: &JournalRow, Intent { k, .. }: &Intent) -> Error {
+    Error::new(
+        ErrorKind::PartiallyApplied,
+        format!(
+            "{}: statement {k} of {} committed something and was interrupted before its end; check how much of it was \
+             applied, then choose where to resume: `airun migrate resolve {} --from-statement {k}` runs it again, \
+             `--from-statement {}` skips it",
+            script.label,
+            row.statements_total,
+            row.version,
+            k + 1
+        ),
+    )
+}
+
+/// Tables, views and sequences are the same kind of object; `definition` shows which one it is.
+fn drop_statement(object: &Object, definition: &str) -> String {
     let kind = match object.kind {
         ObjectKind::Database => return format!("DROP DATABASE IF EXISTS {}", quote_name(&object.name.name)),
         ObjectKind::Account => return format!("DROP USER IF EXISTS {}", object.name.name),
-        ObjectKind::Table if looks.starts_with("CREATE SEQUENCE") => "SEQUENCE",
-        ObjectKind::Table if looks.starts_with("CREATE TABLE") || looks.starts_with("CREATE TEMPORARY") => "TABLE",
+        ObjectKind::Table if definition.starts_with("CREATE SEQUENCE") => "SEQUENCE",
+        ObjectKind::Table if definition.starts_with("CREATE TABLE") => "TABLE",
+        ObjectKind::Table if definition.starts_with("CREATE TEMPORARY") => "TABLE",
         ObjectKind::Table => "VIEW",
         ObjectKind::Procedure => "PROCEDURE",
         ObjectKind::Function => "FUNCTION",
@@ -113,5 +115,5 @@ fn drop_statement(object: &Object, looks: &str) -> String {
         ObjectKind::Package => "PACKAGE",
     };
     let schema = object.name.schema.as_deref().unwrap_or_default();
-    format!("DROP {kind} IF EXISTS {}.{}", quote_name(schema), quote_name(&object.name.name))
+    format!("DROP {kind} IF EXISTS {}", qualified(schema, &object.name.name))
 }

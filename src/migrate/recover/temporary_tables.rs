@@ -1,52 +1,55 @@
-//! The temporary tables of a script, which go with its session: what makes them again for a resumed one.
+//! Which statements create a script's temporary tables again.
 //!
-//! That is certain only for a table whose rows come from the script's own literals. Whatever else may have filled or
-//! changed one makes it lost, until the script drops it.
+//! A temporary table ends with its session. It can be created again only if its rows come from literals in the script;
+//! anything else that may have changed it makes it unrepeatable, until the script drops it.
 
 use crate::migrate::classify::{Ddl, DdlKind, ObjectName, StatementKind, depends_on_state};
 use crate::migrate::sql::{TokenKind, tokens};
 
-/// A temporary table that is there.
 #[derive(Debug)]
-struct Temporary {
+struct TemporaryTable {
     name: ObjectName,
-    /// The first statement that made it what can't be repeated.
-    lost: Option<u64>,
+    /// Number of the first statement that made it unrepeatable.
+    unrepeatable: Option<u64>,
 }
 
-/// Those that are there, in the order in which they were made.
+/// The temporary tables that exist, in the order in which they were created.
 #[derive(Debug, Default)]
-pub struct Temporaries(Vec<Temporary>);
+pub struct TemporaryTables(Vec<TemporaryTable>);
 
-/// What the resumed session has to do with a statement.
+/// The action of a resumed session for a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReplayAction {
-    /// Run it, as a step that belongs to this table.
-    Step(ObjectName),
-    /// Forget the steps of these tables.
+    /// Run it for this table.
+    Run(ObjectName),
+    /// Don't run the statements of these tables, which were dropped.
     Forget(Vec<ObjectName>),
-    /// Nothing.
     Nothing,
 }
 
-impl Temporaries {
-    /// Takes note of statement `k`, which has run before.
-    pub fn pass(&mut self, k: u64, text: &str, kind: &StatementKind) -> ReplayAction {
+/// These change nothing except their target, which is another table.
+const READING_VERBS: [&str; 10] =
+    ["SELECT", "INSERT", "REPLACE", "DO", "CREATE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SET"];
+
+impl TemporaryTables {
+    /// Adds statement `k`, which ran before.
+    pub fn add(&mut self, k: u64, text: &str, kind: &StatementKind) -> ReplayAction {
         match kind {
             StatementKind::TemporaryTable { dropped: false, names } => {
                 let Some(name) = names.first() else { return ReplayAction::Nothing };
-                let lost = depends_on_state(text).then_some(k);
-                self.0.push(Temporary { name: name.clone(), lost });
-                return ReplayAction::Step(name.clone());
+                let unrepeatable = depends_on_state(text).then_some(k);
+                self.0.push(TemporaryTable { name: name.clone(), unrepeatable });
+                return ReplayAction::Run(name.clone());
             }
-            StatementKind::TemporaryTable { names, .. } => return self.forget(names.clone()),
+            StatementKind::TemporaryTable { names, .. } => return self.forget(names),
             _ if self.0.is_empty() => return ReplayAction::Nothing,
             StatementKind::Ddl(Ddl { kind: DdlKind::Drop, objects, .. }) => {
-                return self.forget(objects.iter().map(|object| object.name.clone()).collect());
+                let names: Vec<ObjectName> = objects.iter().map(|object| object.name.clone()).collect();
+                return self.forget(&names);
             }
-            // It may do anything to any of them.
+            // It may change any of them.
             StatementKind::Unclassified => {
-                self.0.iter_mut().for_each(|table| table.lose(k));
+                self.0.iter_mut().for_each(|table| table.mark(k));
                 return ReplayAction::Nothing;
             }
             _ => {}
@@ -54,52 +57,46 @@ impl Temporaries {
         let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else {
             return ReplayAction::Nothing;
         };
-        let own = match kind {
+        let is_target = match kind {
             StatementKind::Dml { target: Some(target) } => same(target, &table.name),
-            StatementKind::Ddl(definition) if definition.kind == DdlKind::Alter => {
-                definition.objects.iter().any(|object| same(&object.name, &table.name))
+            StatementKind::Ddl(Ddl { kind: DdlKind::Alter, objects, .. }) => {
+                objects.iter().any(|object| same(&object.name, &table.name))
             }
             StatementKind::Idempotent => true,
             _ => false,
         };
-        if own {
+        if is_target {
             if depends_on_state(text) {
-                table.lose(k);
+                table.mark(k);
             }
-            return ReplayAction::Step(table.name.clone());
+            return ReplayAction::Run(table.name.clone());
         }
-        let first = tokens(text).find(|token| token.kind == TokenKind::Word).map(|token| token.upper());
-        // These change nothing but their target, which is another table.
-        let reads = ["SELECT", "INSERT", "REPLACE", "DO", "CREATE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SET"];
-        if !first.is_some_and(|first| reads.contains(&first.as_str())) {
-            for table in self.0.iter_mut().filter(|table| mentions(text, &table.name)) {
-                table.lose(k);
-            }
+        let verb = tokens(text).find(|token| token.kind == TokenKind::Word).map(|token| token.upper());
+        if !verb.is_some_and(|verb| READING_VERBS.contains(&verb.as_str())) {
+            self.0.iter_mut().filter(|table| mentions(text, &table.name)).for_each(|table| table.mark(k));
         }
         ReplayAction::Nothing
     }
 
-    /// The first statement after which a table that is still there can't be made again for certain.
-    pub fn lost(&self) -> Option<u64> {
-        self.0.iter().filter_map(|table| table.lost).min()
+    /// Number of the first statement that made a table unrepeatable which still exists.
+    pub fn first_unrepeatable(&self) -> Option<u64> {
+        self.0.iter().filter_map(|table| table.unrepeatable).min()
     }
 
-    fn forget(&mut self, names: Vec<ObjectName>) -> ReplayAction {
-        let gone = |table: &Temporary| names.iter().any(|name| same(name, &table.name));
-        let names = self.0.iter().filter(|table| gone(table)).map(|table| table.name.clone()).collect();
-        self.0.retain(|table| !gone(table));
-        ReplayAction::Forget(names)
+    fn forget(&mut self, names: &[ObjectName]) -> ReplayAction {
+        let dropped = self.0.extract_if(.., |table| names.iter().any(|name| same(name, &table.name)));
+        ReplayAction::Forget(dropped.map(|table| table.name).collect())
     }
 }
 
-impl Temporary {
-    fn lose(&mut self, k: u64) {
-        self.lost = self.lost.or(Some(k));
+impl TemporaryTable {
+    fn mark(&mut self, k: u64) {
+        self.unrepeatable = self.unrepeatable.or(Some(k));
     }
 }
 
-/// Names may come with their database or without, and on some servers their case doesn't matter.
-pub fn same(a: &ObjectName, b: &ObjectName) -> bool {
+/// Names may be given with or without their database, and on some servers their case doesn't matter.
+fn same(a: &ObjectName, b: &ObjectName) -> bool {
     a.name.eq_ignore_ascii_case(&b.name)
 }
 
@@ -112,32 +109,32 @@ mod tests {
     use super::*;
     use crate::migrate::classify::classify;
 
-    fn lost(statements: &[&str]) -> Option<u64> {
-        let mut temporaries = Temporaries::default();
+    fn first_unrepeatable(statements: &[&str]) -> Option<u64> {
+        let mut tables = TemporaryTables::default();
         for (k, text) in (1..).zip(statements) {
-            temporaries.pass(k, text, &classify(text));
+            tables.add(k, text, &classify(text));
         }
-        temporaries.lost()
+        tables.first_unrepeatable()
     }
 
     #[test]
-    fn only_what_comes_from_the_script_itself_can_be_made_again() {
-        const MADE: &str = "CREATE TEMPORARY TABLE tmp (a INT)";
+    fn only_rows_from_the_script_itself_are_repeatable() {
+        const CREATE: &str = "CREATE TEMPORARY TABLE tmp (a INT)";
         for (statements, expected) in [
-            (&[MADE, "INSERT INTO tmp VALUES (1)", "UPDATE tmp SET a = 2", "ALTER TABLE tmp ADD b INT"][..], None),
-            (&[MADE, "INSERT INTO t SELECT a FROM tmp", "SELECT * FROM tmp"], None),
-            (&[MADE, "INSERT INTO tmp SELECT a FROM t"], Some(2)),
-            (&[MADE, "INSERT INTO tmp SELECT a FROM t", "DROP TEMPORARY TABLE tmp"], None),
-            (&[MADE, "INSERT INTO tmp SELECT a FROM t", "DROP TABLE IF EXISTS tmp"], None),
-            (&[MADE, "INSERT INTO tmp VALUES (@a)"], Some(2)),
-            (&[MADE, "INSERT INTO tmp VALUES (UNIX_TIMESTAMP())"], Some(2)),
+            (&[CREATE, "INSERT INTO tmp VALUES (1)", "UPDATE tmp SET a = 2", "ALTER TABLE tmp ADD b INT"][..], None),
+            (&[CREATE, "INSERT INTO t SELECT a FROM tmp", "SELECT * FROM tmp"], None),
+            (&[CREATE, "INSERT INTO tmp SELECT a FROM t"], Some(2)),
+            (&[CREATE, "INSERT INTO tmp SELECT a FROM t", "DROP TEMPORARY TABLE tmp"], None),
+            (&[CREATE, "INSERT INTO tmp SELECT a FROM t", "DROP TABLE IF EXISTS tmp"], None),
+            (&[CREATE, "INSERT INTO tmp VALUES (@a)"], Some(2)),
+            (&[CREATE, "INSERT INTO tmp VALUES (UNIX_TIMESTAMP())"], Some(2)),
             (&["CREATE TEMPORARY TABLE tmp AS SELECT 1 FROM t"], Some(1)),
-            (&[MADE, "UPDATE t JOIN tmp ON t.a = tmp.a SET tmp.a = t.b"], Some(2)),
-            (&[MADE, "LOAD DATA INFILE 'x' INTO TABLE tmp"], Some(2)),
-            (&[MADE, "CALL p()"], Some(2)),
-            (&["CALL p()", MADE], None),
+            (&[CREATE, "UPDATE t JOIN tmp ON t.a = tmp.a SET tmp.a = t.b"], Some(2)),
+            (&[CREATE, "LOAD DATA INFILE 'x' INTO TABLE tmp"], Some(2)),
+            (&[CREATE, "CALL p()"], Some(2)),
+            (&["CALL p()", CREATE], None),
         ] {
-            assert_eq!(lost(statements), expected, "{statements:?}");
+            assert_eq!(first_unrepeatable(statements), expected, "{statements:?}");
         }
     }
 }

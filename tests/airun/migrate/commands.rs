@@ -89,7 +89,7 @@ on_both! {
         }
         let undone = db.airun("migrate rollback -n 3");
         assert_eq!(undone.code, 0, "{undone:?}");
-        assert!(undone.stderr.contains("airun: note: 20260101000001_t_DOWN.sql: the files are gone; the stored DOWN is run\n"), "{undone:?}");
+        assert!(undone.stderr.contains("airun: note: 20260101000001_t_DOWN.sql: the files were deleted; running the stored DOWN\n"), "{undone:?}");
         assert!(db.tables().is_empty() && json_of(db)["migrations"].as_array().unwrap().is_empty());
     }
 
@@ -100,7 +100,7 @@ on_both! {
         for (args, said) in [
             ("20260101000002 --applied", "20260101000002_b is applied"),
             ("20260101000002 --pending", "20260101000002_b is pending"),
-            ("20260101000002 --from-statement 3", "2 of 3 statements of 20260101000002_b have happened; `airun migrate up` goes on"),
+            ("20260101000002 --from-statement 3", "2 of 3 statements of 20260101000002_b were applied; `airun migrate up` resumes there"),
             ("20260101000001 --accept-edit", "20260101000001_a is applied as its file is now"),
             ("20260101000003 --applied", "20260101000003_c is applied"),
         ] {
@@ -109,8 +109,8 @@ on_both! {
             assert_eq!(db.rows("SELECT * FROM ai_migrations ORDER BY version"), before, "{args}");
         }
         for (args, why) in [
-            ("20260101000009 --applied", "there is no migration 20260101000009; `airun migrate status` lists them"),
-            ("20260101000003 --pending", "20260101000003_c is pending already; there is nothing to resolve"),
+            ("20260101000009 --applied", "unknown migration 20260101000009; `airun migrate status` lists all"),
+            ("20260101000003 --pending", "20260101000003_c is already pending; there is nothing to resolve"),
             ("20260101000003 --accept-edit", "20260101000003_c is not applied; there is nothing to resolve"),
             ("20260101000001 --from-statement 2", "20260101000001_a has not stopped half-way; there is nothing to resolve"),
             ("20260101000001", "give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`"),
@@ -128,7 +128,7 @@ on_both! {
         db.migration(3, "c", "CREATE TABLE c (a INT);", "DROP TABLE c;");
         assert_eq!(db.airun("migrate up").code, 0);
         let refused = db.airun("migrate redo -n 2");
-        assert_eq!((refused.code, refused.stderr.as_str()), (1, "airun: error: 20260101000002_b has no DOWN, so it can't be rolled back; nothing was touched\n"));
+        assert_eq!((refused.code, refused.stderr.as_str()), (1, "airun: error: 20260101000002_b has no DOWN, so it can't be rolled back; nothing was changed\n"));
         let folder = db.folder().display();
         let dry = db.airun("migrate redo --dry-run");
         assert_eq!(dry.code, 0, "{dry:?}");
@@ -137,13 +137,13 @@ on_both! {
         std::fs::remove_file(db.folder().join("20260101000003_c_UP.sql")).unwrap();
         std::fs::remove_file(db.folder().join("20260101000003_c_DOWN.sql")).unwrap();
         let refused = db.airun("migrate redo");
-        assert_eq!((refused.code, refused.stderr.as_str()), (1, "airun: error: 20260101000003_c_DOWN.sql: its UP file is gone, so it can't be applied again; nothing was touched\n"));
+        assert_eq!((refused.code, refused.stderr.as_str()), (1, "airun: error: the UP file of 20260101000003_c was deleted, so it can't be applied again; nothing was changed\n"));
     }
 
     fn baseline_can_be_said_again_and_only_of_what_there_is(db) {
         half_way(db);
         let refused = db.airun("migrate baseline 20260101000009");
-        assert_eq!((refused.code, refused.stderr.as_str()), (2, "airun: error: there is no migration 20260101000009 in the folder\n"));
+        assert_eq!((refused.code, refused.stderr.as_str()), (2, "airun: error: the folder has no migration 20260101000009\n"));
         assert_eq!(db.airun("migrate resolve 20260101000002 --applied").code, 0);
         for recorded in ["1 migration", "0 migrations"] {
             let adopted = db.airun("migrate baseline 20260101000003");

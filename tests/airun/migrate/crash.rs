@@ -4,30 +4,27 @@ use crate::on_both;
 use crate::support::Database;
 
 /// Those that `up` passes: within the run of a script, and around each record of the journal.
-const UP: [&str; 23] = [
+const UP: [&str; 20] = [
     "begin-before",
     "begin-after",
     "progress-before",
     "progress-after",
     "finish-before",
     "finish-after",
-    "row-sent",
-    "row-recorded",
-    "row-committed",
     "rows-sent",
     "rows-recorded",
     "rows-committed",
-    "definition-intended",
-    "definition-done",
-    "opaque-intended",
-    "opaque-run",
-    "opaque-recorded",
-    "opaque-committed",
+    "ddl-intended",
+    "ddl-done",
+    "unclassified-intended",
+    "unclassified-run",
+    "unclassified-recorded",
+    "unclassified-committed",
     "script-recorded",
     "script-committed",
     "script-ended",
     "whole-recorded",
-    "owed-recorded",
+    "deferred-recorded",
 ];
 
 /// Those that `rollback` passes.
@@ -41,8 +38,8 @@ const DOWN: [&str; 13] = [
     "rows-sent",
     "rows-recorded",
     "rows-committed",
-    "definition-intended",
-    "definition-done",
+    "ddl-intended",
+    "ddl-done",
     "whole-recorded",
     "finished",
 ];
@@ -167,7 +164,7 @@ on_both! {
     fn a_crash_of_resolve_or_baseline_leaves_the_row_as_it_was_or_as_it_was_to_be(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);\nINSERT INTO nosuch VALUES (1);", "DROP TABLE a;");
         let fail = || assert_eq!(db.airun("migrate up").code, 1);
-        let state = || db.rows("SELECT CONCAT(state, ' ', done) FROM ai_migrations");
+        let state = || db.rows("SELECT CONCAT(state, ' ', statements_done) FROM ai_migrations");
         for (way, to) in [("--applied", vec!["applied 2"]), ("--from-statement 1", vec!["applying 0"]), ("--pending", vec![])] {
             let args = format!("migrate resolve 20260101000001 {way}");
             let step = if to.is_empty() { "forget" } else { "resolve" };
@@ -189,7 +186,7 @@ on_both! {
 
     fn a_crash_while_a_failure_is_written_down_loses_only_the_reason(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2, 3);\nINSERT INTO a VALUES (4);", "DROP TABLE a;");
-        for point in ["before-refused", "refused", "fail-before", "fail-after"] {
+        for point in ["before-failed", "failed", "fail-before", "fail-after"] {
             drop_database(db);
             db.migration(1, "a", "CREATE TABLE a (a INT);\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2, 3);\nINSERT INTO a VALUES (4);", "DROP TABLE a;");
             let crashed = db.start_with("migrate up", &[("AIRUN_FAULT", point)]).finish();
@@ -203,7 +200,7 @@ on_both! {
     fn a_crash_while_going_on_is_made_good_too(db) {
         let expected = expected(db, &["migrate up"]);
         mixed(db);
-        let crash = || assert_eq!(db.start_with("migrate up", &[("AIRUN_FAULT", "definition-done:9")]).finish().code, 128 + 6);
+        let crash = || assert_eq!(db.start_with("migrate up", &[("AIRUN_FAULT", "ddl-done:9")]).finish().code, 128 + 6);
         for point in ["progress-before", "progress-after", "replace-before", "replace-after"] {
             crash_everywhere(db, point, "migrate up", &crash, &|fault| {
                 succeed(db, "migrate up", fault);
@@ -218,7 +215,7 @@ on_both! {
                   ANALYZE TABLE t;\nUPDATE t SET b = b + 1;\nALTER TABLE t DROP COLUMN b, ADD COLUMN b INT;\nUPDATE t SET b = COALESCE(b, 0) + 1;\n\
                   TRUNCATE TABLE t;\nINSERT INTO t VALUES (3, 3);\nCREATE TABLE IF NOT EXISTS t (c INT);\nUPDATE t SET b = b + 1;\n";
         db.migration(1, "rebuilt", up, "DROP TABLE t;");
-        crash_everywhere(db, "definition-done", "migrate up", &|| {}, &|fault| {
+        crash_everywhere(db, "ddl-done", "migrate up", &|| {}, &|fault| {
             // The fingerprint is what it was, so each of them is run once more.
             succeed(db, "migrate up", fault);
             assert_eq!(db.rows("SELECT a, b FROM t"), ["3|4"], "{fault}");

@@ -53,11 +53,11 @@ on_both! {
 
     fn the_holder_is_named_and_its_lease_is_renewed(db) {
         let up = slow(db);
-        let until = "SELECT expires_at FROM ai_migrations_lock WHERE part = 'beat'";
+        let until = "SELECT expires_at FROM ai_migrations_lock WHERE part = 'heartbeat'";
         let first = db.rows(until);
         let late = start(db, "migrate up --lock-timeout 1s").finish();
         assert_eq!(late.code, 75, "{late:?}");
-        let holder = db.rows("SELECT CONCAT(who, ' (connection ', connection, ' of ') FROM ai_migrations_lock WHERE part = 'holder'");
+        let holder = db.rows("SELECT CONCAT(held_by, ' (connection ', connection, ' of ') FROM ai_migrations_lock WHERE part = 'holder'");
         assert!(late.stderr.contains(&format!("held by {}", holder[0])), "{late:?}");
         wait_until(|| db.rows(until) > first);
         end_sleep(db);
@@ -94,7 +94,7 @@ on_both! {
         assert_eq!(up.finish().code, 137);
         let mut next = start(db, "migrate up");
         next.wait_for("waiting for the migration lock");
-        wait_until(|| db.rows("SELECT expires_at < UTC_TIMESTAMP(6) FROM ai_migrations_lock WHERE part = 'beat'") == ["1"]);
+        wait_until(|| db.rows("SELECT expires_at < UTC_TIMESTAMP(6) FROM ai_migrations_lock WHERE part = 'heartbeat'") == ["1"]);
         let late = start(db, "migrate up --lock-timeout 0").finish();
         assert_eq!(late.code, 75, "{late:?}");
         assert!(late.stderr.contains("whose session has not ended"), "{late:?}");

@@ -20,7 +20,7 @@ fn kill_in_call(db: &Database) {
 }
 
 on_both! {
-    fn the_server_records_the_end_of_a_call_though_airun_is_gone(db) {
+    fn the_server_records_the_end_of_a_call_after_airun_died(db) {
         db.create();
         db.migration(
             1,
@@ -36,7 +36,7 @@ on_both! {
         assert_eq!(db.rows("SELECT what FROM log ORDER BY id"), ["a", "b", "42"]);
     }
 
-    fn a_call_that_was_cut_behind_a_commit_of_its_own_is_asked_for(db) {
+    fn a_call_interrupted_after_its_own_commit_needs_resolve(db) {
         db.create();
         // The server ends a procedure whose rows it can't send.
         db.migration(
@@ -51,7 +51,7 @@ on_both! {
         kill_in_call(db);
         let asked = db.airun("migrate up");
         assert_eq!(asked.code, 5, "{asked:?}");
-        assert!(asked.stderr.contains("statement 3 of 4 had committed something and was cut before its end"), "{asked:?}");
+        assert!(asked.stderr.contains("statement 3 of 4 committed something and was interrupted before its end"), "{asked:?}");
         assert_eq!(db.rows("SELECT what FROM log ORDER BY id"), ["a"]);
         assert_eq!(db.airun("migrate status --check").code, 5);
         assert_eq!(db.airun("migrate resolve 20260101000001 --from-statement 4").code, 0);
@@ -60,7 +60,7 @@ on_both! {
         assert_eq!(db.rows("SELECT what FROM log ORDER BY id"), ["a", "c"]);
     }
 
-    fn a_call_that_fails_behind_a_commit_of_its_own_says_so(db) {
+    fn a_call_that_fails_after_its_own_commit_says_so(db) {
         db.migration(
             1,
             "p",
@@ -70,12 +70,12 @@ on_both! {
         let failed = db.airun("migrate up");
         assert_eq!(failed.code, 1);
         assert!(failed.stderr.contains("statement 3 of 3 failed: 1146"), "{failed:?}");
-        assert!(failed.stderr.ends_with("\n  statement 3 had committed something before it failed: see to that before you mend it and run it again\n"), "{failed:?}");
+        assert!(failed.stderr.ends_with("\n  statement 3 committed something before it failed: check what, before you fix it and run it again\n"), "{failed:?}");
         // One that had not is simply tried again.
         db.migration(2, "q", "CREATE TABLE u (a INT PRIMARY KEY);\nCREATE PROCEDURE q() BEGIN INSERT INTO u VALUES (1); INSERT INTO nosuch VALUES (1); END;\nCALL q();", "");
         assert_eq!(db.airun("migrate resolve 20260101000001 --applied").code, 0);
         let failed = db.airun("migrate up");
-        assert!(failed.stderr.ends_with("\n  what ran before it is recorded; mend statement 3 or those after it and run it again to go on there\n"), "{failed:?}");
+        assert!(failed.stderr.ends_with("\n  fix statement 3 and run `airun migrate up` again; it resumes there\n"), "{failed:?}");
         assert!(db.rows("SELECT a FROM u").is_empty());
     }
 
@@ -92,7 +92,7 @@ on_both! {
         assert_eq!(db.rows("SELECT a, b FROM t ORDER BY a"), ["10|x", "20|x"]);
     }
 
-    fn what_can_not_come_back_for_certain_is_asked_for(db) {
+    fn a_session_that_cannot_be_restored_needs_resolve(db) {
         for (i, lost) in (1..).zip([
             "CREATE TEMPORARY TABLE tmp AS SELECT a FROM t",
             "SET @q = 'DO 1';\nPREPARE s FROM @q;\nSET @q = 'DO 2'",
@@ -103,7 +103,7 @@ on_both! {
             db.migration(i, "lost", &script.replace("nosuch VALUES", "t (a) VALUES"), "");
             let asked = db.airun("migrate up");
             assert_eq!(asked.code, 1);
-            assert!(asked.stderr.contains("can't be made again for certain"), "{asked:?}");
+            assert!(asked.stderr.contains("can't be restored for certain"), "{asked:?}");
             assert_eq!(db.airun(&format!("migrate resolve 2026010100000{i} --applied")).code, 0);
         }
     }

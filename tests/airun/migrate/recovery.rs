@@ -11,15 +11,43 @@ fn failed(db: &Database) {
 }
 
 on_both! {
-    fn up_goes_on_at_the_failed_statement_once_it_is_mended(db) {
+    fn up_resumes_at_the_failed_statement_once_it_is_fixed(db) {
         failed(db);
-        db.write("20260101000001_five_UP.sql", UP.replace("INSERT INTO nosuch", "-- mended\nINSERT INTO a").replace("VALUES (2)", "VALUES (2);\nINSERT INTO a VALUES (3)"));
+        db.write("20260101000001_five_UP.sql", UP.replace("INSERT INTO nosuch", "-- fixed\nINSERT INTO a").replace("VALUES (2)", "VALUES (2);\nINSERT INTO a VALUES (3)"));
         let on = db.airun("migrate up");
         assert_eq!(on.code, 0, "{on:?}");
-        assert!(on.stderr.contains("airun: note: 20260101000001_five goes on after statement 3 of 6\n"), "{on:?}");
+        assert!(on.stderr.contains("airun: note: 20260101000001_five resumes after statement 3 of 6\n"), "{on:?}");
         // The user variable came back too.
         assert_eq!(db.rows("SELECT * FROM a"), ["1", "2", "3", "42"]);
         assert_eq!(db.airun("migrate status --check").code, 0);
+    }
+
+    fn a_failure_keeps_the_ddl_before_it(db) {
+        for (i, failing) in (1..).zip(["SET nosuch = 1", "INSERT INTO nosuch VALUES (1)", "DROP TABLE nosuch"]) {
+            for before in ["", "SET autocommit = 0;\n", "SET autocommit = 0;\nINSERT INTO t VALUES (1);\nCOMMIT;\n"] {
+                db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+                let script = |failing: &str| format!("CREATE TABLE t (a INT);\n{before}CREATE TABLE t{i} (a INT);\n{failing};\nCOMMIT;\n");
+                db.migration(1, "a", &script(failing), "");
+                assert_eq!(db.airun("migrate up").code, 1);
+                db.migration(1, "a", &script("DO 1"), "");
+                let resumed = db.airun("migrate up");
+                assert_eq!(resumed.code, 0, "{failing} after {before}: {resumed:?}");
+            }
+        }
+    }
+
+    fn a_failure_in_a_transaction_of_the_script_undoes_that_transaction(db) {
+        for begin in ["START TRANSACTION", "SET autocommit = 0"] {
+            db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+            let script = |third: &str| format!("CREATE TABLE t (a INT);\n{begin};\nINSERT INTO t VALUES (1);\nINSERT INTO {third} VALUES (2);\nCOMMIT;\n");
+            db.migration(1, "a", &script("nosuch"), "");
+            assert_eq!(db.airun("migrate up").code, 1);
+            assert!(db.rows("SELECT a FROM t").is_empty());
+            db.migration(1, "a", &script("t"), "");
+            let resumed = db.airun("migrate up");
+            assert_eq!(resumed.code, 0, "{begin}: {resumed:?}");
+            assert_eq!(db.rows("SELECT a FROM t ORDER BY a"), ["1", "2"], "{begin}");
+        }
     }
 
     fn an_edit_of_what_has_run_is_refused_with_a_diff(db) {
@@ -27,7 +55,7 @@ on_both! {
         db.write("20260101000001_five_UP.sql", UP.replace("VALUES (1)", "VALUES (100)").replace("nosuch", "a"));
         let refused = db.airun("migrate up");
         assert_eq!(refused.code, 4, "{refused:?}");
-        assert!(refused.stderr.contains("its first 3 statements have run, and they were edited since"), "{refused:?}");
+        assert!(refused.stderr.contains("its first 3 statements have run and were edited since"), "{refused:?}");
         assert!(refused.stderr.contains("  -INSERT INTO a VALUES (1);\n  +INSERT INTO a VALUES (100);\n"), "{refused:?}");
         assert_eq!(db.rows("SELECT * FROM a"), ["1"]);
         // Whoever knows better says so.
@@ -40,8 +68,8 @@ on_both! {
     fn resolve_from_a_statement_goes_on_there(db) {
         failed(db);
         let dry = db.airun("migrate resolve 20260101000001 --from-statement 5 --dry-run");
-        assert_eq!((dry.code, dry.stdout.as_str()), (0, "would be recorded: 4 of 5 statements of 20260101000001_five have happened; `airun migrate up` goes on\n"), "{dry:?}");
-        assert_eq!(db.rows("SELECT done FROM ai_migrations"), ["3"]);
+        assert_eq!((dry.code, dry.stdout.as_str()), (0, "would be recorded: 4 of 5 statements of 20260101000001_five were applied; `airun migrate up` resumes there\n"), "{dry:?}");
+        assert_eq!(db.rows("SELECT statements_done FROM ai_migrations"), ["3"]);
         assert_eq!(db.airun("migrate resolve 20260101000001 --from-statement 5").code, 0);
         assert_eq!(db.airun("migrate up").code, 0);
         assert_eq!(db.rows("SELECT * FROM a"), ["1", "42"]);

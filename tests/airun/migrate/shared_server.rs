@@ -77,7 +77,7 @@ on_both! {
         let late = db.airun("migrate up --lock-timeout 1s");
         assert_eq!(late.code, 75, "{late:?}");
         assert!(late.stderr.contains(&format!("airun: note: waiting for the migration lock of `{}`, held by ", db.name)), "{late:?}");
-        assert!(late.stderr.contains("wait for it to end, or raise `--lock-timeout`"), "{late:?}");
+        assert!(late.stderr.contains("try again later or raise `--lock-timeout`"), "{late:?}");
         assert!(holder.is_running());
         for id in sleeper(&mut conn, db) {
             conn.query_drop(format!("KILL {id}")).unwrap();
@@ -113,7 +113,7 @@ on_both! {
         up.signal("TERM");
         let stopped = up.finish();
         assert_eq!(stopped.code, 130, "{stopped:?}");
-        assert!(stopped.stderr.contains("was stopped by a signal after statement 2 of 3; run it again to go on"), "{stopped:?}");
+        assert!(stopped.stderr.contains("was stopped by a signal after statement 2 of 3; run `airun migrate up` again to resume"), "{stopped:?}");
         assert_eq!(db.tables(), ["t"]);
         assert_eq!(db.airun("migrate up").code, 0);
         assert_eq!(db.rows("SELECT * FROM t"), ["0"]);

@@ -54,7 +54,7 @@ on_both! {
         assert!(status.ends_with(&format!("`{}`: 1 applied, 3 pending\n", db.name)), "{status}");
     }
 
-    fn rollback_runs_the_stored_down_though_the_files_are_gone_or_changed(db) {
+    fn rollback_runs_the_stored_down_even_if_the_files_were_deleted_or_edited(db) {
         three(db);
         assert_eq!(db.airun("migrate up").code, 0);
         db.write("20260101000003_greeting_DOWN.sql", "this is no SQL;");
@@ -63,7 +63,7 @@ on_both! {
         }
         let undone = db.airun("migrate rollback -n 3");
         assert_eq!(undone.code, 0, "{undone:?}");
-        assert!(undone.stderr.contains("20260101000003_greeting_DOWN.sql: the DOWN file was changed since; the stored one is run"), "{undone:?}");
+        assert!(undone.stderr.contains("20260101000003_greeting_DOWN.sql: the DOWN file was edited since; running the stored DOWN"), "{undone:?}");
         assert!(db.tables().is_empty());
     }
 
@@ -78,7 +78,7 @@ on_both! {
         assert!(status.stdout.ends_with("3 missing\n"), "{status:?}");
         let undone = db.airun("migrate rollback -n 3");
         assert_eq!(undone.code, 0, "{undone:?}");
-        assert!(undone.stderr.contains("20260101000003_greeting_DOWN.sql: the files are gone; the stored DOWN is run"), "{undone:?}");
+        assert!(undone.stderr.contains("20260101000003_greeting_DOWN.sql: the files were deleted; running the stored DOWN"), "{undone:?}");
         assert!(db.tables().is_empty());
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_migrations"), ["0"]);
     }
@@ -94,11 +94,11 @@ on_both! {
         let refused = db.airun("migrate up --strict");
         assert_eq!(
             (refused.code, refused.stderr.as_str()),
-            (1, "airun: error: 20260101000002_m is older than a migration that is applied; give it a newer version, or leave out `--strict`\n")
+            (1, "airun: error: 20260101000002_m is older than an applied migration; give it a newer version or omit `--strict`\n")
         );
         assert_eq!(db.tables(), ["m1", "m3"]);
         assert_eq!(db.airun("migrate up").code, 0);
-        assert_eq!(db.rows("SELECT version FROM ai_migrations ORDER BY sequence"), ["20260101000001", "20260101000003", "20260101000002", "20260101000004"]);
+        assert_eq!(db.rows("SELECT version FROM ai_migrations ORDER BY applied_order"), ["20260101000001", "20260101000003", "20260101000002", "20260101000004"]);
     }
 
     fn an_irreversible_migration_is_refused_before_anything_is_touched(db) {
@@ -107,7 +107,7 @@ on_both! {
         assert_eq!(db.airun("migrate up").code, 0);
         let refused = db.airun("migrate rollback -n 2");
         assert_eq!(refused.code, 1);
-        assert_eq!(refused.stderr, "airun: error: 20260101000001_a has no DOWN, so it can't be rolled back; nothing was touched\n");
+        assert_eq!(refused.stderr, "airun: error: 20260101000001_a has no DOWN, so it can't be rolled back; nothing was changed\n");
         assert_eq!(db.tables(), ["a", "b"]);
     }
 
@@ -121,7 +121,7 @@ on_both! {
         assert_eq!(db.airun("migrate rollback --to 20260101000001").code, 0);
         assert_eq!(db.rows("SELECT name FROM ai_migrations"), ["users"]);
         let unknown = db.airun("migrate up --to 20250101000000");
-        assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: there is no migration 20250101000000; `airun migrate status` lists them\n"));
+        assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: unknown migration 20250101000000; `airun migrate status` lists all\n"));
     }
 
     fn dry_run_prints_the_statements_and_touches_nothing(db) {
@@ -149,7 +149,7 @@ on_both! {
         let redone = db.airun("migrate redo -n 2");
         assert_eq!(redone.code, 0, "{redone:?}");
         assert_eq!(db.rows("SELECT * FROM users"), ["7|Eve|hi"]);
-        assert_eq!(db.rows("SELECT name FROM ai_migrations ORDER BY sequence"), ["users", "people", "greeting"]);
+        assert_eq!(db.rows("SELECT name FROM ai_migrations ORDER BY applied_order"), ["users", "people", "greeting"]);
     }
 
     fn a_file_of_rows_is_one_transaction(db) {
@@ -159,7 +159,7 @@ on_both! {
         assert_eq!(failed.code, 1, "{failed:?}");
         let place = format!("airun: error: {}/20260101000002_rows_UP.sql:3:1: statement 3 of 3 failed: 1062 (23000): ", db.folder().display());
         assert!(failed.stderr.starts_with(&place), "{failed:?}");
-        assert!(failed.stderr.ends_with("\n  INSERT INTO t VALUES (1)\n  all of it was rolled back; mend it and run it again\n"), "{failed:?}");
+        assert!(failed.stderr.ends_with("\n  INSERT INTO t VALUES (1)\n  everything was rolled back; fix it and run it again\n"), "{failed:?}");
         assert!(db.rows("SELECT * FROM t").is_empty());
         let status = db.airun("migrate status").stdout;
         assert!(status.contains("20260101000002_rows  pending"), "{status}");
@@ -212,7 +212,7 @@ on_both! {
             let one = one.finish();
             assert_eq!(one.code, 0, "{one:?}");
         }
-        assert_eq!(db.rows("SELECT COUNT(*), MAX(sequence) FROM ai_migrations"), ["11|11"]);
+        assert_eq!(db.rows("SELECT COUNT(*), MAX(applied_order) FROM ai_migrations"), ["11|11"]);
         for i in 4..12 {
             assert_eq!(db.rows(&format!("SELECT * FROM m{i}")), [i.to_string()]);
         }
@@ -242,10 +242,10 @@ on_both! {
         assert!(refused.stderr.contains("  -CREATE TABLE m1 (a INT);\n  +CREATE TABLE m1 (a BIGINT);\n"), "{refused:?}");
         assert_eq!(db.airun("migrate resolve 20260101000001 --accept-edit").code, 0);
         let strict = db.airun("migrate up --strict");
-        assert_eq!((strict.code, strict.stderr.as_str()), (4, "airun: error: 20260101000002_m is applied, and its file is missing\n"));
+        assert_eq!((strict.code, strict.stderr.as_str()), (4, "airun: error: 20260101000002_m is applied, but its file is missing\n"));
         let applied = db.airun("migrate up");
         assert_eq!(applied.code, 0);
-        assert!(applied.stderr.contains("airun: warning: 20260101000003_m is older than a migration that is applied\n"), "{applied:?}");
+        assert!(applied.stderr.contains("airun: warning: 20260101000003_m is older than an applied migration\n"), "{applied:?}");
     }
 
     fn status_as_json_has_a_version(db) {
@@ -283,7 +283,7 @@ on_both! {
         assert_eq!(db.rows("SELECT state FROM ai_migrations ORDER BY version"), ["baseline", "applied", "applied"]);
         let refused = db.airun("migrate rollback -n 3");
         assert_eq!(refused.code, 1);
-        assert!(refused.stderr.contains("was recorded by a baseline, not applied"), "{refused:?}");
+        assert!(refused.stderr.contains("was recorded by a baseline and never run"), "{refused:?}");
     }
 
     fn a_dump_makes_the_same_schema_again(db) {

@@ -1,0 +1,137 @@
+//! An open connection that holds the migration lock, and what every command needs besides.
+
+use std::time::{Duration, Instant};
+
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+use super::event::{Event, Events};
+use super::journal::{Finished, Journal, NewRow};
+use super::lock::{Lock, Waiting};
+use super::names::fill;
+use super::script::{Script, ScriptSummary};
+use super::version::Version;
+use crate::db::Database;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::shutdown::Shutdown;
+
+/// Holds the lock until [`Context::close`], or until it is dropped.
+pub struct Context<'m> {
+    pub conn: Conn,
+    pub journal: Journal,
+    pub database: &'m Database,
+    pub shutdown: &'m Shutdown,
+    pub events: &'m mut Events<'m>,
+    /// The longest wait for another migrator, and for the locks that a statement needs.
+    pub lock_timeout: Duration,
+    lock: Lock,
+    deferred: Option<DeferredCommit>,
+}
+
+/// A migration that ran to its end and whose row still says `applying`.
+///
+/// The row becomes `applied` in the same transaction that inserts the row of the next migration, which saves one commit
+/// for each migration. After a crash before that, recovery finds that every statement was applied.
+struct DeferredCommit {
+    version: Version,
+    name: String,
+    row: Finished,
+    started: Instant,
+}
+
+impl<'m> Context<'m> {
+    /// Prepares the session and takes the migration lock.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn open_locked(
+        mut conn: Conn,
+        database: &'m Database,
+        lock_timeout: Duration,
+        shutdown: &'m Shutdown,
+        events: &'m mut Events<'m>,
+    ) -> Result<Self> {
+        prepare_session(&mut conn)?;
+        let lock = Lock::acquire(&mut conn, &mut Waiting { database, limit: lock_timeout, shutdown, events })?;
+        let journal = Journal::locked(&database.name, &lock);
+        Ok(Self { conn, journal, database, shutdown, events, lock_timeout, lock, deferred: None })
+    }
+
+    /// Resets the session, so that nothing a script left in it reaches the next one. This releases the lock for a
+    /// moment, so the journal may have changed afterwards.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn reset_session(&mut self) -> Result<()> {
+        self.conn.reset()?;
+        self.conn.select_db(&self.database.name)?;
+        prepare_session(&mut self.conn)?;
+        let Self { conn, database, shutdown, events, lock_timeout, lock, .. } = self;
+        lock.acquire_again(conn, &mut Waiting { database, limit: *lock_timeout, shutdown, events })
+    }
+
+    /// Releases the lock.
+    pub fn close(mut self) {
+        self.lock.release(&mut self.conn);
+    }
+
+    /// Inserts the row of a migration, together with the deferred commit of the previous one.
+    pub fn insert_row(&mut self, row: &NewRow<'_>) -> Result<()> {
+        let Some(deferred) = self.deferred.take() else { return self.journal.insert(&mut self.conn, row) };
+        self.conn.query_drop("START TRANSACTION")?;
+        self.journal.finish(&mut self.conn, deferred.version, &deferred.row)?;
+        self.journal.insert(&mut self.conn, row)?;
+        fault::point("deferred-recorded");
+        self.conn.query_drop("COMMIT")?;
+        self.report_applied(deferred);
+        Ok(())
+    }
+
+    /// Leaves the last record of a migration to the next [`Context::insert_row`] or [`Context::flush_deferred`].
+    pub fn defer_commit(&mut self, version: Version, name: &str, row: Finished, started: Instant) {
+        self.deferred = Some(DeferredCommit { version, name: name.to_owned(), row, started });
+    }
+
+    /// Writes the deferred record now, if there is one.
+    pub fn flush_deferred(&mut self) -> Result<()> {
+        let Some(deferred) = self.deferred.take() else { return Ok(()) };
+        self.journal.finish(&mut self.conn, deferred.version, &deferred.row)?;
+        fault::point("deferred-flushed");
+        self.report_applied(deferred);
+        Ok(())
+    }
+
+    fn report_applied(&mut self, DeferredCommit { version, name, row, started }: DeferredCommit) {
+        (self.events)(Event::Applied { version, name, statements: row.statements_total, took: started.elapsed() });
+    }
+
+    /// Refuses a script with a statement that is longer than the server accepts, before anything of it runs.
+    pub fn check_packets<'s>(&mut self, scripts: impl Iterator<Item = (Script<'s>, &'s ScriptSummary)>) -> Result<()> {
+        let limit: Option<u64> = self.conn.query_first("SELECT @@max_allowed_packet")?;
+        let limit = limit.ok_or_else(|| Error::failure("the server did not return its max_allowed_packet"))?;
+        for (script, summary) in scripts {
+            let (longest, at) = summary.longest;
+            // The packet also holds a byte for the command.
+            if longest >= limit {
+                return Err(Error::failure(format!(
+                    "{}:{}:{}: the statement has {longest} bytes, more than the server's max_allowed_packet of {limit}; \
+                     raise that setting or split the statement",
+                    script.label, at.line, at.column
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A DDL statement waits this long for a metadata lock before it lets other sessions go first. MySQL's default is a
+/// year, and everybody else would queue up after it. Seconds.
+const LOCK_WAIT_SECONDS: u32 = 5;
+
+fn prepare_session(conn: &mut Conn) -> Result<()> {
+    // `NAMES`, because routines remember the collation of the session that created them, and the driver's differs from
+    // the server's default for utf8mb4.
+    const PREPARE: &str = "SET lock_wait_timeout = {seconds}, NAMES utf8mb4";
+    Ok(conn.query_drop(fill(PREPARE, &[("seconds", &LOCK_WAIT_SECONDS.to_string())]))?)
+}

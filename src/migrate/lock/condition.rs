@@ -1,0 +1,50 @@
+//! Types that both kinds of lock share.
+
+/// The result of an attempt to take the lock.
+pub enum Attempt<L> {
+    Acquired(L),
+    /// Another session holds it: a description of that session.
+    HeldBy(String),
+}
+
+impl<L> Attempt<L> {
+    pub fn map<M>(self, wrap: impl FnOnce(L) -> M) -> Attempt<M> {
+        match self {
+            Attempt::Acquired(lock) => Attempt::Acquired(wrap(lock)),
+            Attempt::HeldBy(holder) => Attempt::HeldBy(holder),
+        }
+    }
+}
+
+/// SQL that makes a change of `ai_migrations` succeed only while the lock is held.
+#[derive(Debug)]
+pub struct LockCondition {
+    /// Condition of an `INSERT … SELECT` or a `DELETE`.
+    pub condition: String,
+    /// Condition of an `UPDATE`.
+    pub update_condition: String,
+    /// Follows the table's name in an `UPDATE`.
+    pub update_join: String,
+    /// Precedes the assignments of an `UPDATE`.
+    pub update_set: String,
+    /// The lock's own table, if it has one.
+    pub table: Option<String>,
+}
+
+impl LockCondition {
+    /// No lock is held, so every change is refused.
+    pub fn never() -> Self {
+        Self::of("FALSE".to_owned())
+    }
+
+    /// The same condition for every change.
+    pub fn of(condition: String) -> Self {
+        Self {
+            update_condition: condition.clone(),
+            condition,
+            update_join: String::new(),
+            update_set: String::new(),
+            table: None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Names of airun's own tables, and two helpers for SQL text.
+
+use crate::db::quote_name;
+
+/// The journal: one row for each migration.
+pub const JOURNAL_TABLE: &str = "ai_migrations";
+
+/// The lock of a cluster. Created only where `GET_LOCK` is local to a node.
+pub const LOCK_TABLE: &str = "ai_migrations_lock";
+
+/// A table's name in SQL, with its database.
+pub fn qualified(schema: &str, table: &str) -> String {
+    format!("{}.{}", quote_name(schema), quote_name(table))
+}
+
+/// Replaces each `{name}` in an SQL template by its SQL text: a quoted name, a literal or a condition.
+pub fn fill(template: &str, parameters: &[(&str, &str)]) -> String {
+    let mut sql = String::with_capacity(template.len() + 64);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        sql.push_str(before);
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        let value = parameters.iter().find(|(known, _)| *known == name);
+        debug_assert!(value.is_some(), "no value for `{name}` in {template}");
+        sql.push_str(value.map_or("", |(_, value)| value));
+        rest = after;
+    }
+    sql.push_str(rest);
+    sql
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_braces_is_not_filled_again() {
+        assert_eq!(fill("a = {a} AND b = {b}", &[("a", "'{b}'"), ("b", "2")]), "a = '{b}' AND b = 2");
+    }
+}

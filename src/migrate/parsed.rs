@@ -1,0 +1,73 @@
+//! A migration read from its files.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use super::files::{self, MigrationFile, text_of, unreadable};
+use super::journal::UP_TEXT_MAX;
+use super::script::{Script, ScriptSummary};
+use crate::error::{Error, Result};
+
+/// A pair of files, and what parsing its UP found.
+#[derive(Debug)]
+pub struct ParsedMigration {
+    pub file: MigrationFile,
+    pub summary: ScriptSummary,
+    /// The UP, if it has at most [`UP_TEXT_MAX`] bytes. Longer ones are streamed from their file.
+    pub up_text: Option<String>,
+}
+
+impl ParsedMigration {
+    fn read(file: MigrationFile) -> Result<Self> {
+        let path = &file.up;
+        let size = path.metadata().map_err(|error| unreadable(path, &error))?.len();
+        if size > UP_TEXT_MAX {
+            let summary = Script::file(path).summarize()?;
+            return Ok(Self { file, summary, up_text: None });
+        }
+        let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let label = path.display().to_string();
+        // Before the text is decoded, because the splitter reports line and column of what is not UTF-8.
+        let summary = Script::memory(&bytes, label.as_str()).summarize()?;
+        let up_text = Some(text_of(bytes, &label)?);
+        Ok(Self { file, summary, up_text })
+    }
+
+    /// The UP.
+    pub fn script(&self) -> Script<'_> {
+        match &self.up_text {
+            Some(text) => Script::memory(text.as_bytes(), self.file.up.display().to_string()),
+            None => Script::file(&self.file.up),
+        }
+    }
+}
+
+/// Reads every migration in the folder, with several threads if there are many. The result is in version order.
+///
+/// # Errors
+/// Fails if the folder or a file can't be read or parsed, naming it.
+pub fn read_folder(folder: &Path) -> Result<Vec<ParsedMigration>> {
+    /// Reading this many files takes less time than starting a thread.
+    const SHARE_MIN: usize = 100;
+    let mut rest = files::scan(folder)?;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = rest.len().div_ceil(threads).max(SHARE_MIN);
+    thread::scope(|scope| {
+        let mut readers = Vec::new();
+        while rest.len() > share {
+            let files = rest.split_off(rest.len() - share);
+            let reader = thread::Builder::new().name("files".to_owned()).spawn_scoped(scope, || read_all(files));
+            readers.push(reader.map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?);
+        }
+        let mut all = read_all(rest)?;
+        for reader in readers.into_iter().rev() {
+            all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
+}
+
+fn read_all(files: Vec<MigrationFile>) -> Result<Vec<ParsedMigration>> {
+    files.into_iter().map(ParsedMigration::read).collect()
+}
