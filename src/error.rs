@@ -1,11 +1,11 @@
-//! What can go wrong: [`Error`] from airun, [`TaskError`] from a task.
+//! Two error types: [`Error`] is airun's, [`TaskError`] is a task's.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::db::{self, retry};
 
-/// What a task returns if it fails: any error through `?`, or a text through `.into()`.
+/// The error that a task returns. Any error becomes one through `?`, and a text through `.into()`.
 ///
 /// Return a [`Failure`](crate::queue::Failure) to choose when a database task is tried again.
 pub type TaskError = Box<dyn StdError + Send + Sync>;
@@ -41,7 +41,7 @@ pub struct Error {
     source: Option<TaskError>,
 }
 
-/// What sort of error an [`Error`] is.
+/// The category of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -83,7 +83,7 @@ impl Error {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// What sort of error this is.
+    /// Returns the category of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -91,8 +91,8 @@ impl Error {
     /// True if the same call may succeed later: after a deadlock, a lock wait timeout or a lost connection, while the
     /// server is overloaded, shutting down or read-only during a failover, or while the lock is held elsewhere.
     ///
-    /// After a deadlock the server has rolled the whole transaction back, and after a lost connection nobody knows
-    /// whether the last statement was executed: repeat the transaction from its beginning.
+    /// After a deadlock the server has rolled the whole transaction back, and after a lost connection it is
+    /// unknown whether the last statement was executed: repeat the transaction from its beginning.
     pub fn is_retryable(&self) -> bool {
         match self.kind {
             ErrorKind::LockHeld => true,

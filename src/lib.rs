@@ -1,63 +1,138 @@
 //! Schema migrations and background tasks for MySQL and MariaDB in one small, fast, blocking binary.
 //!
-//! A program of yours is a [`Registry`] of tasks, handed to [`main()`], which gives it airun's whole command line:
+//! A program hands a [`Registry`] of its tasks to [`main()`] and gets airun's whole command line: `migrate`,
+//! `worker`, `periodic`, `task` and `doctor`. There are no async functions, no ORM and no unsafe code.
+//!
+//! # Migrations
+//!
+//! A migration is a pair of SQL files, such as `migrations/20260101000000_create_users_UP.sql` and `…_DOWN.sql`. The
+//! commands apply them; a program without tasks needs only this:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     airun::main(airun::Registry::new())
+//! }
+//! ```
+//!
+//! ```console
+//! $ airun migrate generate create_users
+//! $ airun migrate up
+//! $ airun migrate status
+//! ```
+//!
+//! `up` records every statement in the table `ai_migrations`. After an error or a crash, the next `up` resumes at the
+//! statement that failed.
+//!
+//! # Periodic tasks
+//!
+//! A [`PeriodicTask`](periodic::PeriodicTask) runs at an interval in each worker:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
 //! use std::time::Duration;
 //!
-//! use airun::{Registry, TaskError};
 //! use airun::periodic::{PeriodicContext, PeriodicTask};
+//! use airun::{Registry, TaskError};
 //!
-//! struct Sweep;
+//! struct Greet;
 //!
-//! impl PeriodicTask for Sweep {
+//! impl PeriodicTask for Greet {
 //!     fn name(&self) -> &str {
-//!         "sweep"
+//!         "greet"
 //!     }
 //!     fn interval(&self) -> Duration {
 //!         Duration::from_secs(300)
 //!     }
 //!     fn execute(&mut self, _: &PeriodicContext<'_>) -> Result<(), TaskError> {
-//!         log::info!("swept");
+//!         log::info!("hello");
 //!         Ok(())
 //!     }
 //! }
 //!
 //! fn main() -> ExitCode {
-//!     airun::main(Registry::new().periodic(Sweep))
+//!     airun::main(Registry::new().periodic(Greet))
 //! }
 //! ```
 //!
-//! # Rooms
+//! # Database tasks
 //!
-//! - `cli` takes arguments apart, prints, and knows everybody else; nobody knows it.
-//! - `config` finds settings, `db` connects; they don't know what for.
-//! - [`migrate`] applies files: [`migrate::sql`] splits them (pure), `statement` says what a statement may do (pure),
-//!   `journal` holds the SQL on `ai_migrations`, `run` carries a script out, `evidence` tells after a crash what
-//!   happened.
-//! - [`periodic`] decides when tasks run (pure) and obeys; `worker` starts them, watches, and brings them to an end.
-//! - [`queue`] runs what rows in `ai_server_tasks` make due: its own page has a picture of its threads. `settle`,
-//!   `intake`, `outlook` and `backoff` decide (pure), `store` holds the SQL: `look`, `claim`, `complete` and `lease`
-//!   are the workers', `admin`, `inspect` and `verify` the operators'.
-//! - `doctor` tries whether a server is fit.
-//! - `observe` is what the outside sees: logs, metrics, systemd.
-//! - [`shutdown`] makes signals a closed channel.
+//! A row in the table `ai_server_tasks` makes a database task due. A program enqueues a
+//! [`TaskPayload`](queue::TaskPayload), and a worker runs the [`DatabaseTask`](queue::DatabaseTask) of its kind:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use airun::mysql::Conn;
+//! use airun::queue::{DatabaseTask, TaskContext, TaskPayload, enqueue};
+//! use airun::{Registry, TaskError};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct SendWelcome {
+//!     user_id: u64,
+//! }
+//!
+//! impl TaskPayload for SendWelcome {
+//!     const KIND: &'static str = "send_welcome";
+//! }
+//!
+//! // In the program that enqueues, on a connection or in a transaction of its own:
+//! fn sign_up(conn: &mut Conn, user_id: u64) -> airun::Result<()> {
+//!     enqueue(conn, &SendWelcome { user_id })?;
+//!     Ok(())
+//! }
+//!
+//! // In the program that works:
+//! struct WelcomeSender;
+//!
+//! impl DatabaseTask for WelcomeSender {
+//!     type Payload = SendWelcome;
+//!     type Output = ();
+//!
+//!     fn execute(&self, payload: SendWelcome, _: &TaskContext<'_>) -> Result<(), TaskError> {
+//!         log::info!("welcome, user {}", payload.user_id);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     airun::main(Registry::new().task(WelcomeSender))
+//! }
+//! ```
+//!
+//! # Modules
+//!
+//! - `cli` parses arguments, calls the other modules and prints. No other module depends on it.
+//! - `config` reads settings from flags, the environment and `.env` files.
+//! - `db` connects, reconnects, and classifies the server's errors.
+//! - `migrate` applies migration files: `sql` splits them into statements and `classify` determines what a statement does
+//!   (both pure), `execute` runs them, `journal` holds the SQL on `ai_migrations`, `lock` keeps other migrators out, and
+//!   `recover` finds out after a crash what happened.
+//! - [`periodic`] calculates when tasks run (pure) and runs them.
+//! - [`queue`] runs database tasks. Its page has a diagram of the threads and of a task's states. `transition`,
+//!   `prefetch`, `poll_planner` and `backoff` decide (pure), and `store` holds the SQL.
+//! - `worker` starts the periodic tasks and the queue, watches them, and stops them in order.
+//! - `doctor` checks that a server is configured as airun needs it.
+//! - `observe` writes logs and metrics and reports to systemd.
+//! - `shutdown` turns signals into a channel that closes.
 //!
 //! # Invariants
 //!
-//! - `migrate`, `periodic` and `queue` don't know each other.
-//! - Only the binary's `main` ends the process, by what it returns. Only `cli` writes to standard output.
-//! - What to do is decided by pure functions of values and `now`; threads and SQL carry it out.
-//! - Every wait of a thread can be ended by the stop, every channel is bounded, every thread has a name and an owner
-//!   that waits for its end, but for those that hang, which are named and left behind.
-//! - Every change of `ai_migrations` is one statement that names the state it expects and proves that the lock is held.
-//! - Every change of a task's state is one statement that names the state it expects, or one under the row's lock; while
-//!   the task runs, also the owner and the number of the claim. Times are the server's.
-//! - `db`, the journal, the queue's store and `doctor` hold all the SQL.
-//! - A statement and the record of it are committed together, or the record of what was about to happen comes first,
-//!   with what tells afterwards whether it did.
-//! - There is no `unsafe`, no async runtime, no ORM, and no trait with one implementation.
+//! - `migrate`, `periodic` and `queue` do not depend on each other.
+//! - The process exits only by returning from `main`. Only `cli` writes to standard output, except in the process of an
+//!   isolated task, which reports its outcome there.
+//! - SQL is only in `db`, `migrate`, `queue::store` and `doctor`.
+//! - Decisions are pure functions of values and the current time; threads and SQL carry them out.
+//! - Every wait ends at shutdown, every request to the server has a deadline, and every channel is bounded.
+//! - Every thread has a name and an owner that joins it with a time limit. A thread that does not return by then is named
+//!   in the log and abandoned.
+//! - A change of a migration's state is one statement that names the expected state and proves that the lock is held.
+//! - A change of a task's state is one statement that names the expected state, or one under the row's lock. While the
+//!   task runs, the statement also names the worker and the number of the claim. All times are the server's.
+//! - A migration's statement and its record in the journal are committed together. If the server can't do that, the
+//!   intent is recorded first, with what later shows whether the statement was executed.
+//! - A connection id is only stored together with the identity of its server.
+//! - There is no unsafe code, no async runtime, no ORM, and no trait with a single implementation.
 
 mod cli;
 mod config;

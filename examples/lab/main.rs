@@ -13,7 +13,7 @@ use std::time::Duration;
 use airun::periodic::{PeriodicContext, PeriodicTask};
 use airun::{Registry, TaskError};
 
-/// What a periodic task does when it runs.
+/// The way in which a periodic task behaves.
 enum Behavior {
     /// Returns at once.
     Quick,

@@ -1,4 +1,4 @@
-//! Periodic tasks: their trait, and what a run can read and do.
+//! The trait of periodic tasks, and the context of a run.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ pub trait PeriodicTask: Send {
     fn execute(&mut self, context: &PeriodicContext<'_>) -> Result<(), TaskError>;
 }
 
-/// What a running [`PeriodicTask`] can read and do.
+/// Gives a run of a [`PeriodicTask`] its tick and its deadline, and lets it wait for the worker.
 #[derive(Debug)]
 pub struct PeriodicContext<'a> {
     tick: u64,

@@ -1,4 +1,4 @@
-//! What a running database task can read and do.
+//! The context of a running database task.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::ops::DerefMut;
@@ -14,7 +14,8 @@ use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
 
-/// What a running [`DatabaseTask`](super::DatabaseTask) is about, and its way to the database and to the worker.
+/// Gives a run of a [`DatabaseTask`](super::DatabaseTask) its id and its deadline, a connection to the database, and the
+/// requests of its worker to stop.
 ///
 /// A run that writes to the worker's database commits its effect together with its completion:
 ///

@@ -28,7 +28,7 @@ pub struct Kind {
     duration: AverageDuration,
 }
 
-/// What runs a task of the kind.
+/// The code or the program that runs a task of the kind.
 pub enum Work {
     Handler { isolation: Isolation, run: Handler, check: Check },
     Command { program: OsString, args: Vec<OsString> },
@@ -107,7 +107,7 @@ impl Kind {
     }
 }
 
-/// A moving average in nanoseconds; 0 means that there is none yet.
+/// A moving average in nanoseconds; 0 before the first run.
 #[derive(Debug, Default)]
 struct AverageDuration(AtomicU64);
 

@@ -1,14 +1,14 @@
-//! What is enqueued: a payload with its kind, its version and its defaults.
+//! The payloads of tasks, with their kind, version and defaults.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 
-/// The queue of a task unless its payload type, its command or whoever enqueues it names another one.
+/// The queue of a task unless another one is named.
 pub(super) const DEFAULT_QUEUE: &str = "default";
 
-/// The payload of a database task: what a program enqueues and what a [`DatabaseTask`](super::DatabaseTask) receives.
+/// The payload of a database task. A program enqueues it, and a [`DatabaseTask`](super::DatabaseTask) receives it.
 ///
 /// It is stored as JSON in the task's row, together with its kind and version. The payload type is separate from the
 /// task that handles it, so a program can enqueue a task without linking the code that runs it.

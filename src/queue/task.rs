@@ -61,9 +61,9 @@ pub(super) const DEFAULT_MAX_ATTEMPTS: u32 = 10;
 /// }
 /// ```
 pub trait DatabaseTask: Send + Sync {
-    /// What the task receives. It also names the kind.
+    /// The payload that the task receives. Its type also names the kind.
     type Payload: TaskPayload;
-    /// What the task returns, stored as JSON in the row; `()` if there is nothing to store.
+    /// The result of a run, stored as JSON in the row. Use `()` if there is nothing to store.
     type Output: Serialize;
 
     /// Time limit of one run, unless [`Enqueue::timeout`](super::Enqueue::timeout) gave the row another one.
@@ -75,7 +75,7 @@ pub trait DatabaseTask: Send + Sync {
     const BACKOFF: Backoff = Backoff::DEFAULT;
     /// Maximum number of runs at the same time among all workers of the database; `None` for no limit.
     const CONCURRENCY: Option<u32> = None;
-    /// Whether runs share the worker's process.
+    /// Whether a run gets a process of its own.
     const ISOLATION: Isolation = Isolation::Thread;
 
     /// Runs the task once. Log lines that it writes carry the task's kind, id and attempt.
@@ -86,7 +86,7 @@ pub trait DatabaseTask: Send + Sync {
     fn execute(&self, payload: Self::Payload, context: &TaskContext<'_>) -> Result<Self::Output, TaskError>;
 }
 
-/// Where a task runs.
+/// Decides whether runs share the process of their worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Isolation {

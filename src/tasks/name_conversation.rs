@@ -6,7 +6,7 @@ use airun::mysql::prelude::Queryable as _;
 use airun::queue::{DatabaseTask, Failure, TaskContext, TaskPayload};
 use serde::{Deserialize, Serialize};
 
-/// What is enqueued. A field can be added as an `Option`; for other changes raise `VERSION`.
+/// The payload that is enqueued. A field can be added as an `Option`; for other changes raise `VERSION`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NameConversation {
     pub conversation_id: u64,

@@ -12,6 +12,7 @@ use self::name_conversation::NameConversation;
 use crate::on_both;
 use crate::support::{Database, stop, timeless};
 
+#[expect(dead_code, reason = "a program that enqueues does not need the handler")]
 #[path = "../../../src/tasks/name_conversation.rs"]
 mod name_conversation;
 
