@@ -55,6 +55,11 @@ pub fn short(duration: Duration) -> String {
     }
 }
 
+/// Milliseconds with the microseconds as decimals, for a log field whose name ends in `_ms`.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -174,11 +174,11 @@ mod tests {
                 "migrate up --database-url --strict",
                 "`--database-url` needs a value; write a value that begins with `-` as --database-url=VALUE",
             ),
-            ("migrate rollback -n 2 --to 20260101000000", "use either `--to` or `-n`, not both"),
+            ("migrate rollback -n 2 --to 20260101000000", "`--to` and `-n` can't be combined; give one of them"),
             ("migrate up --wait=soon", "`--wait`: invalid duration `soon`; use for example 30s, 5m or 1h 30m"),
             (
                 "migrate resolve 20260101000000",
-                "use one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`",
+                "give exactly one of `--applied`, `--pending`, `--from-statement K`, `--accept-edit`",
             ),
             ("worker --hartbeat 5", "unknown flag `--hartbeat`; did you mean `--heartbeat`?"),
             ("periodic run", "missing argument; usage: airun periodic run NAME"),

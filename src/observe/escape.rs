@@ -1,8 +1,8 @@
-//! Control characters made visible, so that no name or server message can forge a line.
+//! Escapes control characters, so that no name and no message of a server can forge a log line.
 
 use std::borrow::Cow;
 
-/// The text with its control characters as escapes; a tab stays.
+/// Returns `text` with its control characters escaped, except tabs.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let forges = |c: char| c.is_control() && c != '\t';
     if !text.chars().any(forges) {
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_forges_a_line() {
+    fn control_characters_are_escaped() {
         assert_eq!(escaped("grüß\tdich"), "grüß\tdich");
         assert_eq!(escaped("a\nERROR b\u{1b}[31m\r"), "a\\nERROR b\\u{1b}[31m\\r");
     }

@@ -1,4 +1,4 @@
-//! A port that answers `GET /metrics` and `GET /health`: one thread, one request a connection.
+//! Serves `GET /metrics` and `GET /health`, in one thread and with one request for each connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,20 +9,20 @@ use super::metrics::CONTENT_TYPE;
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
 
-/// A slow or silent client keeps the port from others for so long.
+/// The longest that a slow or silent client can block others.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The beginning of a request that is looked at; bytes.
+/// Bytes of a request that are read at most.
 const REQUEST_MAX: usize = 4096;
 
-/// What the port tells.
-pub trait Answers: Send + 'static {
-    /// The metrics' text.
+/// Where the answers come from.
+pub trait HealthSource: Send + 'static {
+    /// The metrics in Prometheus's text format.
     fn metrics(&self) -> String;
-    /// What is wrong with the worker, if anything is.
+    /// Why the worker is unhealthy, or `None` if it is healthy.
     fn unhealthy_reason(&self) -> Option<String>;
 }
 
-/// The listening thread.
+/// The thread that serves.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -33,8 +33,8 @@ impl Server {
     /// Listens on `address`.
     ///
     /// # Errors
-    /// Fails where the address isn't free.
-    pub fn start(address: SocketAddr, answers: impl Answers, shutdown: Shutdown) -> Result<Self> {
+    /// The address is in use or not one of this host's.
+    pub fn start(address: SocketAddr, source: impl HealthSource, shutdown: Shutdown) -> Result<Self> {
         let failed =
             |error: io::Error| Error::failure(format!("failed to listen on `{address}` (`--metrics-addr`): {error}"));
         let listener = TcpListener::bind(address).map_err(failed)?;
@@ -46,8 +46,8 @@ impl Server {
                     if shutdown.is_stopping() {
                         return;
                     }
-                    if let Err(error) = client.and_then(|client| answer(client, &answers)) {
-                        log::debug!("a client of the metrics port went away: {error}");
+                    if let Err(error) = client.and_then(|client| answer(client, &source)) {
+                        log::debug!("failed to answer a client of the metrics port: {error}");
                     }
                 }
             })
@@ -55,23 +55,28 @@ impl Server {
         Ok(Self { address, thread })
     }
 
-    /// Where it listens.
+    /// The address with the port that was chosen if it was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it, once the stop was asked for: a connection of our own wakes the thread.
+    /// Ends the thread after the shutdown began. The thread blocks in `accept`, so a connection wakes it.
     pub fn join(self) {
         let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        drop(TcpStream::connect_timeout(&address, CLIENT_TIMEOUT));
-        drop(self.thread.join());
+        if let Err(error) = TcpStream::connect_timeout(&address, CLIENT_TIMEOUT) {
+            log::debug!("failed to wake the metrics port: {error}");
+            return;
+        }
+        if self.thread.join().is_err() {
+            log::error!("the thread of the metrics port panicked, which is a bug");
+        }
     }
 }
 
-fn answer(mut client: TcpStream, answers: &impl Answers) -> io::Result<()> {
+fn answer(mut client: TcpStream, source: &impl HealthSource) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let mut request = [0; REQUEST_MAX];
@@ -86,12 +91,12 @@ fn answer(mut client: TcpStream, answers: &impl Answers) -> io::Result<()> {
     let line = String::from_utf8_lossy(line);
     let mut words = line.split(' ');
     let (status, body) = match (words.next(), words.next().map(|path| path.split('?').next().unwrap_or_default())) {
-        (Some("GET" | "HEAD"), Some("/metrics")) => ("200 OK", answers.metrics()),
-        (Some("GET" | "HEAD"), Some("/health")) => match answers.unhealthy_reason() {
+        (Some("GET" | "HEAD"), Some("/metrics")) => ("200 OK", source.metrics()),
+        (Some("GET" | "HEAD"), Some("/health")) => match source.unhealthy_reason() {
             None => ("200 OK", "ok\n".to_owned()),
-            Some(unhealthy_reason) => ("503 Service Unavailable", format!("{unhealthy_reason}\n")),
+            Some(reason) => ("503 Service Unavailable", format!("{reason}\n")),
         },
-        (Some("GET" | "HEAD"), _) => ("404 Not Found", "there are /metrics and /health\n".to_owned()),
+        (Some("GET" | "HEAD"), _) => ("404 Not Found", "not found; use /metrics or /health\n".to_owned()),
         _ => ("405 Method Not Allowed", String::new()),
     };
     let head = format!(

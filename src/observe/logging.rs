@@ -1,5 +1,6 @@
-//! Log lines on standard error: as text, as JSON, or as the journal wants them.
+//! Writes log lines to standard error: as text, as JSON, or in the journal's format.
 
+use std::borrow::Cow;
 use std::io::{self, LineWriter, Stderr, Write};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -7,24 +8,25 @@ use std::sync::OnceLock;
 use chrono::{SecondsFormat, Utc};
 use env_filter::Filter;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use serde_json::Value;
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use super::escape::escaped;
 use super::{scope, systemd};
 use crate::error::{Error, Result};
 
-/// How a log line looks.
+/// The format of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Time, level, words; for people.
+    /// Time, level, message and fields, for people.
     #[default]
     Text,
-    /// An object a line; for programs.
+    /// One JSON object for each line, for programs.
     Json,
 }
 
 impl Format {
-    /// As [`FromStr`] reads it.
+    /// The name that [`FromStr`] reads.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -40,44 +42,45 @@ impl FromStr for Format {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(Error::usage("take `text` or `json`")),
+            _ => Err(Error::usage("use text or json")),
         }
     }
 }
 
-/// Whether `filter` is a level, or levels for modules: `info,airun::periodic=debug`.
+/// Checks that `filter` is a level, or levels for modules: `info,airun::periodic=debug`.
 ///
 /// # Errors
-/// Says what a filter looks like. `RUST_LOG` may also hold a module alone, which as a flag is rather a slip.
+/// Shows how to write a filter. A module alone, which `RUST_LOG` allows, is refused here: in a flag it is more likely a
+/// mistyped level.
 pub fn check_filter(filter: &str) -> Result<()> {
-    let slip = |part: &str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
-    if filter.split(',').any(slip) { Err(no_filter(filter)) } else { Ok(()) }
+    let is_mistake = |part: &str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
+    if filter.split(',').any(is_mistake) { Err(invalid_filter(filter)) } else { Ok(()) }
 }
 
-fn no_filter(filter: &str) -> Error {
+fn invalid_filter(filter: &str) -> Error {
     Error::usage(format!(
-        "`{filter}` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug"
+        "invalid log level `{filter}`; use error, warn, info, debug or trace, or for example info,airun::periodic=debug"
     ))
 }
 
 static SETTINGS: OnceLock<(String, Format)> = OnceLock::new();
 
-/// What [`start`] was called with.
+/// The arguments of [`start`], for the processes that this one starts.
 pub fn settings() -> (&'static str, Format) {
     SETTINGS.get().map_or(("info", Format::Text), |(filter, format)| (filter, *format))
 }
 
-/// Starts logging. `filter` is as in `RUST_LOG`.
+/// Starts logging. `filter` has the syntax of `RUST_LOG`.
 ///
 /// # Errors
-/// Fails on a filter that can't be read, and when logging was started before.
+/// The filter is invalid, or logging was started before.
 pub fn start(filter: &str, format: Format) -> Result<()> {
     SETTINGS.get_or_init(|| (filter.to_owned(), format));
     let filter = env_filter::Builder::new()
-        // What TLS has to say is for those who ask for it by name.
+        // rustls logs details of TLS at info; whoever wants them can name the module.
         .filter_module("rustls", LevelFilter::Warn)
         .try_parse(filter)
-        .map_err(|_| no_filter(filter))?
+        .map_err(|_| invalid_filter(filter))?
         .build();
     let form = match format {
         Format::Json => Form::Json,
@@ -85,7 +88,7 @@ pub fn start(filter: &str, format: Format) -> Result<()> {
         Format::Text => Form::Text(text_logger()),
     };
     log::set_max_level(filter.filter());
-    log::set_boxed_logger(Box::new(Logger { filter, form })).map_err(|_| Error::failure("logging was started twice"))
+    log::set_boxed_logger(Box::new(Logger { filter, form })).map_err(|_| Error::failure("logging is already started"))
 }
 
 struct Logger {
@@ -106,7 +109,7 @@ fn text_logger() -> Box<WriteLogger<LineWriter<Stderr>>> {
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    // A line leaves in one write, so that those of several processes don't mix.
+    // simplelog writes a line in many pieces. Buffered, it leaves in one write and doesn't mix with other processes' lines.
     WriteLogger::new(LevelFilter::Trace, config, LineWriter::new(io::stderr()))
 }
 
@@ -132,16 +135,17 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Nobody is left to be told that standard error is closed.
 fn write(line: &str) {
-    io::stderr().lock().write_all(format!("{line}\n").as_bytes()).unwrap_or_default();
+    // If standard error is closed, there is nowhere to report it.
+    io::stderr().lock().write_all(format!("{line}\n").as_bytes()).ok();
 }
 
 fn line(record: &Record<'_>) -> String {
     let mut line = escaped(&record.args().to_string()).into_owned();
-    scope::with(|pairs| {
-        for (key, value) in pairs {
-            line.push_str(&format!(" {key}={}", escaped(value)));
+    scope::with(|fields| {
+        for (key, value) in fields {
+            let text = value.as_str().map_or_else(|| Cow::Owned(value.to_string()), escaped);
+            line.push_str(&format!(" {key}={text}"));
         }
     });
     line
@@ -149,20 +153,20 @@ fn line(record: &Record<'_>) -> String {
 
 fn json(record: &Record<'_>) -> String {
     let mut object = serde_json::Map::new();
-    let mut put = |key: &str, value: String| object.insert(key.to_owned(), value.into());
-    put("time", Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
-    put("level", record.level().as_str().to_ascii_lowercase());
-    put("target", record.target().to_owned());
-    put("message", record.args().to_string());
-    scope::with(|pairs| {
-        for (key, value) in pairs {
+    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    put("time", Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
+    put("level", record.level().as_str().to_ascii_lowercase().into());
+    put("target", record.target().into());
+    put("message", record.args().to_string().into());
+    scope::with(|fields| {
+        for (key, value) in fields {
             put(key, value.clone());
         }
     });
-    serde_json::Value::Object(object).to_string()
+    Value::Object(object).to_string()
 }
 
-/// The priorities of syslog(3), which the journal reads from the front of a line (sd-daemon(3)).
+/// The priority of syslog(3), which the journal reads from the start of a line (sd-daemon(3)).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,

@@ -1,4 +1,4 @@
-//! What the outside sees of a worker: logs, metrics, systemd.
+//! What operators see of a worker: logs, metrics, health, and its status in systemd.
 
 mod escape;
 mod http;
@@ -8,4 +8,4 @@ pub(crate) mod scope;
 pub(crate) mod systemd;
 
 pub(crate) use escape::escaped;
-pub(crate) use http::{Answers, Server};
+pub(crate) use http::{HealthSource, Server};

@@ -1,34 +1,39 @@
-//! What a thread is working on: key and value pairs that each of its log lines carries.
+//! The fields that each log line of a thread carries, such as the task that it runs.
 
 use std::cell::RefCell;
 
+use serde_json::Value;
+
+/// A name with its unit, such as `late_p50_ms`, and a text or a number.
+pub type Field = (&'static str, Value);
+
 thread_local! {
-    static PAIRS: RefCell<Vec<(&'static str, String)>> = const { RefCell::new(Vec::new()) };
+    static FIELDS: RefCell<Vec<Field>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The pairs are in force until it is dropped.
+/// Removes its fields when it is dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct Scope {
     outer: usize,
 }
 
-/// Adds `pairs` to this thread's log lines.
-pub fn enter(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Scope {
-    PAIRS.with_borrow_mut(|all| {
+/// Adds `fields` to the log lines of this thread.
+pub fn enter(fields: impl IntoIterator<Item = Field>) -> Scope {
+    FIELDS.with_borrow_mut(|all| {
         let outer = all.len();
-        all.extend(pairs);
+        all.extend(fields);
         Scope { outer }
     })
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        PAIRS.with_borrow_mut(|all| all.truncate(self.outer));
+        FIELDS.with_borrow_mut(|all| all.truncate(self.outer));
     }
 }
 
-/// This thread's pairs.
-pub fn with<T>(read: impl FnOnce(&[(&'static str, String)]) -> T) -> T {
-    PAIRS.with_borrow(|all| read(all))
+/// Calls `read` with the fields of this thread.
+pub fn with<T>(read: impl FnOnce(&[Field]) -> T) -> T {
+    FIELDS.with_borrow(|all| read(all))
 }

@@ -27,7 +27,7 @@ pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats
                 let start = Instant::now();
                 let lateness = start.saturating_duration_since(due);
                 stats.begin(start, lateness, skipped);
-                let _scope = scope::enter([("task", task.name().to_owned()), ("tick", tick.to_string())]);
+                let _scope = scope::enter([("task", task.name().into()), ("tick", tick.into())]);
                 if skipped > 0 {
                     log::warn!("late by {}: skipped={skipped}", interval::short(lateness));
                 }
@@ -71,7 +71,7 @@ pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -
             format!("the task `{name}` is running in another process on this host; it was not started a second time"),
         ));
     };
-    let _scope = scope::enter([("task", name.clone())]);
+    let _scope = scope::enter([("task", name.as_str().into())]);
     let outcome = run(task, 0, shutdown);
     drop(lock);
     match outcome {

@@ -140,7 +140,8 @@ impl Completer {
         let refused = self.link.run(|conn| complete::refused(conn, transitions))?;
         self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         for id in refused {
-            log::warn!("the outcome of task {id} came too late: it was taken back, for another run id={id}");
+            let _scope = scope::enter([("id", id.into())]);
+            log::warn!("the outcome of task {id} came too late: it was taken back, for another run");
         }
         Ok(())
     }
@@ -162,7 +163,7 @@ fn tell(job: &Job, transition: &Transition) {
     if quiet {
         return;
     }
-    let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
+    let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
     let attempt = job.attempt();
     match transition {
         Transition::Succeeded { .. } | Transition::Settled => log::debug!("succeeded"),

@@ -221,7 +221,7 @@ impl Heartbeat {
         // Whatever the row says of one whose outcome is told may be that outcome.
         for job in tokens.iter().filter_map(|token| self.in_flight.get(token)).filter(|job| job.runs()) {
             if job.interrupt.why().is_none() {
-                let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
+                let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
                 log::warn!("its run is told to end: {why}");
             }
             // Each time again: a kill that comes between two statements is lost.

@@ -188,7 +188,7 @@ impl TimeoutWatcher {
             // It has just returned.
             return;
         }
-        let _scope = scope::enter([("task", job.kind.name.clone()), ("id", job.token.id.to_string())]);
+        let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
         let lost = self.stats.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
         self.executor.slots.end(slot);

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, never, select};
 use super::Settings;
 use crate::error::Error;
 use crate::interval;
-use crate::observe::{Answers, metrics, scope, systemd};
+use crate::observe::{HealthSource, metrics, scope, systemd};
 use crate::periodic::{self, Grid, TaskStats};
 use crate::queue;
 use crate::shutdown::Shutdown;
@@ -67,13 +67,14 @@ impl Watch<'_> {
     fn look(&self, now: Instant) {
         for stats in &self.watched.periodic_stats {
             if let Some(running) = stats.newly_stuck(now) {
-                log::warn!("stuck: running for {} task={}", interval::short(running), stats.name);
+                let _scope = scope::enter([("task", stats.name.as_str().into())]);
+                log::warn!("stuck: running for {}", interval::short(running));
             }
         }
         // A worker that has lost threads ends itself in time; the watchdog would not let the others finish.
         let stuck = self.watched.stuck_at(now);
         if stuck.is_none() {
-            systemd::alive();
+            systemd::keep_alive();
         }
         systemd::status(&stuck.or_else(|| self.watched.lost()).unwrap_or_else(|| self.next_run(now)));
     }
@@ -100,16 +101,16 @@ impl Watch<'_> {
             let snapshot = stats.reset_window();
             let (counts, late) = (snapshot.counts, &snapshot.lateness);
             let _scope = scope::enter([
-                ("task", stats.name.clone()),
-                ("due", counts.due.to_string()),
-                ("ok", counts.ok.to_string()),
-                ("failed", counts.failed.to_string()),
-                ("panicked", counts.panicked.to_string()),
-                ("skipped", counts.skipped.to_string()),
-                ("running", counts.running.to_string()),
-                ("late_p50", interval::short(late.quantile(0.5))),
-                ("late_p99", interval::short(late.quantile(0.99))),
-                ("late_max", interval::short(late.max())),
+                ("task", stats.name.as_str().into()),
+                ("due", counts.due.into()),
+                ("ok", counts.ok.into()),
+                ("failed", counts.failed.into()),
+                ("panicked", counts.panicked.into()),
+                ("skipped", counts.skipped.into()),
+                ("running", counts.running.into()),
+                ("late_p50_ms", interval::millis(late.quantile(0.5)).into()),
+                ("late_p99_ms", interval::millis(late.quantile(0.99)).into()),
+                ("late_max_ms", interval::millis(late.max()).into()),
             ]);
             match (stats.stuck(now), snapshot.next) {
                 (Some(running), _) => log::warn!("heartbeat: stuck for {}", interval::short(running)),
@@ -129,28 +130,28 @@ impl Watch<'_> {
 fn heartbeat_of_queue(snapshot: &queue::Snapshot) {
     for (kind, sums) in &snapshot.kinds {
         let _scope = scope::enter([
-            ("task", kind.clone()),
-            ("succeeded", sums.succeeded.to_string()),
-            ("retried", sums.retried.to_string()),
-            ("crashed", sums.crashed.to_string()),
-            ("dead", sums.dead.to_string()),
-            ("cancelled", sums.cancelled.to_string()),
-            ("released", sums.released.to_string()),
+            ("task", kind.as_str().into()),
+            ("succeeded", sums.succeeded.into()),
+            ("retried", sums.retried.into()),
+            ("crashed", sums.crashed.into()),
+            ("dead", sums.dead.into()),
+            ("cancelled", sums.cancelled.into()),
+            ("released", sums.released.into()),
         ]);
         log::info!("heartbeat");
     }
     let late = &snapshot.lateness;
     let _scope = scope::enter([
-        ("running", snapshot.running.to_string()),
-        ("claimed", snapshot.queued.to_string()),
-        ("rescued", snapshot.rescued.to_string()),
-        ("refused", snapshot.refused.to_string()),
-        ("lost_threads", snapshot.lost_threads.to_string()),
-        ("deadlocks", snapshot.retried.to_string()),
-        ("lost_connections", snapshot.lost_connections.to_string()),
-        ("late_p50", interval::short(late.quantile(0.5))),
-        ("late_p99", interval::short(late.quantile(0.99))),
-        ("late_max", interval::short(late.max())),
+        ("running", snapshot.running.into()),
+        ("claimed", snapshot.queued.into()),
+        ("rescued", snapshot.rescued.into()),
+        ("refused", snapshot.refused.into()),
+        ("lost_threads", snapshot.lost_threads.into()),
+        ("deadlocks", snapshot.retried.into()),
+        ("lost_connections", snapshot.lost_connections.into()),
+        ("late_p50_ms", interval::millis(late.quantile(0.5)).into()),
+        ("late_p99_ms", interval::millis(late.quantile(0.99)).into()),
+        ("late_max_ms", interval::millis(late.max()).into()),
     ]);
     log::info!("heartbeat of the database tasks");
 }
@@ -172,7 +173,7 @@ impl Health {
     }
 }
 
-impl Answers for Health {
+impl HealthSource for Health {
     fn metrics(&self) -> String {
         let queue = self.queue.as_ref().map(|queue| queue.snapshot(false));
         metrics::render(&self.periodic_stats, queue.as_ref(), self.started, Instant::now())

@@ -140,9 +140,9 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
         return Err(Error::failure(format!("there is no handler of the kind `{}`", request.kind)));
     };
     let _scope = scope::enter([
-        ("task", request.kind.clone()),
-        ("id", request.token.id.to_string()),
-        ("attempt", request.attempt.to_string()),
+        ("task", request.kind.as_str().into()),
+        ("id", request.token.id.into()),
+        ("attempt", request.attempt.into()),
     ]);
     let context = TaskContext {
         token: request.token,

@@ -130,9 +130,9 @@ impl Executor {
 /// What is logged of a run carries its task.
 fn scope(job: &Job) -> scope::Scope {
     scope::enter([
-        ("task", job.kind.name.clone()),
-        ("id", job.token.id.to_string()),
-        ("attempt", job.attempt().to_string()),
+        ("task", job.kind.name.as_str().into()),
+        ("id", job.token.id.into()),
+        ("attempt", job.attempt().into()),
     ])
 }
 

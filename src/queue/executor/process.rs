@@ -16,7 +16,7 @@ use super::tree;
 use super::{Executor, timed_out};
 use crate::error::{Error, Result, TaskError};
 use crate::interval;
-use crate::observe::scope;
+use crate::observe::scope::{self, Field};
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::Work;
@@ -226,7 +226,7 @@ fn feed(stdin: Option<ChildStdin>, input: &str) {
 }
 
 /// Keeps a program's output, which is its result.
-fn retention(stdout: Option<ChildStdout>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+fn retention(stdout: Option<ChildStdout>, pairs: Vec<Field>, heard: &Heard) {
     let Some(mut stdout) = stdout else { return };
     let _scope = scope::enter(pairs);
     let mut left_out = 0;
@@ -243,7 +243,7 @@ fn retention(stdout: Option<ChildStdout>, pairs: Vec<(&'static str, String)>, he
 }
 
 /// Keeps a handler's report, which has a line of its own; what else it prints is logged.
-fn listen(stdout: Option<ChildStdout>, token: &str, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+fn listen(stdout: Option<ChildStdout>, token: &str, pairs: Vec<Field>, heard: &Heard) {
     let Some(stdout) = stdout else { return };
     let _scope = scope::enter(pairs);
     for line in lines(stdout, REPORT_BYTES_MAX) {
@@ -256,7 +256,7 @@ fn listen(stdout: Option<ChildStdout>, token: &str, pairs: Vec<(&'static str, St
 }
 
 /// Logs what a program says, and keeps the end of it.
-fn overhear(stderr: Option<ChildStderr>, pairs: Vec<(&'static str, String)>, heard: &Heard) {
+fn overhear(stderr: Option<ChildStderr>, pairs: Vec<Field>, heard: &Heard) {
     let Some(stderr) = stderr else { return };
     let _scope = scope::enter(pairs);
     let mut last: Vec<String> = Vec::new();

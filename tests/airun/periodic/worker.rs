@@ -238,7 +238,7 @@ fn what_cannot_run_is_refused() {
 fn json_lines_carry_the_task() {
     let mut worker = start("quick", 60_000, "worker --log-format json");
     let line: serde_json::Value = serde_json::from_str(&worker.wait_for(r#""message":"ran""#)).unwrap();
-    assert_eq!((&line["task"], &line["level"], &line["tick"]), (&"quick".into(), &"info".into(), &"0".into()));
+    assert_eq!((&line["task"], &line["level"], &line["tick"]), (&"quick".into(), &"info".into(), &0.into()));
     worker.signal("TERM");
     assert_eq!(worker.finish().code, 0);
 }
