@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::journal::{Migration, NewRow, State};
+use super::journal::{NewRow, State};
 use super::migrator::Migrator;
 use super::status::{Status, compare};
 use super::up::next_order;
@@ -31,15 +31,7 @@ impl Migrator<'_> {
                 continue;
             }
             let down_text = parsed.file.down_text()?;
-            let migration = Migration {
-                version: status.version,
-                name: &status.name,
-                applied_order,
-                checksum: &parsed.summary.checksum,
-                statements_total: parsed.summary.total,
-                up_text: parsed.up_text.as_deref(),
-                down_text: down_text.as_deref(),
-            };
+            let migration = parsed.migration(applied_order, down_text.as_deref());
             let row = NewRow { migration, state: State::Baseline, intent: None, duration: Duration::ZERO };
             ctx.journal.insert(&mut ctx.conn, &row)?;
             applied_order += 1;

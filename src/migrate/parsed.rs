@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use super::files::{self, MigrationFile, text_of, unreadable};
-use super::journal::UP_TEXT_MAX;
+use super::journal::{Migration, UP_TEXT_MAX};
 use super::script::{Script, ScriptSummary};
 use crate::error::{Error, Result};
 
@@ -32,6 +32,19 @@ impl ParsedMigration {
         let summary = Script::memory(&bytes, label.as_str()).summarize()?;
         let up_text = Some(text_of(bytes, &label)?);
         Ok(Self { file, summary, up_text })
+    }
+
+    /// The values of its journal row. `down_text` is its DOWN.
+    pub fn migration<'m>(&'m self, applied_order: u64, down_text: Option<&'m str>) -> Migration<'m> {
+        Migration {
+            version: self.file.version,
+            name: &self.file.name,
+            applied_order,
+            checksum: &self.summary.checksum,
+            statements_total: self.summary.total,
+            up_text: self.up_text.as_deref(),
+            down_text,
+        }
     }
 
     /// The UP.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::journal::{JournalRow, Migration, NewRow, Resolved, State};
+use super::journal::{JournalRow, NewRow, Resolved, State};
 use super::migrator::Migrator;
 use super::script::Script;
 use super::status::{MigrationStatus, Status, compare};
@@ -44,13 +44,11 @@ impl Migrator<'_> {
             .ok_or_else(|| Error::usage(format!("unknown migration {version}; `airun migrate status` lists all")))?;
         let change = plan(&mut ctx, &status, resolution)?;
         if !dry_run {
-            if matches!(change, Change::Insert) {
-                ctx.journal.create(&mut ctx.conn)?;
-            }
             write(&mut ctx, &status, &change, order)?;
         }
         ctx.close();
-        Ok(describe(&change, &status.label(), if dry_run { "would be recorded" } else { "recorded" }))
+        let verb = if dry_run { "would be recorded" } else { "recorded" };
+        Ok(format!("{verb}: {}", describe(&change, &status.label(), resolution)))
     }
 }
 
@@ -58,32 +56,19 @@ impl Migrator<'_> {
 enum Change {
     Insert,
     Delete,
-    Update(Row),
+    Update(Resolved),
 }
 
-/// The new values of a row.
-struct Row {
-    state: State,
-    statements_total: u64,
-    statements_done: u64,
-    checksum: String,
-    done_checksum: String,
-    accepts_edit: bool,
-}
-
-fn describe(change: &Change, name: &str, verb: &str) -> String {
+fn describe(change: &Change, name: &str, resolution: Resolution) -> String {
     match change {
-        Change::Insert => format!("{verb}: {name} is applied"),
-        Change::Delete => format!("{verb}: {name} is pending"),
+        Change::Delete => format!("{name} is pending"),
         Change::Update(row) if row.state.is_partial() => {
             let command = if row.state == State::RollingBack { "rollback" } else { "up" };
             let (done, total) = (row.statements_done, row.statements_total);
-            format!(
-                "{verb}: {done} of {total} statements of {name} were applied; `airun migrate {command}` resumes there"
-            )
+            format!("{done} of {total} statements of {name} were applied; `airun migrate {command}` resumes there")
         }
-        Change::Update(row) if row.accepts_edit => format!("{verb}: {name} is applied as its file is now"),
-        Change::Update(_) => format!("{verb}: {name} is applied"),
+        Change::Update(_) if resolution == Resolution::AcceptEdit => format!("{name} is applied as its file is now"),
+        Change::Insert | Change::Update(_) => format!("{name} is applied"),
     }
 }
 
@@ -91,7 +76,7 @@ fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolut
     let refuse = |reason: &str| Err(Error::usage(format!("{} {reason}; there is nothing to resolve", status.label())));
     match (resolution, &status.row) {
         (Resolution::Applied, None) => Ok(Change::Insert),
-        (Resolution::Applied, Some(row)) if row.state.is_partial() => Ok(Change::Update(applied(status, row))),
+        (Resolution::Applied, Some(row)) if row.state.is_partial() => applied(status, row).map(Change::Update),
         (Resolution::Applied, Some(_)) => refuse("is already recorded as applied"),
         (Resolution::Pending, None) => refuse("is already pending"),
         (Resolution::Pending, Some(_)) => Ok(Change::Delete),
@@ -104,37 +89,47 @@ fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolut
     }
 }
 
-/// Statements and checksum of the UP: the file's, or the row's if the file is missing.
-fn up_of(status: &MigrationStatus<'_>, row: &JournalRow) -> (u64, String) {
-    match status.parsed {
+/// The row with the statements, checksum and UP of the file, or of the row itself if the file is missing.
+fn with_file(status: &MigrationStatus<'_>, row: &JournalRow) -> Resolved {
+    let (statements_total, checksum) = match status.parsed {
         Some(parsed) => (parsed.summary.total, parsed.summary.checksum.clone()),
         None => (row.statements_total, row.checksum.clone()),
-    }
-}
-
-fn applied(status: &MigrationStatus<'_>, row: &JournalRow) -> Row {
-    let (total, checksum) = up_of(status, row);
-    // A rollback that left nothing undone restores what was recorded before it.
-    let checksum = if row.state == State::RollingBack { row.checksum.clone() } else { checksum };
-    Row {
-        state: State::Applied,
-        statements_total: total,
-        statements_done: total,
+    };
+    Resolved {
+        state: row.state,
+        statements_total,
+        statements_done: statements_total,
         done_checksum: checksum.clone(),
         checksum,
-        accepts_edit: false,
+        up_text: status.parsed.and_then(|parsed| parsed.up_text.clone()),
+        down_text: None,
     }
 }
 
-fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &JournalRow, k: u64) -> Result<Row> {
+fn down_text(status: &MigrationStatus<'_>) -> Result<Option<String>> {
+    Ok(status.parsed.map(|parsed| parsed.file.down_text()).transpose()?.flatten())
+}
+
+fn applied(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Resolved> {
+    let resolved = Resolved { state: State::Applied, ..with_file(status, row) };
+    if row.state != State::RollingBack {
+        return Ok(Resolved { down_text: down_text(status)?, ..resolved });
+    }
+    // A rollback that left nothing undone restores what was recorded before it.
+    Ok(Resolved { checksum: row.checksum.clone(), done_checksum: row.checksum.clone(), up_text: None, ..resolved })
+}
+
+fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &JournalRow, k: u64) -> Result<Resolved> {
     let stored;
-    let (script, checksum) = match (status.parsed, row.state) {
+    let mut resolved = with_file(status, row);
+    let script = match (status.parsed, row.state) {
         (_, State::RollingBack) => {
             let missing = || Error::failure(format!("{} has no stored DOWN to resume", status.label()));
             stored = ctx.journal.texts(&mut ctx.conn, row.version)?.down.ok_or_else(missing)?;
-            (Script::memory(stored.as_bytes(), row.down_label()), row.checksum.clone())
+            (resolved.checksum, resolved.up_text) = (row.checksum.clone(), None);
+            Script::memory(stored.as_bytes(), row.down_label())
         }
-        (Some(parsed), _) => (parsed.script(), parsed.summary.checksum.clone()),
+        (Some(parsed), _) => parsed.script(),
         (None, _) => {
             return Err(Error::failure(format!("the file of {} is missing; restore it first", status.label())));
         }
@@ -148,78 +143,43 @@ fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &Jou
             total + 1
         )));
     };
-    Ok(Row {
-        state: row.state,
-        statements_total: total,
-        statements_done: k - 1,
-        checksum,
-        done_checksum,
-        accepts_edit: false,
-    })
+    Ok(Resolved { statements_total: total, statements_done: k - 1, done_checksum, ..resolved })
 }
 
-fn accept_edit(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Row> {
+fn accept_edit(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Resolved> {
     let name = status.label();
     let Some(parsed) = status.parsed else {
         return Err(Error::usage(format!("the file of {name} is missing, so no edit can be accepted")));
     };
-    let summary = &parsed.summary;
-    let (statements_done, done_checksum) = match status.status {
-        Status::Edited => (summary.total, summary.checksum.clone()),
+    let resolved = Resolved { down_text: down_text(status)?, ..with_file(status, row) };
+    let done = row.statements_done;
+    match status.status {
+        Status::Edited => Ok(resolved),
         Status::Partial => {
-            let checksum = parsed.script().prefix(row.statements_done)?.checksum.ok_or_else(|| {
+            let done_checksum = parsed.script().prefix(done)?.checksum.ok_or_else(|| {
                 Error::usage(format!(
-                    "{} statements of {name} have run, and its file now has only {}; choose where to resume with \
+                    "{done} statements of {name} have run, and its file now has only {}; choose where to resume with \
                      `--from-statement K`",
-                    row.statements_done, summary.total
+                    parsed.summary.total
                 ))
             })?;
-            (row.statements_done, checksum)
+            Ok(Resolved { statements_done: done, done_checksum, ..resolved })
         }
-        _ => return Err(Error::usage(format!("{name} was not edited, so no edit can be accepted"))),
-    };
-    Ok(Row {
-        state: row.state,
-        statements_total: summary.total,
-        statements_done,
-        checksum: summary.checksum.clone(),
-        done_checksum,
-        accepts_edit: true,
-    })
+        _ => Err(Error::usage(format!("{name} was not edited, so no edit can be accepted"))),
+    }
 }
 
 fn write(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, change: &Change, order: u64) -> Result<()> {
-    let up_text = status.parsed.and_then(|parsed| parsed.up_text.as_deref());
-    let down_text = status.parsed.map(|parsed| parsed.file.down_text()).transpose()?.flatten();
     match (change, &status.row, status.parsed) {
         (Change::Insert, _, Some(parsed)) => {
-            let migration = Migration {
-                version: status.version,
-                name: &status.name,
-                applied_order: order,
-                checksum: &parsed.summary.checksum,
-                statements_total: parsed.summary.total,
-                up_text,
-                down_text: down_text.as_deref(),
-            };
+            ctx.journal.create(&mut ctx.conn)?;
+            let down_text = down_text(status)?;
+            let migration = parsed.migration(order, down_text.as_deref());
             let row = NewRow { migration, state: State::Applied, intent: None, duration: Duration::ZERO };
             ctx.journal.insert(&mut ctx.conn, &row)
         }
         (Change::Delete, Some(row), _) => ctx.journal.delete(&mut ctx.conn, row.version, row.state),
-        (Change::Update(to), Some(row), _) => {
-            let rolling_back = row.state == State::RollingBack;
-            let replaces_down = !rolling_back && (to.accepts_edit || to.state == State::Applied);
-            let resolved = Resolved {
-                state: to.state,
-                checksum: &to.checksum,
-                statements_total: to.statements_total,
-                statements_done: to.statements_done,
-                done_checksum: &to.done_checksum,
-                up_text: up_text.filter(|_| !rolling_back),
-                down_text: down_text.as_deref().filter(|_| replaces_down),
-            };
-            ctx.journal.resolve(&mut ctx.conn, row, &resolved)
-        }
+        (Change::Update(to), Some(row), _) => ctx.journal.resolve(&mut ctx.conn, row, to),
         _ => Err(Error::failure(format!("the file of {} is missing", status.label()))),
     }
 }

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::diff;
 use super::event::{Event, Events};
 use super::execute::{Direction, execute};
-use super::journal::{Journal, JournalRow, Migration, State, UpReplacement};
+use super::journal::{Journal, JournalRow, State};
 use super::migrator::Migrator;
 use super::parsed::ParsedMigration;
 use super::recover::recover;
@@ -114,15 +114,7 @@ fn apply_pending(ctx: &mut Context<'_>, files: &[ParsedMigration], options: &UpO
 fn apply(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, parsed: &ParsedMigration, order: u64) -> Result<()> {
     let (script, summary) = (parsed.script(), &parsed.summary);
     let down_text = parsed.file.down_text()?;
-    let migration = Migration {
-        version: status.version,
-        name: &status.name,
-        applied_order: order,
-        checksum: &summary.checksum,
-        statements_total: summary.total,
-        up_text: parsed.up_text.as_deref(),
-        down_text: down_text.as_deref(),
-    };
+    let migration = parsed.migration(order, down_text.as_deref());
     let mut resumed = status.row.clone();
     if resumed.is_some() || summary.one_transaction {
         ctx.flush_deferred()?;
@@ -134,8 +126,7 @@ fn apply(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, parsed: &ParsedMig
     if let Some(row) = &mut resumed {
         let stored = ctx.journal.texts(&mut ctx.conn, row.version)?.up;
         recover(&mut ctx.conn, &ctx.journal, &script, summary, row, stored.as_deref())?;
-        let replacement = UpReplacement { state: row.state, migration };
-        ctx.journal.replace_up(&mut ctx.conn, &replacement)?;
+        ctx.journal.replace_up(&mut ctx.conn, row.state, &migration)?;
         (ctx.events)(Event::Note(format!(
             "{} resumes after statement {} of {}",
             status.label(),

@@ -48,21 +48,14 @@ pub struct Finished {
     pub duration: Duration,
 }
 
-/// The values that [`super::Journal::replace_up`] writes.
+/// The new values of a row that an operator corrects. A text that is `None` is not changed.
 #[derive(Debug)]
-pub struct UpReplacement<'a> {
+pub struct Resolved {
     pub state: State,
-    pub migration: Migration<'a>,
-}
-
-/// The values that [`super::Journal::resolve`] writes. A text that is `None` is not changed.
-#[derive(Debug)]
-pub struct Resolved<'a> {
-    pub state: State,
-    pub checksum: &'a str,
+    pub checksum: String,
     pub statements_total: u64,
     pub statements_done: u64,
-    pub done_checksum: &'a str,
-    pub up_text: Option<&'a str>,
-    pub down_text: Option<&'a str>,
+    pub done_checksum: String,
+    pub up_text: Option<String>,
+    pub down_text: Option<String>,
 }

@@ -18,7 +18,7 @@ mod change;
 mod intent;
 mod row;
 
-pub use change::{Finished, Migration, NewRow, Progress, Resolved, UpReplacement};
+pub use change::{Finished, Migration, NewRow, Progress, Resolved};
 pub use intent::{BatchedDdl, Intent, Observed, Witness};
 pub use row::{JournalRow, State, Texts};
 use row::{column, parse_row};
@@ -217,24 +217,24 @@ WHERE version = :version AND state = 'applying' AND {lock_held}";
     }
 
     /// Replaces the stored texts and the checksum by those of the file that the migration resumes with.
-    pub fn replace_up(&self, conn: &mut Conn, up: &UpReplacement<'_>) -> Result<()> {
+    pub fn replace_up(&self, conn: &mut Conn, state: State, up: &Migration<'_>) -> Result<()> {
         const REPLACE_UP: &str = "
 UPDATE {locked_table}
 SET {lock_write}checksum = :checksum, statements_total = :total, up_text = :up_text, down_text = :down_text
 WHERE version = :version AND state = :state AND {lock_held}";
         let parameters = params! {
-            "version" => up.migration.version.number(),
-            "state" => up.state.as_str(),
-            "checksum" => up.migration.checksum,
-            "total" => up.migration.statements_total,
-            "up_text" => up.migration.up_text,
-            "down_text" => up.migration.down_text,
+            "version" => up.version.number(),
+            "state" => state.as_str(),
+            "checksum" => up.checksum,
+            "total" => up.statements_total,
+            "up_text" => up.up_text,
+            "down_text" => up.down_text,
         };
         self.change(conn, "replace", REPLACE_UP, parameters)
     }
 
     /// Replaces the state in row `from` by `to`, which an operator chose.
-    pub fn resolve(&self, conn: &mut Conn, from: &JournalRow, to: &Resolved<'_>) -> Result<()> {
+    pub fn resolve(&self, conn: &mut Conn, from: &JournalRow, to: &Resolved) -> Result<()> {
         const RESOLVE: &str = "
 UPDATE {locked_table}
 SET {lock_write}state = :state, checksum = :checksum, statements_total = :total, statements_done = :done,
@@ -245,12 +245,12 @@ WHERE version = :version AND state = :expected AND {lock_held}";
             "version" => from.version.number(),
             "expected" => from.state.as_str(),
             "state" => to.state.as_str(),
-            "checksum" => to.checksum,
+            "checksum" => &to.checksum,
             "total" => to.statements_total,
             "done" => to.statements_done,
-            "done_checksum" => to.done_checksum,
-            "up_text" => to.up_text,
-            "down_text" => to.down_text,
+            "done_checksum" => &to.done_checksum,
+            "up_text" => &to.up_text,
+            "down_text" => &to.down_text,
         };
         self.change(conn, "resolve", RESOLVE, parameters)
     }

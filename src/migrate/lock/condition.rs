@@ -1,20 +1,7 @@
 //! Types that both kinds of lock share.
 
-/// The result of an attempt to take the lock.
-pub enum Attempt<L> {
-    Acquired(L),
-    /// Another session holds it: a description of that session.
-    HeldBy(String),
-}
-
-impl<L> Attempt<L> {
-    pub fn map<M>(self, wrap: impl FnOnce(L) -> M) -> Attempt<M> {
-        match self {
-            Attempt::Acquired(lock) => Attempt::Acquired(wrap(lock)),
-            Attempt::HeldBy(holder) => Attempt::HeldBy(holder),
-        }
-    }
-}
+/// Another session holds the lock: a description of that session.
+pub struct HeldBy(pub String);
 
 /// SQL that makes a change of `ai_migrations` succeed only while the lock is held.
 #[derive(Debug)]

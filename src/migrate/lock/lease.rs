@@ -18,7 +18,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, params};
 use sha2::{Digest, Sha256};
 
-use super::condition::{Attempt, LockCondition};
+use super::condition::{HeldBy, LockCondition};
 use crate::db::{self, Database};
 use crate::error::{Error, Result};
 use crate::migrate::names::{LOCK_TABLE, fill, hex, qualified};
@@ -55,7 +55,12 @@ struct LeaseState {
 
 impl Lease {
     /// Tries to take the lease; waits for a moment first if `wait` is true.
-    pub fn try_acquire(conn: &mut Conn, database: &Database, wait: bool, shutdown: &Shutdown) -> Result<Attempt<Self>> {
+    pub fn try_acquire(
+        conn: &mut Conn,
+        database: &Database,
+        wait: bool,
+        shutdown: &Shutdown,
+    ) -> Result<Result<Self, HeldBy>> {
         if wait {
             // The caller checks for a stop.
             shutdown.wait(RETRY_INTERVAL);
@@ -63,7 +68,7 @@ impl Lease {
         let table = qualified(&database.name, LOCK_TABLE);
         let state = match read_or_create(conn, &table) {
             Ok(state) => state,
-            Err(error) if lost_the_race(&error) => return Ok(Attempt::HeldBy(ANOTHER_NODE.to_owned())),
+            Err(error) if lost_the_race(&error) => return Ok(Err(HeldBy(ANOTHER_NODE.to_owned()))),
             Err(error) => return Err(Error::from(error).context(format!("failed to read {table}"))),
         };
         let Some(state) = state else {
@@ -71,13 +76,13 @@ impl Lease {
         };
         let node = node(conn)?;
         if let Some(holder) = state.holder(conn, &node)? {
-            return Ok(Attempt::HeldBy(holder));
+            return Ok(Err(HeldBy(holder)));
         }
         let token = new_token(conn, &node)?;
         match take(conn, &table, &token, &node) {
-            Ok(true) => Ok(Attempt::Acquired(Self::start(conn, database, table, token)?)),
-            Ok(false) => Ok(Attempt::HeldBy("another migrator that was faster".to_owned())),
-            Err(error) if lost_the_race(&error) => Ok(Attempt::HeldBy(ANOTHER_NODE.to_owned())),
+            Ok(true) => Ok(Ok(Self::start(conn, database, table, token)?)),
+            Ok(false) => Ok(Err(HeldBy("another migrator that was faster".to_owned()))),
+            Err(error) if lost_the_race(&error) => Ok(Err(HeldBy(ANOTHER_NODE.to_owned()))),
             Err(error) => Err(error.into()),
         }
     }

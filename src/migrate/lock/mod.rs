@@ -14,7 +14,7 @@ mod condition;
 mod lease;
 mod named;
 
-use condition::Attempt;
+use condition::HeldBy;
 pub use condition::LockCondition;
 use lease::Lease;
 use named::NamedLock;
@@ -52,9 +52,9 @@ impl Lock {
             } else {
                 NamedLock::try_acquire(conn, name, reported)?.map(Lock::Named)
             };
-            let holder = match attempt {
-                Attempt::Acquired(lock) => return Ok(lock),
-                Attempt::HeldBy(holder) => holder,
+            let HeldBy(holder) = match attempt {
+                Ok(lock) => return Ok(lock),
+                Err(held) => held,
             };
             if waiting.shutdown.is_stopping() {
                 return Err(Error::new(

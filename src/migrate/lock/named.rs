@@ -4,7 +4,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use sha2::{Digest, Sha256};
 
-use super::condition::{Attempt, LockCondition};
+use super::condition::{HeldBy, LockCondition};
 use crate::db;
 use crate::error::{Error, Result};
 use crate::migrate::names::{JOURNAL_TABLE, hex};
@@ -20,13 +20,13 @@ pub struct NamedLock {
 
 impl NamedLock {
     /// Tries to take the lock. Waits for up to a second if `wait` is true.
-    pub fn try_acquire(conn: &mut Conn, database: &str, wait: bool) -> Result<Attempt<Self>> {
+    pub fn try_acquire(conn: &mut Conn, database: &str, wait: bool) -> Result<Result<Self, HeldBy>> {
         let lock = Self { name: lock_name(database) };
         let seconds = if wait { WAIT_SECONDS } else { 0 };
         let acquired: Option<Option<i64>> = conn.exec_first("SELECT GET_LOCK(?, ?)", (&lock.name, seconds))?;
         match acquired.flatten() {
-            Some(1) => Ok(Attempt::Acquired(lock)),
-            Some(_) => Ok(Attempt::HeldBy(lock.holder(conn))),
+            Some(1) => Ok(Ok(lock)),
+            Some(_) => Ok(Err(HeldBy(lock.holder(conn)))),
             None => Err(Error::failure("failed to take the migration lock: `GET_LOCK` returned NULL")),
         }
     }

@@ -84,7 +84,7 @@ on_both! {
         }
         let killed = holder.finish();
         assert_eq!(killed.code, 1, "{killed:?}");
-        assert!(killed.stderr.contains("run it again"), "{killed:?}");
+        assert!(killed.stderr.contains("finds out what was applied"), "{killed:?}");
     }
 
     fn a_killed_connection_is_a_clean_error_and_the_next_up_goes_on(db) {
