@@ -1,4 +1,4 @@
-//! A task's panic: caught, and told as one line with its place.
+//! Catches a task's panic and formats it as one line with its location.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,20 +8,20 @@ use std::sync::Once;
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
-    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What a task said when it panicked, and where.
+/// A panic's message and location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panic {
     message: String,
-    place: Option<String>,
+    location: Option<String>,
 }
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Some(place) => write!(f, "panicked at {place}: {}", self.message),
+        match &self.location {
+            Some(location) => write!(f, "panicked at {location}: {}", self.message),
             None => write!(f, "panicked: {}", self.message),
         }
     }
@@ -35,25 +35,25 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     static HOOK: Once = Once::new();
     HOOK.call_once(install);
     CATCHING.set(true);
-    // The task's own state may be half-changed, as it may be after an error; it is the task that goes on with it.
+    // The task's own state may be inconsistent, as it may be after an error. Only the task uses it again.
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(false);
     outcome.map_err(|payload| {
         let message = message(payload.as_ref());
-        // Dropping a payload may panic in its turn, and nobody is left to catch that.
+        // Dropping the payload may panic too, outside of this function's reach.
         std::mem::forget(payload);
-        Panic { message, place: PLACE.take() }
+        Panic { message, location: LOCATION.take() }
     })
 }
 
-/// The place is known to the hook only.
+/// Only the hook gets the location.
 fn install() {
-    let otherwise = panic::take_hook();
+    let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         if CATCHING.get() {
-            PLACE.set(info.location().map(ToString::to_string));
+            LOCATION.set(info.location().map(ToString::to_string));
         } else {
-            otherwise(info);
+            default_hook(info);
         }
     }));
 }
@@ -63,7 +63,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "with a value that is no text".to_owned())
+        .unwrap_or_else(|| "with a value that is not a string".to_owned())
 }
 
 #[cfg(test)]
@@ -71,15 +71,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_tells_its_place() {
+    fn a_panic_carries_its_location() {
         let panic = catch(|| -> () { panic!("of {}", 5) }).unwrap_err().to_string();
         assert!(panic.starts_with("panicked at src/panics.rs:") && panic.ends_with(": of 5"), "{panic}");
         assert_eq!(catch(|| 5), Ok(5));
     }
 
     #[test]
-    fn a_strange_payload_is_told_too() {
+    fn a_payload_that_is_not_a_string_is_described() {
         let panic = catch(|| -> () { panic::panic_any(5) }).unwrap_err();
-        assert!(panic.to_string().ends_with("with a value that is no text"));
+        assert!(panic.to_string().ends_with("with a value that is not a string"));
     }
 }

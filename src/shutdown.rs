@@ -1,21 +1,52 @@
-//! Signals become a closed channel.
+//! A shutdown in phases, broadcast to every thread that waits for it.
 //!
-//! Dropping the only sender wakes every receiver at once, however many there are; a sent message would wake one.
+//! SIGTERM's path, in order:
+//!
+//! 1. [`on_signals`] installs the handler. The first signal enters [`Phase::Draining`], the second [`Phase::Killing`],
+//!    at which the command line exits without waiting for anything.
+//! 2. `Watch::until_stop` in `worker/watch.rs` returns, and `worker::run` enters [`Phase::Draining`] of the worker's
+//!    own shutdown. It is separate because a worker also stops when it fails, without any signal.
+//! 3. The poller, the cleaner and the notifier of the queue and all periodic tasks wait on that phase, and end.
+//! 4. `Engine::drain` in `queue/engine.rs` waits for running tasks and enters the remaining phases one by one.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::error::{Error, Result};
 
-/// The receiving side: cheap to clone, one for each thread that waits for anything.
-#[derive(Debug, Clone)]
-pub struct Shutdown(Receiver<Infallible>);
+/// How far a shutdown has come. Phases are entered in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing new starts; running tasks may finish.
+    Draining,
+    /// Tasks that still run are killed where that is possible.
+    Killing,
+    /// No task runs any more; outcomes that are not written yet are written.
+    Flushing,
+    /// Nothing is retried any more; every thread ends.
+    Stopped,
+}
 
-/// The sending side: dropping it asks everybody to stop.
+const PHASES: [Phase; 4] = [Phase::Draining, Phase::Killing, Phase::Flushing, Phase::Stopped];
+
+/// The receiving side: cheap to clone, one for each thread. It waits for [`Phase::Draining`] unless
+/// [`Shutdown::until`] was given another phase.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    /// One for each phase, closed when the phase is entered. Closing a channel wakes all its receivers, whereas a message
+    /// wakes only one; a closed channel can't wake anybody again, so each phase needs its own.
+    entered: Arc<[Receiver<Infallible>; PHASES.len()]>,
+    phase: Phase,
+}
+
+/// The sending side. Dropping it enters all remaining phases.
 #[derive(Debug)]
-pub struct Trigger(#[expect(dead_code, reason = "held only to be dropped")] Sender<Infallible>);
+pub struct Trigger {
+    remaining: Vec<(Phase, Sender<Infallible>)>,
+}
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,54 +58,59 @@ pub enum Woken {
     Stopping,
 }
 
-/// What [`on_signals`] hands out.
-#[derive(Debug)]
-pub struct Signals {
-    /// Closed by the first signal: finish what runs, start nothing.
-    pub stop: Shutdown,
-    /// Closed by the second signal: leave at once.
-    pub abort: Shutdown,
-}
-
-/// A channel that closes when the trigger is dropped.
+/// A new shutdown, in none of its phases yet.
 pub fn channel() -> (Trigger, Shutdown) {
-    let (sender, receiver) = bounded(0);
-    (Trigger(sender), Shutdown(receiver))
+    let channels = PHASES.map(|_| bounded(0));
+    let remaining = PHASES.into_iter().zip(channels.iter().map(|(sender, _)| sender.clone())).collect();
+    let entered = Arc::new(channels.map(|(_, receiver)| receiver));
+    (Trigger { remaining }, Shutdown { entered, phase: Phase::Draining })
 }
 
-/// Turns SIGINT, SIGTERM and SIGHUP into [`Signals`].
+/// A shutdown whose phases are entered by SIGINT, SIGTERM and SIGHUP: [`Phase::Draining`] by the first signal,
+/// [`Phase::Killing`] by the second.
 ///
 /// # Errors
-/// Fails when the process already has a handler of ctrlc's: it can be called once a process.
-pub fn on_signals() -> Result<Signals> {
-    let (stop_trigger, stop) = channel();
-    let (abort_trigger, abort) = channel();
-    let mut triggers = vec![abort_trigger, stop_trigger];
-    ctrlc::set_handler(move || drop(triggers.pop()))
+/// The process already has a signal handler; this function can be called once in each process.
+pub fn on_signals() -> Result<Shutdown> {
+    let (mut trigger, shutdown) = channel();
+    let mut phases = [Phase::Draining, Phase::Killing].into_iter();
+    ctrlc::set_handler(move || trigger.enter(phases.next().unwrap_or(Phase::Killing)))
         .map_err(|error| Error::failure(format!("failed to install the signal handler: {error}")))?;
-    Ok(Signals { stop, abort })
+    Ok(shutdown)
+}
+
+impl Trigger {
+    /// Enters `phase` and all phases before it.
+    pub fn enter(&mut self, phase: Phase) {
+        self.remaining.retain(|(remaining, _)| *remaining > phase);
+    }
 }
 
 impl Shutdown {
-    /// Whether the process is to stop.
+    /// The same shutdown, for a thread that waits until `phase`.
+    pub fn until(&self, phase: Phase) -> Self {
+        Self { entered: Arc::clone(&self.entered), phase }
+    }
+
+    /// True once the phase was entered.
     pub fn is_stopping(&self) -> bool {
-        matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
+        matches!(self.receiver().try_recv(), Err(TryRecvError::Disconnected))
     }
 
-    /// Waits for `limit` or for the stop, whichever comes first.
+    /// Waits for `limit` or until the phase is entered, whichever comes first.
     pub fn wait(&self, limit: Duration) -> Woken {
-        woken(self.0.recv_timeout(limit))
+        woken(self.receiver().recv_timeout(limit))
     }
 
-    /// Waits until `deadline` on the monotonic clock or for the stop. An absolute deadline doesn't drift
+    /// Waits until `deadline` on the monotonic clock or until the phase is entered. An absolute deadline doesn't drift
     /// (crossbeam's `tick` inside `select!` does, by hundreds of microseconds a tick).
     pub fn wait_until(&self, deadline: Instant) -> Woken {
-        woken(self.0.recv_deadline(deadline))
+        woken(self.receiver().recv_deadline(deadline))
     }
 
-    /// For `select!`: becomes ready (disconnected) at the stop.
+    /// For `select!`: becomes ready (disconnected) when the phase is entered.
     pub fn receiver(&self) -> &Receiver<Infallible> {
-        &self.0
+        &self.entered[self.phase as usize]
     }
 }
 
@@ -91,8 +127,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dropping_the_trigger_wakes_every_receiver() {
-        let (trigger, shutdown) = channel();
+    fn entering_a_phase_wakes_every_receiver() {
+        let (mut trigger, shutdown) = channel();
         let waiters: Vec<_> = (0..10)
             .map(|_| {
                 let shutdown = shutdown.clone();
@@ -100,11 +136,24 @@ mod tests {
             })
             .collect();
         assert!(!shutdown.is_stopping());
-        drop(trigger);
+        trigger.enter(Phase::Draining);
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Woken::Stopping);
         }
         assert!(shutdown.is_stopping());
+    }
+
+    #[test]
+    fn phases_are_entered_in_order() {
+        let (mut trigger, shutdown) = channel();
+        let entered = || PHASES.map(|phase| shutdown.until(phase).is_stopping());
+        assert_eq!(entered(), [false; 4]);
+        trigger.enter(Phase::Killing);
+        assert_eq!(entered(), [true, true, false, false]);
+        trigger.enter(Phase::Draining);
+        assert_eq!(entered(), [true, true, false, false]);
+        drop(trigger);
+        assert_eq!(entered(), [true; 4]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observe::logging::{self, Format};
 use crate::queue;
 use crate::registry::Registry;
-use crate::shutdown;
+use crate::shutdown::{self, Phase};
 
 const LOG_FILTER: &str = "info";
 
@@ -113,11 +113,12 @@ impl Process {
 
 /// Runs the command in a thread of its own, so that a second signal ends the process whatever the command is doing.
 fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result<Exit> {
-    let signals = shutdown::on_signals()?;
+    let shutdown = shutdown::on_signals()?;
+    let abort = shutdown.until(Phase::Killing);
     let environment = Environment::load(process.env_file.as_deref())?;
     let filter = process.log_filter.as_deref().or_else(|| environment.get("RUST_LOG")).unwrap_or(LOG_FILTER);
     logging::start(filter, process.log_format)?;
-    let context = Context { environment, flags: process.database, stop: signals.stop };
+    let context = Context { environment, flags: process.database, stop: shutdown };
     let (done, result) = bounded(1);
     let running = thread::Builder::new()
         .name("command".to_owned())
@@ -135,7 +136,7 @@ fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result
                 Err(Error::failure("airun panicked, which is a bug; please report the lines above"))
             }
         },
-        recv(signals.abort.receiver()) -> _ => {
+        recv(abort.receiver()) -> _ => {
             Err(Error::new(ErrorKind::Interrupted, "ended immediately by a second signal"))
         }
     }

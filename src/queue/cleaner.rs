@@ -1,55 +1,57 @@
-//! The thread that deletes final rows whose time is up.
+//! The thread that deletes finished tasks after their retention, and warns about tasks that this worker can't run.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::fleet_view::FleetView;
 use super::kind::Kind;
-use super::poller::Signals;
 use super::store::purge;
-use crate::db::{ReconnectingConn, describe, jitter};
+use crate::db::{ReconnectingConn, describe};
 use crate::shutdown::{Shutdown, Woken};
 
-/// Between two rounds, times the number of workers.
-const EVERY: Duration = Duration::from_secs(10);
-/// Between two batches, so that others have the server in between.
+/// How often the fleet looks for tasks to delete.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Pause between two batches, which leaves the server to others.
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Cleaner {
-    pub link: ReconnectingConn,
+    pub conn: ReconnectingConn,
     pub kinds: Vec<Arc<Kind>>,
-    pub signals: Arc<Signals>,
-    pub until: Shutdown,
+    pub fleet: Arc<FleetView>,
+    pub stop: Shutdown,
 }
 
 impl Cleaner {
     /// The thread's body.
     pub fn run(mut self) {
-        let mut told: Vec<(String, u16)> = Vec::new();
+        let mut warned = Vec::new();
         loop {
-            let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
-            let mut wait = EVERY.saturating_mul(workers).mul_f64(0.5 + jitter());
-            match self.link.try_run(purge::purge) {
+            let mut wait = self.fleet.turn(INTERVAL);
+            match self.conn.try_run(purge::purge) {
                 Ok(Some(true)) => wait = PAUSE,
-                Ok(_) => self.tell_unknown(&mut told),
-                Err(error) => log::warn!("failed to purge: {}", describe(&error)),
+                Ok(_) => self.warn_unsupported(&mut warned),
+                Err(error) => log::warn!("failed to delete finished tasks: {}", describe(&error)),
             }
-            if self.until.wait(wait) == Woken::Stopping {
+            if self.stop.wait(wait) == Woken::Stopping {
                 return;
             }
         }
     }
 
-    /// Says what is pending and waits for a newer worker than this one; each once.
-    fn tell_unknown(&mut self, told: &mut Vec<(String, u16)>) {
-        let Ok(Some(pending)) = self.link.try_run(purge::pending_kinds) else { return };
-        let known = |name: &str, version: u16| {
+    /// Warns about pending tasks of a kind or version that this worker doesn't support, once for each.
+    fn warn_unsupported(&mut self, warned: &mut Vec<(String, u16)>) {
+        let pending = match self.conn.try_run(purge::pending_kinds) {
+            Ok(Some(pending)) => pending,
+            Ok(None) => return,
+            Err(error) => return log::warn!("failed to list the kinds of pending tasks: {}", describe(&error)),
+        };
+        let is_supported = |name: &str, version: u16| {
             self.kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
         };
-        let unknown: Vec<_> = pending.into_iter().filter(|(name, version)| !known(name, *version)).collect();
-        for (name, version) in unknown.iter().filter(|pair| !told.contains(pair)) {
-            log::warn!("tasks of kind `{name}` version {version} are pending and left for a worker that knows them");
+        let unsupported: Vec<_> = pending.into_iter().filter(|(name, version)| !is_supported(name, *version)).collect();
+        for (name, version) in unsupported.iter().filter(|pair| !warned.contains(pair)) {
+            log::warn!("tasks of kind `{name}` version {version} stay pending: this worker doesn't support them");
         }
-        *told = unknown;
+        *warned = unsupported;
     }
 }

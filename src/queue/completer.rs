@@ -1,19 +1,20 @@
-//! The thread that writes down what became of tasks, many at once.
+//! The thread that writes the outcomes of tasks, in batches.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
-use super::in_flight::InFlight;
+use super::fleet_view::FleetView;
+use super::in_flight::{IN_FLIGHT_MAX, InFlight};
 use super::interrupt::Interrupted;
-use super::job::{Done, Job};
+use super::job::Job;
+use super::prefetch::CLAIM_MAX;
 use super::stats::Stats;
 use super::store::ClaimToken;
 use super::store::complete::{self, Retention};
-use super::task::Retry;
-use super::transition::{Outcome, Transition, next_state};
+use super::transition::{Outcome, Retry, Transition, next_state};
 use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
 use crate::error::Error;
 use crate::fault;
@@ -21,134 +22,178 @@ use crate::interval;
 use crate::observe::scope;
 use crate::shutdown::Shutdown;
 
-/// Outcomes of one write, at most.
+/// Maximum number of outcomes written at once.
 const BATCH_MAX: usize = 500;
-/// From the first outcome to the write, while there are fewer: a commit costs as much for one as for many.
+/// How long the first outcome of a batch waits for others: a commit costs as much for one as for many.
 const LINGER: Duration = Duration::from_millis(3);
 
+/// A job whose run ended, or that was taken back.
+pub struct Completion {
+    pub job: Arc<Job>,
+    pub outcome: Outcome,
+    /// `None` if it was taken back before it started.
+    pub started_at: Option<Instant>,
+}
+
+/// The sending side. A thread that makes a job `Finished` in the table sends its completion here.
+#[derive(Clone)]
+pub struct CompletionSender(Sender<Completion>);
+
+/// A channel with room for every job that can be in flight, so that sending never blocks.
+pub fn channel() -> (CompletionSender, Receiver<Completion>) {
+    let (sender, receiver) = bounded(IN_FLIGHT_MAX + CLAIM_MAX);
+    (CompletionSender(sender), receiver)
+}
+
+impl CompletionSender {
+    pub fn send(&self, job: Arc<Job>, outcome: Outcome, started_at: Option<Instant>) {
+        let id = job.token.id;
+        if self.0.send(Completion { job, outcome, started_at }).is_err() {
+            // The completer ends early only if it failed, and has reported why.
+            log::debug!("the outcome of task {id} can't be written; it runs again when its lease expires");
+        }
+    }
+}
+
 pub struct Completer {
-    pub link: ReconnectingConn,
-    pub done: Receiver<Done>,
+    pub conn: ReconnectingConn,
+    pub completions: Receiver<Completion>,
     pub in_flight: Arc<InFlight>,
+    pub fleet: Arc<FleetView>,
     pub stats: Arc<Stats>,
     pub retention: Retention,
-    /// Closes when there will be no more outcomes.
-    pub runs_until: Shutdown,
+    /// The flushing phase: no more outcomes come.
+    pub flushing: Shutdown,
 }
 
 impl Completer {
-    /// The thread's body: until the runs have ended, and all that became of them is written.
+    /// The thread's body: runs until no more outcomes come and all are written.
     ///
     /// # Errors
-    /// What the server has against them; the worker can't go on then.
+    /// The server refuses an outcome; the worker can't continue.
     pub fn run(mut self) -> Result<(), Error> {
         while let Some(first) = self.next() {
             let batch = self.gather(first);
             if let Err(unfinished) = self.write(batch) {
-                return unfinished.unless_stopped("failed to write what became of tasks");
+                return unfinished.unless_stopped("failed to write the outcomes of tasks");
             }
         }
         Ok(())
     }
 
-    fn next(&self) -> Option<Done> {
+    fn next(&self) -> Option<Completion> {
         select! {
-            recv(self.done) -> done => done.ok(),
-            recv(self.runs_until.receiver()) -> _ => self.done.try_recv().ok(),
+            recv(self.completions) -> completion => completion.ok(),
+            recv(self.flushing.receiver()) -> _ => self.completions.try_recv().ok(),
         }
     }
 
-    fn gather(&self, first: Done) -> Vec<Done> {
+    fn gather(&self, first: Completion) -> Vec<Completion> {
         let until = Instant::now() + LINGER;
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX {
-            match self.done.recv_deadline(until) {
-                Ok(done) => batch.push(done),
+            match self.completions.recv_deadline(until) {
+                Ok(completion) => batch.push(completion),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         batch
     }
 
-    fn write(&mut self, batch: Vec<Done>) -> Result<(), Unfinished> {
-        let jobs: Vec<Arc<Job>> = batch.iter().map(|done| Arc::clone(&done.job)).collect();
-        let mut transitions: Vec<(ClaimToken, Transition)> =
-            batch.into_iter().map(|done| (done.job.token, transition(&done.job, done.outcome))).collect();
-        self.find_unsettled(&jobs, &mut transitions)?;
-        for (job, (_, transition)) in jobs.iter().zip(&transitions) {
-            tell(job, transition);
+    fn write(&mut self, batch: Vec<Completion>) -> Result<(), Unfinished> {
+        let mut jobs = Vec::with_capacity(batch.len());
+        let mut transitions = Vec::with_capacity(batch.len());
+        for Completion { job, outcome, started_at } in batch {
+            transitions.push((job.token, transition(&job, outcome)));
+            jobs.push((job, started_at));
+        }
+        self.fail_uncommitted(&jobs, &mut transitions)?;
+        for ((job, _), (_, transition)) in jobs.iter().zip(&transitions) {
+            log_transition(job, transition);
         }
         fault::point("complete-begins");
-        let changed = self.put(&jobs, &mut transitions)?;
+        let changed = self.write_transitions(&jobs, &mut transitions)?;
         fault::point("complete-committed");
         let expected = transitions.iter().filter(|(_, transition)| *transition != Transition::Settled).count() as u64;
         if changed != expected {
-            self.find_refused(&transitions)?;
+            self.report_refused(&transitions)?;
         }
-        for (job, (_, transition)) in jobs.iter().zip(&transitions) {
-            let lateness = job.began().map(|began| job.waited + (began - job.claimed));
+        for ((job, started_at), (_, transition)) in jobs.iter().zip(&transitions) {
+            let lateness = started_at.map(|started_at| job.waited + (started_at - job.claimed_at));
             self.stats.add(&job.kind.name, transition, lateness);
         }
         self.in_flight.remove(transitions.iter().map(|(token, _)| token));
+        if transitions.iter().any(|(_, transition)| *transition == Transition::Released) {
+            self.fleet.rescan.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 
-    /// A run that has said so is checked on: one that forgot its commit would run again and again otherwise.
-    fn find_unsettled(
+    /// Checks the tasks that reported to have completed themselves. A handler that forgot to commit would otherwise run
+    /// again and again, each time its lease expires.
+    fn fail_uncommitted(
         &mut self,
-        jobs: &[Arc<Job>],
+        jobs: &[(Arc<Job>, Option<Instant>)],
         transitions: &mut [(ClaimToken, Transition)],
     ) -> Result<(), Unfinished> {
-        const FORGOTTEN: &str = "its completion was not committed: commit the transaction of `complete_in`";
-        let settled = |transition: &Transition| *transition == Transition::Settled;
+        const UNCOMMITTED: &str = "its completion was not committed: commit the transaction of `complete_in`";
+        let is_settled = |transition: &Transition| *transition == Transition::Settled;
         let tokens: Vec<ClaimToken> =
-            transitions.iter().filter(|(_, transition)| settled(transition)).map(|(token, _)| *token).collect();
+            transitions.iter().filter(|(_, transition)| is_settled(transition)).map(|(token, _)| *token).collect();
         if tokens.is_empty() {
             return Ok(());
         }
-        let unsettled = self.link.run(|conn| complete::unsettled(conn, &tokens))?;
-        for (job, (token, transition)) in jobs.iter().zip(transitions) {
-            if settled(transition) && unsettled.contains(token) {
-                *transition = failed(job, FORGOTTEN.to_owned());
+        let unsettled = self.conn.run(|conn| complete::unsettled(conn, &tokens))?;
+        for ((job, _), (token, transition)) in jobs.iter().zip(transitions) {
+            if is_settled(transition) && unsettled.contains(token) {
+                *transition = failed(job, UNCOMMITTED.to_owned());
             }
         }
         Ok(())
     }
 
-    /// Writes them; how many rows were changed. A result that the server doesn't take is its own task's failure.
-    fn put(&mut self, jobs: &[Arc<Job>], transitions: &mut [(ClaimToken, Transition)]) -> Result<u64, Unfinished> {
+    /// Writes the transitions and returns the number of rows changed. If the server refuses a task's result, only that
+    /// task fails.
+    fn write_transitions(
+        &mut self,
+        jobs: &[(Arc<Job>, Option<Instant>)],
+        transitions: &mut [(ClaimToken, Transition)],
+    ) -> Result<u64, Unfinished> {
         let retention = self.retention;
-        let error = match self.link.run(|conn| complete::write(conn, transitions, &retention)) {
+        let error = match self.conn.run(|conn| complete::write(conn, transitions, &retention)) {
             Err(Unfinished::Refused(error)) => error,
             done => return done,
         };
         match (jobs, transitions) {
-            ([job], [(token, transition @ Transition::Succeeded { .. })]) => {
+            ([(job, _)], [(token, transition @ Transition::Succeeded { .. })]) => {
                 *transition = failed(job, format!("its result can't be stored: {}", describe(&error)));
-                tell(job, transition);
-                self.link.run(|conn| complete::write(conn, &[(*token, transition.clone())], &retention))
+                log_transition(job, transition);
+                self.conn.run(|conn| complete::write(conn, &[(*token, transition.clone())], &retention))
             }
             ([_], _) => Err(Unfinished::Refused(error)),
-            (jobs, transitions) => {
-                jobs.chunks(1).zip(transitions.chunks_mut(1)).map(|(job, one)| self.put(job, one)).sum()
-            }
+            (jobs, transitions) => jobs
+                .chunks(1)
+                .zip(transitions.chunks_mut(1))
+                .map(|(job, transition)| self.write_transitions(job, transition))
+                .sum(),
         }
     }
 
-    /// Fewer rows than outcomes: the first attempt was committed though its answer was lost, or others have the tasks.
-    fn find_refused(&mut self, transitions: &[(ClaimToken, Transition)]) -> Result<(), Unfinished> {
-        let refused = self.link.run(|conn| complete::refused(conn, transitions))?;
+    /// Fewer rows than outcomes changed. Either an earlier attempt was committed and its answer was lost, or tasks were
+    /// given to other runs meanwhile.
+    fn report_refused(&mut self, transitions: &[(ClaimToken, Transition)]) -> Result<(), Unfinished> {
+        let refused = self.conn.run(|conn| complete::refused(conn, transitions))?;
         self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         for id in refused {
             let _scope = scope::enter([("id", id.into())]);
-            log::warn!("the outcome of task {id} came too late: it was taken back, for another run");
+            log::warn!("discarded the outcome of task {id}: the task no longer belonged to this run");
         }
         Ok(())
     }
 }
 
 fn transition(job: &Job, outcome: Outcome) -> Transition {
-    let cancelled = job.interrupt.why() == Some(Interrupted::Cancelled);
+    let cancelled = job.interrupt.reason() == Some(Interrupted::Cancelled);
     next_state(outcome, &job.record, cancelled, jitter())
 }
 
@@ -156,11 +201,10 @@ fn failed(job: &Job, error: String) -> Transition {
     transition(job, Outcome::Failed { error, retry: Retry::AsUsual })
 }
 
-/// In the log. Success is what is expected, so it says little of it.
-fn tell(job: &Job, transition: &Transition) {
-    let quiet = matches!(transition, Transition::Succeeded { .. } | Transition::Settled)
-        && !log::log_enabled!(log::Level::Debug);
-    if quiet {
+/// Success is the expected case, so it is logged at debug level only.
+fn log_transition(job: &Job, transition: &Transition) {
+    let succeeded = matches!(transition, Transition::Succeeded { .. } | Transition::Settled);
+    if succeeded && !log::log_enabled!(log::Level::Debug) {
         return;
     }
     let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
@@ -168,10 +212,10 @@ fn tell(job: &Job, transition: &Transition) {
     match transition {
         Transition::Succeeded { .. } | Transition::Settled => log::debug!("succeeded"),
         Transition::Retry { after, error, .. } => {
-            log::warn!("attempt {attempt} failed, again in {}: {error}", interval::short(*after));
+            log::warn!("attempt {attempt} failed, retrying in {}: {error}", interval::short(*after));
         }
         Transition::Dead { error, .. } => log::error!("dead after attempt {attempt}: {error}"),
         Transition::Cancelled => log::info!("cancelled"),
-        Transition::Released => log::info!("given back: pending again"),
+        Transition::Released => log::info!("released: pending again"),
     }
 }

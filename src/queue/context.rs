@@ -89,7 +89,7 @@ impl<'a> TaskContext<'a> {
     /// process of its own ([`Isolation::Process`](super::Isolation::Process)) a cancelled run sees
     /// [`is_stopping`](Self::is_stopping) instead, because the worker sends it a signal.
     pub fn is_cancelled(&self) -> bool {
-        self.interrupt.why() == Some(Interrupted::Cancelled)
+        self.interrupt.reason() == Some(Interrupted::Cancelled)
     }
 
     /// Waits for `duration`. Use it instead of `thread::sleep`, which nothing can interrupt.
@@ -108,7 +108,7 @@ impl<'a> TaskContext<'a> {
     /// The server can't be reached, the run should end (see [`wait`](Self::wait)), or the connection that an earlier call
     /// returned is still in use.
     pub fn conn(&self) -> Result<impl DerefMut<Target = Conn>, TaskError> {
-        if let Some(why) = self.interrupt.why() {
+        if let Some(why) = self.interrupt.reason() {
             return Err(why.into());
         }
         let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is already in use")?;
@@ -124,7 +124,7 @@ impl<'a> TaskContext<'a> {
             *conn = Some(opened);
         }
         RefMut::filter_map(conn, Option::as_mut)
-            .inspect(|conn| self.interrupt.on_connection(Some(conn.connection_id())))
+            .inspect(|conn| self.interrupt.set_connection(Some(conn.connection_id())))
             .map_err(|_| "the task has no connection".into())
     }
 

@@ -1,45 +1,263 @@
-//! The tasks that this worker has claimed and whose fate isn't written yet.
+//! The table of claimed tasks: each is in it from its claim until its outcome is written.
+//!
+//! ```text
+//! add ──▶ Claimed ──start──▶ Running ──finish──▶ Finished ──remove──▶
+//!            │                                       ▲
+//!            └───────────────take_back───────────────┘
+//! ```
+//!
+//! The thread that makes a job `Finished` reports its outcome to the completer. So each job has exactly one outcome.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::interrupt::Interrupted;
 use super::job::Job;
+use super::prefetch::Load;
 use super::store::ClaimToken;
+use crate::db::Database;
+use crate::observe::scope;
+use crate::threads::Waker;
 
-#[derive(Default)]
-pub struct InFlight(Mutex<HashMap<ClaimToken, Arc<Job>>>);
+/// Maximum number of jobs in the table. While completions can't be written, no more tasks are claimed.
+pub const IN_FLIGHT_MAX: usize = 5000;
+
+/// The table, shared by all threads of the worker. A lock is held for microseconds.
+pub struct InFlight {
+    table: Mutex<Table>,
+    /// Wakes the timeout watcher.
+    alarm: Waker,
+}
+
+struct Table {
+    entries: HashMap<ClaimToken, Entry>,
+    /// The job that each executor runs.
+    running: Vec<Option<ClaimToken>>,
+    /// Number of jobs that are `Claimed`, and the sum of their estimates.
+    queued: usize,
+    queued_work: Duration,
+    /// When the timeout watcher will look at the running jobs again.
+    next_check: Option<Instant>,
+}
+
+struct Entry {
+    job: Arc<Job>,
+    state: State,
+    lease_extended_at: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Claimed,
+    Running(Running),
+    Finished,
+}
+
+/// A running job's state.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    pub executor: usize,
+    pub started_at: Instant,
+    /// When the timeout watcher last interrupted the run.
+    pub timed_out_at: Option<Instant>,
+}
 
 impl InFlight {
-    pub fn add(&self, jobs: &[Arc<Job>]) {
-        self.jobs().extend(jobs.iter().map(|job| (job.token, Arc::clone(job))));
+    pub fn new(executors: usize, alarm: Waker) -> Self {
+        let table = Table {
+            entries: HashMap::new(),
+            running: vec![None; executors],
+            queued: 0,
+            queued_work: Duration::ZERO,
+            next_check: None,
+        };
+        Self { table: Mutex::new(table), alarm }
     }
 
-    /// Their fate is written.
+    /// Adds jobs that were just claimed.
+    pub fn add(&self, jobs: &[Arc<Job>]) {
+        let mut table = self.table();
+        for job in jobs {
+            table.queued += 1;
+            table.queued_work += job.estimate;
+            let entry = Entry { job: Arc::clone(job), state: State::Claimed, lease_extended_at: job.claimed_at };
+            table.entries.insert(job.token, entry);
+        }
+    }
+
+    /// The job starts on an executor, which gets the time. `None` if the job was taken back before.
+    pub fn start(&self, job: &Job, executor: usize) -> Option<Instant> {
+        let mut table = self.table();
+        let entry = table.entries.get_mut(&job.token)?;
+        if !matches!(entry.state, State::Claimed) {
+            return None;
+        }
+        let started_at = Instant::now();
+        entry.state = State::Running(Running { executor, started_at, timed_out_at: None });
+        table.unqueue(job);
+        table.running[executor] = Some(job.token);
+        let deadline = started_at + job.timeout;
+        // Most deadlines are later than the next check, and cost nothing.
+        if !job.is_isolated() && table.next_check.is_none_or(|at| deadline < at) {
+            table.next_check = Some(deadline);
+            drop(table);
+            self.alarm.wake();
+        }
+        Some(started_at)
+    }
+
+    /// The job's run ended, or is given up. True if the caller is the one who reports the outcome.
+    pub fn finish(&self, token: &ClaimToken) -> bool {
+        let mut table = self.table();
+        let Some(entry) = table.entries.get_mut(token) else { return false };
+        let State::Running(Running { executor, .. }) = entry.state else { return false };
+        entry.state = State::Finished;
+        table.running[executor] = None;
+        true
+    }
+
+    /// Takes back a job that has not started. True if the caller is the one who reports that.
+    pub fn take_back(&self, job: &Job) -> bool {
+        let mut table = self.table();
+        let Some(entry) = table.entries.get_mut(&job.token) else { return false };
+        if !matches!(entry.state, State::Claimed) {
+            return false;
+        }
+        entry.state = State::Finished;
+        table.unqueue(job);
+        true
+    }
+
+    /// Takes back all jobs that were claimed at least `age` ago and have not started.
+    pub fn take_back_unstarted(&self, age: Duration) -> Vec<Arc<Job>> {
+        let now = Instant::now();
+        let is_old = |job: &Job| now.saturating_duration_since(job.claimed_at) >= age;
+        let mut table = self.table();
+        let mut taken = Vec::new();
+        for entry in table.entries.values_mut() {
+            if matches!(entry.state, State::Claimed) && is_old(&entry.job) {
+                entry.state = State::Finished;
+                taken.push(Arc::clone(&entry.job));
+            }
+        }
+        taken.iter().for_each(|job| table.unqueue(job));
+        taken
+    }
+
+    /// Removes jobs whose outcomes are written.
     pub fn remove<'a>(&self, tokens: impl Iterator<Item = &'a ClaimToken>) {
-        let mut jobs = self.jobs();
+        let mut table = self.table();
         for token in tokens {
-            jobs.remove(token);
+            table.entries.remove(token);
         }
     }
 
     pub fn len(&self) -> usize {
-        self.jobs().len()
+        self.table().entries.len()
     }
 
-    pub fn all(&self) -> Vec<Arc<Job>> {
-        self.jobs().values().cloned().collect()
+    pub fn contains(&self, token: &ClaimToken) -> bool {
+        self.table().entries.contains_key(token)
     }
 
-    pub fn get(&self, token: &ClaimToken) -> Option<Arc<Job>> {
-        self.jobs().get(token).cloned()
+    /// The worker's load, by which it claims more tasks.
+    pub fn load(&self) -> Load {
+        let now = Instant::now();
+        let table = self.table();
+        let running = table.running().map(|(job, run)| (now - run.started_at).max(job.estimate)).collect();
+        Load { executors: table.running.len(), running, queued: table.queued, queued_work: table.queued_work }
     }
 
-    pub fn has(&self, token: &ClaimToken) -> bool {
-        self.jobs().contains_key(token)
+    /// The running jobs.
+    pub fn running(&self) -> Vec<Arc<Job>> {
+        self.table().running().map(|(job, _)| Arc::clone(job)).collect()
     }
 
-    /// Nothing panics while it is locked.
-    fn jobs(&self) -> MutexGuard<'_, HashMap<ClaimToken, Arc<Job>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The jobs that have been running for at least `age`.
+    pub fn running_for(&self, age: Duration) -> Vec<Arc<Job>> {
+        let now = Instant::now();
+        let table = self.table();
+        let old = table.running().filter(|(_, run)| now.saturating_duration_since(run.started_at) >= age);
+        old.map(|(job, _)| Arc::clone(job)).collect()
+    }
+
+    /// Interrupts those of the jobs that still run. The row of a job that has just finished may show its own outcome.
+    pub fn interrupt<'a>(
+        &self,
+        tokens: impl Iterator<Item = &'a ClaimToken>,
+        reason: Interrupted,
+        database: &Database,
+    ) {
+        for job in tokens.filter_map(|token| self.running_job(token)) {
+            if job.interrupt.reason().is_none() {
+                let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
+                log::warn!("interrupting the run: {reason}");
+            }
+            // Repeated each time: a kill that arrives between two statements has no effect.
+            job.interrupt(reason, database);
+        }
+    }
+
+    fn running_job(&self, token: &ClaimToken) -> Option<Arc<Job>> {
+        match self.table().entries.get(token)? {
+            Entry { job, state: State::Running(_), .. } => Some(Arc::clone(job)),
+            _ => None,
+        }
+    }
+
+    /// Ids of tasks whose leases were last extended at least `age` ago.
+    pub fn leases_older_than(&self, age: Duration, now: Instant) -> Vec<u64> {
+        let table = self.table();
+        let old = table.entries.values().filter(|entry| now.saturating_duration_since(entry.lease_extended_at) >= age);
+        old.map(|entry| entry.job.token.id).collect()
+    }
+
+    /// Records that leases were extended.
+    pub fn leases_extended<'a>(&self, tokens: impl Iterator<Item = &'a ClaimToken>, now: Instant) {
+        let mut table = self.table();
+        for token in tokens {
+            if let Some(entry) = table.entries.get_mut(token) {
+                entry.lease_extended_at = now;
+            }
+        }
+    }
+
+    /// Calls `check` for every running job whose deadline the timeout watcher enforces; it returns when the job must be
+    /// checked again. Returns the earliest of these times. A job that starts with an earlier deadline rings the alarm.
+    pub fn check_deadlines(
+        &self,
+        mut check: impl FnMut(&Arc<Job>, &mut Running) -> Option<Instant>,
+    ) -> Option<Instant> {
+        let mut table = self.table();
+        let Table { entries, running, .. } = &mut *table;
+        let mut next_check = None;
+        for token in running.iter().flatten() {
+            let Some(Entry { job, state: State::Running(run), .. }) = entries.get_mut(token) else { continue };
+            if !job.is_isolated() {
+                next_check = [next_check, check(job, run)].into_iter().flatten().min();
+            }
+        }
+        table.next_check = next_check;
+        next_check
+    }
+
+    /// Nothing panics while the table is locked.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn running(&self) -> impl Iterator<Item = (&Arc<Job>, &Running)> {
+        self.running.iter().flatten().filter_map(|token| match self.entries.get(token)? {
+            Entry { job, state: State::Running(run), .. } => Some((job, run)),
+            _ => None,
+        })
+    }
+
+    fn unqueue(&mut self, job: &Job) {
+        self.queued -= 1;
+        self.queued_work -= job.estimate;
     }
 }

@@ -1,106 +1,110 @@
-//! What keeps a run from going on: the worker's stop, its deadline, somebody who cancels it, another run of its task.
+//! Interrupting a run: when the worker stops, at the deadline, when the task is cancelled or its lease was lost.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde::{Deserialize, Serialize};
 
-use crate::shutdown::{self, Shutdown, Trigger};
+use crate::shutdown::Shutdown;
 
-/// Why a run should come to its end. As a task's error it ends the run as it says.
+/// Why a run should end. A task that returns this as its error ends accordingly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Interrupted {
-    /// The worker stops: a task that returns this goes back, and costs no attempt.
+    /// The worker is stopping. A task that returns this is released, which costs no attempt.
     Stopping,
-    /// Somebody cancelled the task.
+    /// The task was cancelled.
     Cancelled,
-    /// Its time is up.
+    /// The run's deadline passed.
     DeadlinePassed,
-    /// The task is no longer this run's: its lease ran out, and it runs again elsewhere or soon will.
+    /// The task's lease expired, so that another run has the task or soon will.
     LeaseLost,
 }
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Stopping => "the worker stops",
+            Self::Stopping => "the worker is stopping",
             Self::Cancelled => "cancelled",
-            Self::DeadlinePassed => "its time is up",
-            Self::LeaseLost => "its lease ran out, and another run has the task",
+            Self::DeadlinePassed => "its deadline passed",
+            Self::LeaseLost => "its lease expired and the task was given to another run",
         })
     }
 }
 
 impl std::error::Error for Interrupted {}
 
-/// One run's: raised from outside, heard by the run.
+/// The interrupt of one run: raised by other threads, received by the run.
 pub struct Interrupt {
     state: Mutex<State>,
-    raised: Shutdown,
+    raised: Receiver<Infallible>,
 }
 
 struct State {
-    why: Option<Interrupted>,
-    trigger: Option<Trigger>,
-    /// On which the run may be waiting for an answer.
+    reason: Option<Interrupted>,
+    trigger: Option<Sender<Infallible>>,
+    /// The connection on which the run may be waiting for an answer.
     connection: Option<u32>,
 }
 
 impl Default for Interrupt {
     fn default() -> Self {
-        let (trigger, raised) = shutdown::channel();
-        Self { state: Mutex::new(State { why: None, trigger: Some(trigger), connection: None }), raised }
+        let (trigger, raised) = bounded(0);
+        Self { state: Mutex::new(State { reason: None, trigger: Some(trigger), connection: None }), raised }
     }
 }
 
 impl Interrupt {
-    /// Tells the run; the first reason stays. `kill` is called with the connection that the run has, which it keeps
-    /// until `kill` returns.
-    pub fn raise(&self, why: Interrupted, kill: impl FnOnce(u32)) {
+    /// Interrupts the run; the first reason stays. `kill` is called with the run's connection, which the run can't give
+    /// up before `kill` returns.
+    pub fn raise(&self, reason: Interrupted, kill: impl FnOnce(u32)) {
         let mut state = self.state();
-        state.why.get_or_insert(why);
+        state.reason.get_or_insert(reason);
         state.trigger = None;
         if let Some(connection) = state.connection {
             kill(connection);
         }
     }
 
-    /// Gives up on the run: `kill` is called with the connection that it has, which it has no more.
-    pub fn part(&self, kill: impl FnOnce(u32)) {
+    /// Calls `kill` with the connection of a run that is abandoned, and forgets the connection.
+    pub fn abandon(&self, kill: impl FnOnce(u32)) {
         if let Some(connection) = self.state().connection.take() {
             kill(connection);
         }
     }
 
-    /// Why the run should end, if it should.
-    pub fn why(&self) -> Option<Interrupted> {
-        self.state().why
+    /// Why the run was interrupted, if it was.
+    pub fn reason(&self) -> Option<Interrupted> {
+        self.state().reason
     }
 
-    /// Closed once it is raised.
+    /// Closed once the interrupt is raised.
     pub fn raised(&self) -> &Receiver<Infallible> {
-        self.raised.receiver()
+        &self.raised
     }
 
-    /// The run has this connection from now on, or none.
-    pub fn on_connection(&self, connection: Option<u32>) {
+    /// Sets the connection that the run uses from now on.
+    pub fn set_connection(&self, connection: Option<u32>) {
         self.state().connection = connection;
     }
 
-    /// Waits for `limit`, but not beyond `deadline`, the stop, or [`Interrupt::raise`].
+    /// Waits for `limit`.
+    ///
+    /// # Errors
+    /// The interrupt was raised, the worker is stopping, or `deadline` passed.
     pub fn wait(&self, limit: Duration, deadline: Instant, stop: &Shutdown) -> Result<(), Interrupted> {
         let left = deadline.saturating_duration_since(Instant::now());
         select! {
             recv(stop.receiver()) -> _ => Err(Interrupted::Stopping),
-            recv(self.raised.receiver()) -> _ => Err(self.why().unwrap_or(Interrupted::Cancelled)),
+            recv(self.raised) -> _ => Err(self.reason().unwrap_or(Interrupted::Cancelled)),
             default(limit.min(left)) => if limit < left { Ok(()) } else { Err(Interrupted::DeadlinePassed) },
         }
     }
 
-    /// Nothing panics while it is locked but `kill`, which changes nothing.
+    /// Nothing panics while the state is locked except `kill`, which doesn't change it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

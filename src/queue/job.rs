@@ -1,15 +1,15 @@
-//! A claimed task on its way through the worker.
+//! A claimed task on its way through the worker. What changes on that way is in [`InFlight`](super::in_flight::InFlight).
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, Interrupted};
 use super::kind::{Kind, Work};
 use super::store::ClaimToken;
 use super::store::claim::Claimed;
 use super::task::Isolation;
-use super::transition::{Outcome, Record};
+use super::transition::Record;
+use crate::db::{self, Database};
 
 /// One claim of a task.
 pub struct Job {
@@ -19,36 +19,19 @@ pub struct Job {
     pub payload: String,
     pub record: Record,
     pub timeout: Duration,
-    pub claimed: Instant,
-    /// From when it was due until it was claimed.
+    pub claimed_at: Instant,
+    /// Time from when the task was due until it was claimed.
     pub waited: Duration,
-    /// How long its run takes, by those before it.
+    /// How long the run will take, judging by earlier runs of its kind.
     pub estimate: Duration,
     pub interrupt: Interrupt,
-    began: OnceLock<Instant>,
-    phase: AtomicU8,
 }
-
-/// What goes to the completer.
-pub struct Done {
-    pub job: Arc<Job>,
-    pub outcome: Outcome,
-}
-
-const CLAIMED: u8 = 0;
-const BEGUN: u8 = 1;
-/// Its outcome is told: by the run, or by whoever no longer waits for that.
-const TOLD: u8 = 2;
 
 impl Job {
     pub fn new(kind: &Arc<Kind>, version: u16, worker_id: u64, row: Claimed) -> Self {
+        // In the row, 0 stands for the kind's own setting.
         let or_kinds = |value: u32, kinds: u32| if value == 0 { kinds } else { value };
-        let millis = match row.timeout_ms {
-            // As much as a row can say, at most.
-            0 => u32::try_from(kind.timeout.as_millis()).unwrap_or(u32::MAX).max(1),
-            millis => millis,
-        };
-        let timeout = Duration::from_millis(millis.into());
+        let kinds_timeout_ms = u32::try_from(kind.timeout.as_millis()).unwrap_or(u32::MAX).max(1);
         Self {
             token: ClaimToken { id: row.id, worker_id, claim_count: row.claim_count },
             kind: Arc::clone(kind),
@@ -60,65 +43,43 @@ impl Job {
                 max_attempts: or_kinds(row.max_attempts, kind.max_attempts),
                 backoff: kind.backoff,
             },
-            timeout,
-            claimed: Instant::now(),
+            timeout: Duration::from_millis(or_kinds(row.timeout_ms, kinds_timeout_ms).into()),
+            claimed_at: Instant::now(),
             waited: Duration::from_micros(u64::try_from(row.waited_micros).unwrap_or(0)),
             estimate: kind.average_duration().unwrap_or_default(),
             interrupt: Interrupt::default(),
-            began: OnceLock::new(),
-            phase: AtomicU8::new(CLAIMED),
         }
     }
 
-    /// Which attempt its run is, from 1.
+    /// The number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.record.failures + self.record.crashes + 1
     }
 
-    /// Whether it runs in a process of its own: since its kind says so, or since its worker died with it once.
-    pub fn isolated(&self) -> bool {
-        self.isolated_by_kind() || self.record.crashes > 0
+    /// True if the task runs in a process of its own, because its kind requires it or because a worker died running it.
+    pub fn is_isolated(&self) -> bool {
+        self.is_isolated_by_kind() || self.record.crashes > 0
     }
 
-    /// Whether a crash of its process counts apart from failures: it is on trial for a worker's death. A kind that always
-    /// runs in a process of its own can't have been to blame.
-    pub fn on_trial(&self) -> bool {
-        self.record.crashes > 0 && !self.isolated_by_kind()
+    /// True if a crash of the task's process counts as a crash and not as a failure. The process then tests whether the
+    /// task killed its last worker. A kind that always runs in a process of its own can't have done that.
+    pub fn is_crash_suspect(&self) -> bool {
+        self.record.crashes > 0 && !self.is_isolated_by_kind()
     }
 
-    fn isolated_by_kind(&self) -> bool {
+    fn is_isolated_by_kind(&self) -> bool {
         match &self.kind.work {
             Work::Handler { isolation, .. } => *isolation == Isolation::Process,
             Work::Command { .. } => true,
         }
     }
 
-    /// Whether the caller may run it: nobody has taken it back.
-    pub fn begin(&self) -> bool {
-        let ours = self.phase.compare_exchange(CLAIMED, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if ours {
-            self.began.get_or_init(Instant::now);
-        }
-        ours
-    }
-
-    /// When it began, if it has.
-    pub fn began(&self) -> Option<Instant> {
-        self.began.get().copied()
-    }
-
-    /// Whether it has begun, and nobody has told its outcome yet.
-    pub fn runs(&self) -> bool {
-        self.phase.load(Ordering::Acquire) == BEGUN
-    }
-
-    /// Takes it back before it begins; whether that was in time.
-    pub fn take_back(&self) -> bool {
-        self.phase.compare_exchange(CLAIMED, TOLD, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Whether the caller is the one to tell the outcome of the run.
-    pub fn tell(&self) -> bool {
-        self.phase.compare_exchange(BEGUN, TOLD, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    /// Interrupts the run, and kills the statement that it waits for.
+    pub fn interrupt(&self, reason: Interrupted, database: &Database) {
+        self.interrupt.raise(reason, |connection| {
+            if let Err(error) = db::kill_query(database, connection) {
+                log::warn!("failed to kill the statement of task {}: {error}", self.token.id);
+            }
+        });
     }
 }

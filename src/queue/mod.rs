@@ -1,17 +1,39 @@
-//! Database tasks: a row in `ai_server_tasks` makes them due.
+//! Database tasks: a row in `ai_server_tasks` is a task.
 //!
-//! A worker's threads, and what goes from one to the next:
+//! A task's states, and what moves it from one to the next:
 //!
 //! ```text
-//!           looks, claims            runs                      writes transitions
-//! rows ──▶  poller  ──jobs──▶  executors  ──outcomes──▶  completer  ──▶ rows
-//!               ▲ bell                ▲ deadlines                ▲ outcomes
-//!              bell                timeout_watcher ───────────────────┘
-//!
-//! heart: leases, the fleet, rescue        cleaner: final rows whose time is up
+//!                                          retry (an operator)
+//!            ┌──────────────────────────────────────────────────────────────┐
+//!            ▼                                                              │
+//! INSERT ─▶ pending ──claim──▶ running ──success──────────────▶ succeeded   │
+//!            │ ▲                 │ │ └───attempts used up, fatal──▶ dead ───┤
+//!            │ └─────────────────┘ └─────cancelled──▶ cancelled ────────────┤
+//!            │  failure with attempts left            ▲                     │
+//!            │  (after the backoff), release,         │                     │
+//!            │  rescue from a dead worker             │                     │
+//!            └──────────────cancel────────────────────┴─────────────────────┘
 //! ```
+//!
+//! The cleaner deletes succeeded, dead and cancelled tasks after their retention.
+//!
+//! A worker's threads, and what they exchange:
+//!
+//! ```text
+//!            polls, claims           runs                           writes outcomes
+//! rows ───▶  poller ───jobs───▶  executors ────completions───▶  completer ───▶ rows
+//!               ▲                    ▲                               ▲
+//!  notifier ────┘ wakes              └── timeout watcher ────────────┘
+//!                                        interrupts, abandons
+//!
+//! maintenance: heartbeat (liveness, leases), cancel watcher, rescuer (dead workers, orphaned tasks)
+//! cleaner: finished tasks after their retention
+//! ```
+//!
+//! They share one table, [`in_flight`], with the state of each claimed task. [`engine`] starts and stops the threads.
 
 mod backoff;
+mod cancel_watcher;
 mod cleaner;
 mod command;
 mod completer;
@@ -19,26 +41,25 @@ mod context;
 mod engine;
 mod enqueue;
 mod executor;
+mod fleet_view;
 mod heartbeat;
 mod in_flight;
 mod interrupt;
 mod job;
-mod job_channel;
 mod kind;
+mod maintenance;
 mod notifier;
 mod payload;
 mod poll_planner;
 mod poller;
 mod prefetch;
-mod slots;
+mod rescuer;
 pub(crate) mod state;
 mod stats;
 pub(crate) mod store;
 mod task;
 mod timeout_watcher;
 mod transition;
-
-use std::time::Duration;
 
 pub use backoff::Backoff;
 pub use command::CommandTask;
@@ -54,10 +75,3 @@ pub(crate) use stats::{Snapshot, Stats};
 pub(crate) use store::complete::Retention;
 pub(crate) use store::enqueue::New;
 pub use task::{DatabaseTask, Failure, Isolation};
-
-/// How long a claimed task is its worker's without a sign of life; extended long before its end. Only a worker that
-/// stands still, or whose lock tells nothing, is waited for so long: one that died is seen at once.
-const LEASE: Duration = Duration::from_secs(30);
-
-/// A worker's lock must be free for so long until it counts as gone: it may only have lost its connection.
-const MISSING_FOR: Duration = Duration::from_secs(2);

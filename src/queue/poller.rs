@@ -2,19 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, Sender, select};
 
-use super::in_flight::InFlight;
+use super::fleet_view::FleetView;
+use super::in_flight::{IN_FLIGHT_MAX, InFlight};
 use super::job::Job;
-use super::job_channel::JobSender;
 use super::kind::Kind;
 use super::payload::Priority;
-use super::poll_planner::{PollPlanner, Want};
+use super::poll_planner::PollPlanner;
 use super::prefetch::{CLAIM_MAX, Load, claim_limit};
-use super::slots::Slots;
 use super::stats::Stats;
 use super::store::claim::{self, Pick};
 use super::store::poll::{self, Cursor, DueTasks, PollResult, TaskClass};
@@ -23,74 +22,50 @@ use crate::error::Error;
 use crate::fault;
 use crate::shutdown::Shutdown;
 
-/// Tasks that a worker holds, at most: while their completions can't be written, no more are claimed.
-pub const IN_FLIGHT_MAX: usize = 5000;
+/// All idle workers together poll the server this often: each waits this long times their number.
+const POLL_INTERVAL: Duration = Duration::from_millis(30);
+/// Maximum time between two polls of one worker.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// While whole batches are claimed from one class, the other classes are polled this often.
+const BATCH_POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// A program that enqueues inside a transaction notifies before its commit. So after a notification without a due task,
+/// the poller polls again after this time, and after twice as long each time up to the maximum.
+const RECHECK_FIRST: Duration = Duration::from_millis(2);
+const RECHECK_MAX: Duration = Duration::from_millis(64);
+/// With all executors busy, the load is estimated anew this often: a run may by then have turned out to be long.
+const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
-/// All idle workers together ask the server this often for due tasks; each waits so long times their number.
-const POLL: Duration = Duration::from_millis(30);
-/// One worker's wait, at most.
-const POLL_MAX: Duration = Duration::from_secs(5);
-/// While whole batches are claimed from one class, the others are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// Who rings inside a transaction rings before its commit, so after a ring in vain it is looked again, this much later
-/// and then twice as late each time.
-const ECHO_FIRST: Duration = Duration::from_millis(2);
-const ECHO_LAST: Duration = Duration::from_millis(64);
-
-/// What the poller and the heart tell each other.
-pub struct Signals {
-    /// How many workers live, this one among them.
-    pub workers: AtomicU32,
-    /// How many of them ask for work.
-    pub idle_workers: AtomicU32,
-    /// Whether this one does.
-    pub idle: AtomicBool,
-    /// Tasks were given back that are due before those that were seen.
-    pub look_back: AtomicBool,
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        Self {
-            workers: AtomicU32::new(1),
-            idle_workers: AtomicU32::new(1),
-            idle: AtomicBool::new(true),
-            look_back: AtomicBool::new(false),
-        }
-    }
-}
-
-/// What came of a try to claim.
+/// The result of an attempt to claim.
 #[derive(Debug)]
-enum Taken {
-    /// A whole batch of this class; the next one is likely there.
+enum Claimed {
+    /// A whole batch of this class; the next one probably starts at the cursor.
     Batch(usize, Cursor),
-    /// Less.
+    /// Fewer tasks.
     Some,
-    /// Something is due that there is no thread for.
-    NoRoom,
+    /// Tasks are due, but no executor is free for them.
+    NoCapacity,
     Nothing,
 }
 
 pub struct Poller {
-    pub link: ReconnectingConn,
+    pub conn: ReconnectingConn,
     pub worker_id: u64,
     pub classes: Vec<TaskClass>,
-    /// Of each class.
+    /// The kind of each class.
     pub kinds: Vec<Arc<Kind>>,
-    pub backlog: JobSender,
+    /// To the executors. It has room for everything in flight, so that sending never blocks.
+    pub jobs: Sender<Arc<Job>>,
     pub in_flight: Arc<InFlight>,
-    pub slots: Arc<Slots>,
     pub stats: Arc<Stats>,
-    pub signals: Arc<Signals>,
-    /// Somebody has enqueued something.
-    pub rung: Receiver<()>,
-    /// A thread has become free.
-    pub freed: Receiver<()>,
+    pub fleet: Arc<FleetView>,
+    /// Receives a message when tasks were enqueued on this host.
+    pub notified: Receiver<()>,
+    /// Receives a message when an executor becomes free.
+    pub executor_free: Receiver<()>,
     pub stop: Shutdown,
 }
 
-/// The classes of `kinds` in `queues`, each version that a kind can decode by itself.
+/// The classes of `kinds` in `queues`, one for each payload version that a kind can decode, and the kind of each class.
 pub fn classes(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<TaskClass>, Vec<Arc<Kind>>) {
     let mut classes = Vec::new();
     for priority in Priority::ALL {
@@ -107,218 +82,206 @@ pub fn classes(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<TaskClass>, Vec<A
 }
 
 impl Poller {
-    /// The thread's body: until the stop.
+    /// The thread's body: runs until the worker stops.
     ///
     /// # Errors
-    /// What the server has against a claim; the worker can't go on then.
+    /// The server refuses a claim; the worker can't continue.
     pub fn run(mut self) -> Result<(), Error> {
-        self.dispatch().or_else(|unfinished| unfinished.unless_stopped("failed to claim tasks"))
+        self.poll_and_claim().or_else(|unfinished| unfinished.unless_stopped("failed to claim tasks"))
     }
 
-    fn dispatch(&mut self) -> Result<(), Unfinished> {
+    fn poll_and_claim(&mut self) -> Result<(), Unfinished> {
         let mut planner = PollPlanner::new(self.classes.len());
-        let (mut echo, mut again, mut looked) = (None, None::<(usize, Cursor)>, Instant::now());
+        let mut next_batch: Option<(usize, Cursor)> = None;
+        let mut polled_at = Instant::now();
+        let mut recheck_after: Option<Duration> = None;
         while !self.stop.is_stopping() {
-            let load = self.load();
-            if self.in_flight.len() >= IN_FLIGHT_MAX || claim_limit(&load, None) == 0 && self.most_wanted(&load) == 0 {
-                self.signals.idle.store(false, Ordering::Relaxed);
-                self.wait_for_room();
+            if !self.has_capacity() {
+                self.fleet.is_idle.store(false, Ordering::Relaxed);
+                self.wait_for_executor();
                 continue;
             }
-            if let Some((class, place)) = again.take()
-                && looked.elapsed() < LOOK_EVERY
-                && self.rung.is_empty()
+            if let Some((class, cursor)) = next_batch.take()
+                && polled_at.elapsed() < BATCH_POLL_INTERVAL
+                && self.notified.is_empty()
                 && claim_limit(&self.load(), self.kinds[class].average_duration()) == CLAIM_MAX
             {
-                let (count, end) = self.claim_from(class, place, CLAIM_MAX, &mut planner)?;
-                again = end.filter(|_| count == CLAIM_MAX).map(|end| (class, end));
+                let (count, next) = self.claim_from(class, cursor, CLAIM_MAX, &mut planner)?;
+                next_batch = next.filter(|_| count == CLAIM_MAX).map(|next| (class, next));
                 continue;
             }
-            looked = Instant::now();
-            let (result, may_be_more) = self.look(&mut planner)?;
+            polled_at = Instant::now();
+            let (result, may_be_more) = self.poll(&mut planner)?;
             if may_be_more {
-                // It may be of a priority that goes before those that were seen.
+                // The next poll may find a class of a higher priority than those of this one.
                 continue;
             }
-            let taken = self.claim_first(&result, &mut planner)?;
-            self.signals.idle.store(matches!(taken, Taken::Nothing), Ordering::Relaxed);
-            echo = match taken {
-                Taken::Batch(class, end) => {
-                    again = Some((class, end));
+            let claimed = self.claim_first(&result, &mut planner)?;
+            self.fleet.is_idle.store(matches!(claimed, Claimed::Nothing), Ordering::Relaxed);
+            recheck_after = match claimed {
+                Claimed::Nothing => self.wait_for_work(&result, planner.full_scan_at(), recheck_after),
+                Claimed::NoCapacity => {
+                    self.wait_for_executor();
                     None
                 }
-                Taken::Some => None,
-                Taken::NoRoom => {
-                    self.wait_for_room();
+                Claimed::Batch(class, next) => {
+                    next_batch = Some((class, next));
                     None
                 }
-                Taken::Nothing => self.wait_for_work(&result, planner.full_scan_at(), echo),
+                Claimed::Some => None,
             };
         }
         Ok(())
     }
 
-    fn load(&self) -> Load {
-        let now = Instant::now();
-        let running: Vec<Duration> = self
-            .slots
-            .running()
-            .iter()
-            .map(|(_, job)| job.began().map_or(Duration::ZERO, |began| now - began).max(job.estimate))
-            .collect();
-        self.stats.running.store(running.len() as u64, Ordering::Relaxed);
-        let waiting = self.backlog.waiting();
-        let queued = waiting.count();
-        self.stats.queued.store(queued as u64, Ordering::Relaxed);
-        Load { slots: self.slots.count(), running, queued, queued_work: waiting.work() }
-    }
-
-    /// Of whichever kind this worker would claim most of.
-    fn most_wanted(&self, load: &Load) -> usize {
-        self.kinds.iter().map(|kind| claim_limit(load, kind.average_duration())).max().unwrap_or(0)
-    }
-
-    fn look(&mut self, planner: &mut PollPlanner) -> Result<(PollResult, bool), Unfinished> {
-        let back = self.signals.look_back.swap(false, Ordering::Relaxed);
+    /// True if the worker would claim a task of any of its kinds.
+    fn has_capacity(&self) -> bool {
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            return false;
+        }
         let load = self.load();
-        let workers = self.signals.workers.load(Ordering::Relaxed).max(1);
-        // Each begins at another batch, so that they aren't in each other's way: to pass what others have locked or
-        // claimed costs as much as to claim it.
-        let batch = (jitter() * f64::from(workers)) as usize;
-        let request = planner.plan_poll(Instant::now(), back, |class| {
-            let count = claim_limit(&load, self.kinds[class].average_duration());
-            Want { count, skip: if count == CLAIM_MAX { batch * CLAIM_MAX } else { 0 } }
-        });
-        let Self { link, classes, .. } = self;
-        let began = Instant::now();
-        let result = link.run(|conn| poll::fetch_due(conn, classes, &request))?;
-        if result.read_only && link.leave_read_only() {
+        self.kinds.iter().any(|kind| claim_limit(&load, kind.average_duration()) > 0)
+    }
+
+    fn load(&self) -> Load {
+        let load = self.in_flight.load();
+        self.stats.running.store(load.running.len() as u64, Ordering::Relaxed);
+        self.stats.queued.store(load.queued as u64, Ordering::Relaxed);
+        load
+    }
+
+    /// Returns what is due, and true if another poll should follow at once.
+    fn poll(&mut self, planner: &mut PollPlanner) -> Result<(PollResult, bool), Unfinished> {
+        let rescan = self.fleet.rescan.swap(false, Ordering::Relaxed);
+        let load = self.load();
+        let workers = self.fleet.workers();
+        let request =
+            planner.plan_poll(Instant::now(), rescan, |class| claim_limit(&load, self.kinds[class].average_duration()));
+        let Self { conn, classes, .. } = self;
+        let started = Instant::now();
+        let result = conn.run(|conn| poll::fetch_due(conn, classes, &request))?;
+        if result.read_only && conn.leave_read_only() {
             return Ok((result, true));
         }
-        let mut took = began.elapsed();
-        for (name, seconds) in [("dear-looks", 0.1), ("very-dear-looks", 10.0)] {
+        let mut elapsed = started.elapsed();
+        for (name, seconds) in [("expensive-polls", 0.1), ("very-expensive-polls", 10.0)] {
             if fault::is_forced(name) {
-                took = Duration::from_secs_f64(seconds);
+                elapsed = Duration::from_secs_f64(seconds);
             }
         }
-        let again = planner.record_poll(&request, &result, took, Instant::now(), workers);
-        Ok((result, again))
+        let may_be_more = planner.record_poll(&request, &result, elapsed, Instant::now(), workers);
+        Ok((result, may_be_more))
     }
 
-    /// Claims from the first class that has something to claim: by priority, then by what has waited longest.
-    fn claim_first(&mut self, result: &PollResult, planner: &mut PollPlanner) -> Result<Taken, Unfinished> {
+    /// Claims from the first class that has tasks to claim: by priority, then by the longest wait.
+    fn claim_first(&mut self, result: &PollResult, planner: &mut PollPlanner) -> Result<Claimed, Unfinished> {
         let paused: HashSet<(&str, &str)> = result.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let (shut, mut heads): (Vec<&DueTasks>, Vec<&DueTasks>) = result.heads.iter().partition(|head| {
+        let (paused, mut heads): (Vec<&DueTasks>, Vec<&DueTasks>) = result.heads.iter().partition(|head| {
             let class = &self.classes[head.class];
             paused.contains(&("kind", class.kind.as_str())) || paused.contains(&("queue", class.queue.as_str()))
         });
-        for head in shut {
-            planner.paused(head.class);
+        for head in paused {
+            planner.record_paused(head.class);
         }
         heads.retain(|head| !head.due.is_empty());
         heads.sort_by_key(|head| (self.classes[head.class].priority, -head.waited_micros));
-        let mut taken = Taken::Nothing;
+        let mut claimed = Claimed::Nothing;
         for DueTasks { class, due, .. } in heads {
             let limit = claim_limit(&self.load(), self.kinds[*class].average_duration());
             let Some(first) = due.first().filter(|_| limit > 0) else {
-                taken = Taken::NoRoom;
+                claimed = Claimed::NoCapacity;
                 continue;
             };
-            // Where there are more than are wanted, others may have the first of them meanwhile.
-            let many = due.len() > limit || planner.is_backlogged(*class);
-            let (count, end) = if many {
+            // Other workers may have claimed the first tasks since the poll. If there are more than this worker wants,
+            // it takes those that come after.
+            let is_backlogged = due.len() > limit || planner.is_backlogged(*class);
+            let (count, next) = if is_backlogged {
                 self.claim_from(*class, first.clone(), limit, planner)?
             } else {
-                let ids = due.iter().map(|place| place.id).take(limit).collect();
-                let (count, end) = self.claim(*class, &Pick::These(ids), limit)?;
-                planner.claimed(*class, due, if self.is_limited(*class) { count } else { limit });
-                (count, end)
+                let ids = due.iter().map(|cursor| cursor.id).take(limit).collect();
+                let (count, next) = self.claim(*class, &Pick::These(ids), limit)?;
+                planner.record_claim(*class, due, if self.has_fleet_limit(*class) { count } else { limit });
+                (count, next)
             };
-            match end {
-                Some(end) if many && count == CLAIM_MAX => return Ok(Taken::Batch(*class, end)),
-                Some(_) => return Ok(Taken::Some),
+            match next {
+                Some(next) if is_backlogged && count == CLAIM_MAX => return Ok(Claimed::Batch(*class, next)),
+                Some(_) => return Ok(Claimed::Some),
                 None => {}
             }
         }
-        Ok(taken)
+        Ok(claimed)
     }
 
-    /// Of a kind with a limit less may be claimed than is there.
-    fn is_limited(&self, class: usize) -> bool {
+    /// True if the kind's concurrency is limited, so that fewer tasks may be claimed than are due.
+    fn has_fleet_limit(&self, class: usize) -> bool {
         self.kinds[class].concurrency.is_some()
     }
 
-    /// As [`Poller::claim`], from a place on.
+    /// Claims tasks as [`Poller::claim`] does, starting at a cursor.
     fn claim_from(
         &mut self,
         class: usize,
-        place: Cursor,
+        from: Cursor,
         limit: usize,
         planner: &mut PollPlanner,
     ) -> Result<(usize, Option<Cursor>), Unfinished> {
-        let (count, end) = self.claim(class, &Pick::From(place.clone()), limit)?;
-        match end.clone() {
-            Some(end) if count == limit => planner.claimed_whole(class, end),
-            end => planner.claimed_less(class, end.or(Some(place)).filter(|_| self.is_limited(class))),
+        let (count, next) = self.claim(class, &Pick::From(from.clone()), limit)?;
+        match next.clone() {
+            Some(next) if count == limit => planner.record_full_claim(class, next),
+            next => planner.record_partial_claim(class, next.or(Some(from)).filter(|_| self.has_fleet_limit(class))),
         }
-        Ok((count, end))
+        Ok((count, next))
     }
 
-    /// How many were claimed, and where the next one may be.
+    /// Claims tasks and hands them to the executors. Returns how many were claimed, and the cursor after the last one.
     fn claim(&mut self, class: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Cursor>), Unfinished> {
-        let Self { link, classes, kinds, worker_id, .. } = self;
+        let Self { conn, classes, kinds, worker_id, .. } = self;
         let (class, kind) = (&classes[class], &kinds[class]);
-        let began = Instant::now();
-        let rows = link.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *worker_id))?;
+        let started = Instant::now();
+        let rows = conn.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *worker_id))?;
+        let Some(last) = rows.last() else { return Ok((0, None)) };
+        self.stats.add_claim(started.elapsed());
         let count = rows.len();
-        let end = rows.last().map(|row| Cursor { next_action_at: row.next_action_at.clone(), id: row.id }.next());
+        let next = Cursor { next_action_at: last.next_action_at.clone(), id: last.id }.next();
         let jobs: Vec<Arc<Job>> =
-            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, self.worker_id, row))).collect();
-        if end.is_some() {
-            self.stats.add_claim(began.elapsed());
-        }
-        // InFlight before anybody can finish them.
+            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, *worker_id, row))).collect();
+        // The table must have the jobs before an executor can finish one.
         self.in_flight.add(&jobs);
         for job in jobs {
-            self.backlog.put(job);
+            if self.jobs.send(job).is_err() {
+                // All executors are abandoned, so the worker is about to end. The rescuer of another one takes over.
+                break;
+            }
         }
-        Ok((count, end))
+        Ok((count, Some(next)))
     }
 
-    /// Until a thread is free. What runs long is looked at again, since it may by then be known to run long.
-    fn wait_for_room(&self) {
-        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+    fn wait_for_executor(&self) {
         select! {
-            recv(self.freed) -> _ => {}
+            recv(self.executor_free) -> _ => {}
             recv(self.stop.receiver()) -> _ => {}
-            default(LOOK_AGAIN) => {}
+            default(LOAD_INTERVAL) => {}
         }
     }
 
-    /// Until somebody rings, the next task is due, or it is this worker's turn to ask. Returns how long to wait after a
-    /// ring in vain.
+    /// Waits for a notification, for the next task to become due, or for this worker's turn to poll. Returns how soon to
+    /// poll again if that poll finds nothing.
     fn wait_for_work(
         &self,
         result: &PollResult,
         full_scan_at: Option<Instant>,
-        echo: Option<Duration>,
+        recheck_after: Option<Duration>,
     ) -> Option<Duration> {
-        let workers = self.signals.idle_workers.load(Ordering::Relaxed).max(1);
-        let mut wait = POLL.saturating_mul(workers).min(POLL_MAX).mul_f64(0.5 + jitter());
-        let ahead = result.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
-        if let Some(micros) = ahead.and_then(|micros| u64::try_from(micros).ok()) {
-            wait = wait.min(Duration::from_micros(micros));
-        }
-        if let Some(full_scan_at) = full_scan_at {
-            wait = wait.min(full_scan_at.saturating_duration_since(Instant::now()));
-        }
-        if let Some(echo) = echo {
-            wait = wait.min(echo);
-        }
+        let idle_workers = self.fleet.idle_workers.load(Ordering::Relaxed).max(1);
+        let turn = POLL_INTERVAL.saturating_mul(idle_workers).min(POLL_INTERVAL_MAX).mul_f64(0.5 + jitter());
+        let next_due = result.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
+        let next_due = next_due.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
+        let full_scan = full_scan_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = [next_due, full_scan, recheck_after].into_iter().flatten().fold(turn, Duration::min);
         select! {
-            recv(self.rung) -> _ => Some(ECHO_FIRST),
+            recv(self.notified) -> _ => Some(RECHECK_FIRST),
             recv(self.stop.receiver()) -> _ => None,
-            default(wait) => echo.map(|echo| echo * 2).filter(|echo| *echo <= ECHO_LAST),
+            default(wait) => recheck_after.map(|after| after * 2).filter(|after| *after <= RECHECK_MAX),
         }
     }
 }

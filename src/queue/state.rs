@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Where a task is on its way. Nothing changes a final one but an operator.
+/// The state of a task. Only an operator changes a final state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -17,7 +17,7 @@ impl State {
     pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Succeeded, Self::Dead, Self::Cancelled];
     pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Dead, Self::Cancelled];
 
-    /// As the row has it.
+    /// The column's value.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -28,7 +28,7 @@ impl State {
         }
     }
 
-    /// The state of this name.
+    /// The state with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }

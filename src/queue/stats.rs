@@ -1,4 +1,4 @@
-//! What a worker has done with database tasks.
+//! Statistics of the database tasks that a worker has run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,34 +9,33 @@ use super::transition::{Counter, Transition};
 use crate::db::ConnStats;
 use crate::lateness::Lateness;
 
-/// The counts of a worker, shared by its threads and those that report.
+/// Shared by the worker's threads and those that report.
 #[derive(Debug, Default)]
 pub struct Stats {
-    book: Mutex<Book>,
-    /// Of the connections.
+    totals: Mutex<Totals>,
     pub conn_stats: Arc<ConnStats>,
-    /// Tasks of other workers that were taken back.
+    /// Tasks rescued from other workers.
     pub rescued: AtomicU64,
-    /// Outcomes that came too late.
+    /// Outcomes discarded because the task had been given to another run.
     pub refused: AtomicU64,
-    /// Threads that didn't return from a task.
+    /// Threads abandoned because their tasks ignored the deadline.
     pub lost_threads: AtomicU64,
-    /// Tasks whose run is going on.
+    /// Tasks that are running.
     pub running: AtomicU64,
-    /// Claimed and not begun.
+    /// Tasks that are claimed and have not started.
     pub queued: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Book {
-    kinds: BTreeMap<String, Sums>,
+struct Totals {
+    kinds: BTreeMap<String, Counts>,
     lateness: Lateness,
     claims: Lateness,
 }
 
-/// What became of the tasks of a kind that were claimed.
+/// The outcomes of one kind's tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sums {
+pub struct Counts {
     pub succeeded: u64,
     pub retried: u64,
     pub crashed: u64,
@@ -45,59 +44,59 @@ pub struct Sums {
     pub released: u64,
 }
 
-/// A ledger at one moment.
+/// The statistics at one moment. Lateness and claims cover the time since the window was last reset.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub kinds: Vec<(String, Sums)>,
-    /// From due to begun.
+    pub kinds: Vec<(String, Counts)>,
+    /// Time from when a task was due until it started.
     pub lateness: Lateness,
-    /// How long claims that took something took.
+    /// Duration of claims that got at least one task.
     pub claims: Lateness,
     pub running: u64,
     pub queued: u64,
     pub rescued: u64,
     pub refused: u64,
     pub lost_threads: u64,
-    /// Transactions that were tried again after a deadlock or a lock wait.
+    /// Transactions retried after a deadlock or a lock wait.
     pub retried: u64,
-    /// Connections that were lost.
+    /// Lost connections.
     pub lost_connections: u64,
 }
 
 impl Stats {
-    /// A task's fate is written.
+    /// Records a transition that was written.
     pub fn add(&self, kind: &str, transition: &Transition, lateness: Option<Duration>) {
-        let mut book = self.book();
+        let mut totals = self.totals();
         if let Some(lateness) = lateness {
-            book.lateness.add(lateness);
+            totals.lateness.add(lateness);
         }
-        let sums = match book.kinds.get_mut(kind) {
-            Some(sums) => sums,
-            None => book.kinds.entry(kind.to_owned()).or_default(),
+        let counts = match totals.kinds.get_mut(kind) {
+            Some(counts) => counts,
+            None => totals.kinds.entry(kind.to_owned()).or_default(),
         };
         match transition {
-            Transition::Succeeded { .. } | Transition::Settled => sums.succeeded += 1,
-            Transition::Retry { counter: Counter::Failure, .. } => sums.retried += 1,
-            Transition::Retry { counter: Counter::Crash, .. } => sums.crashed += 1,
-            Transition::Dead { .. } => sums.dead += 1,
-            Transition::Cancelled => sums.cancelled += 1,
-            Transition::Released => sums.released += 1,
+            Transition::Succeeded { .. } | Transition::Settled => counts.succeeded += 1,
+            Transition::Retry { counter: Counter::Failure, .. } => counts.retried += 1,
+            Transition::Retry { counter: Counter::Crash, .. } => counts.crashed += 1,
+            Transition::Dead { .. } => counts.dead += 1,
+            Transition::Cancelled => counts.cancelled += 1,
+            Transition::Released => counts.released += 1,
         }
     }
 
-    /// A claim took something, in so much time.
-    pub fn add_claim(&self, took: Duration) {
-        self.book().claims.add(took);
+    /// Records the duration of a claim that got at least one task.
+    pub fn add_claim(&self, elapsed: Duration) {
+        self.totals().claims.add(elapsed);
     }
 
-    /// The ledger as it is; with `reset_window` the lateness begins anew.
+    /// The statistics now. `reset_window` starts a new window.
     pub fn snapshot(&self, reset_window: bool) -> Snapshot {
-        let mut book = self.book();
-        let lateness = if reset_window { std::mem::take(&mut book.lateness) } else { book.lateness.clone() };
-        let claims = if reset_window { std::mem::take(&mut book.claims) } else { book.claims.clone() };
+        let mut totals = self.totals();
+        let lateness = if reset_window { std::mem::take(&mut totals.lateness) } else { totals.lateness.clone() };
+        let claims = if reset_window { std::mem::take(&mut totals.claims) } else { totals.claims.clone() };
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Snapshot {
-            kinds: book.kinds.iter().map(|(kind, sums)| (kind.clone(), *sums)).collect(),
+            kinds: totals.kinds.iter().map(|(kind, counts)| (kind.clone(), *counts)).collect(),
             lateness,
             claims,
             running: get(&self.running),
@@ -110,8 +109,8 @@ impl Stats {
         }
     }
 
-    /// Nothing panics while the book is open.
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing panics while the totals are locked.
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

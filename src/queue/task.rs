@@ -4,11 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::backoff::Backoff;
 use super::context::TaskContext;
 use super::payload::TaskPayload;
+use super::transition::Retry;
 use crate::error::TaskError;
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -122,15 +123,6 @@ pub enum Isolation {
 pub struct Failure {
     pub(super) error: TaskError,
     pub(super) retry: Retry,
-}
-
-/// When a failed task runs again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Retry {
-    /// After the backoff of its kind.
-    AsUsual,
-    After(Duration),
-    Never,
 }
 
 impl Failure {

@@ -1,233 +1,136 @@
-//! The thread that sees to deadlines of runs in executors' threads. Runs in processes see to their own.
+//! The thread that enforces the deadlines of runs in executors' threads. Runs in child processes enforce their own.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, select};
 
-use super::executor::{Executor, timed_out};
+use super::completer::CompletionSender;
+use super::executor::pool::ExecutorPool;
+use super::executor::timed_out;
+use super::in_flight::{InFlight, Running};
 use super::interrupt::Interrupted;
-use super::job::{Done, Job};
+use super::job::Job;
 use super::stats::Stats;
-use super::task::Retry;
-use super::transition::Outcome;
+use super::transition::{Outcome, Retry};
 use crate::db::{self, Database};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::observe::scope;
 use crate::shutdown::Shutdown;
-use crate::threads::Thread;
+use crate::threads::FailureSender;
 
-/// From the deadline on, the statement that a run waits for is killed again so often: a kill that comes between two
-/// statements is lost.
-const KILL_EVERY: Duration = Duration::from_millis(500);
-/// From the deadline until a thread that doesn't return is given up for lost.
+/// From its deadline on, a run's statement is killed this often. One kill is not enough: it has no effect if it arrives
+/// between two statements.
+const KILL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long after its deadline a run may take to return before its thread is abandoned.
 const GRACE: Duration = Duration::from_secs(5);
-/// So many threads may be lost until the worker ends itself: what hangs keeps its memory and whatever it has locked.
-const LOST_MAX: u64 = 3;
-
-/// The executors' threads, by slot. Those that were lost are nobody's.
-#[derive(Clone)]
-pub struct Executors(Arc<Mutex<Vec<Option<Thread>>>>);
-
-impl Executors {
-    /// Starts one for each slot.
-    ///
-    /// # Errors
-    /// The system gives no more threads.
-    pub fn start(executor: &Executor) -> Result<Self> {
-        let started: Result<Vec<_>> =
-            (0..executor.slots.count()).map(|slot| executor.clone().spawn(slot).map(Some)).collect();
-        Ok(Self(Arc::new(Mutex::new(started?))))
-    }
-
-    /// Waits for their end until `deadline`; whether that came.
-    pub fn join(&self, deadline: Instant) -> bool {
-        let slots = self.threads().len();
-        let mut all = true;
-        for slot in 0..slots {
-            let Some(thread) = self.threads()[slot].take() else { continue };
-            if let Err(running) = thread.join(deadline) {
-                all = false;
-                self.threads()[slot] = Some(running);
-            }
-        }
-        all
-    }
-
-    fn replace(&self, slot: usize, thread: Thread) {
-        self.threads()[slot] = Some(thread);
-    }
-
-    /// Nothing panics while it is locked.
-    fn threads(&self) -> MutexGuard<'_, Vec<Option<Thread>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// When the timeout_watcher has to look, at the latest: whoever begins a run sets it. Only a deadline before all that are
-/// known rings, so that the many runs that are over long before theirs cost nothing.
-pub struct Alarm {
-    since: Instant,
-    /// Nanoseconds.
-    earliest: AtomicU64,
-    ring: Sender<()>,
-}
-
-impl Alarm {
-    pub fn new(ring: Sender<()>) -> Self {
-        Self { since: Instant::now(), earliest: AtomicU64::new(u64::MAX), ring }
-    }
-
-    /// A run begins that its slot shows already.
-    pub fn set(&self, deadline: Instant) {
-        if self.lower(deadline) {
-            // One ring is enough, since all slots are looked at after it.
-            self.ring.try_send(()).unwrap_or_default();
-        }
-    }
-
-    fn lower(&self, deadline: Instant) -> bool {
-        let nanos = u64::try_from((deadline - self.since).as_nanos()).unwrap_or(u64::MAX);
-        self.earliest.fetch_min(nanos, Ordering::AcqRel) > nanos
-    }
-
-    fn clear(&self) {
-        self.earliest.store(u64::MAX, Ordering::Release);
-    }
-}
+/// The worker stops when it has abandoned this many threads: each one still holds its memory and its locks.
+const ABANDONED_THREADS_MAX: u64 = 3;
 
 pub struct TimeoutWatcher {
-    pub executor: Executor,
-    pub executors: Executors,
+    pub in_flight: Arc<InFlight>,
+    pub pool: ExecutorPool,
+    pub completions: CompletionSender,
+    pub database: Database,
     pub stats: Arc<Stats>,
-    /// The alarm's.
-    pub rung: Receiver<()>,
-    /// Gets the reason when the worker has to end.
-    pub failed: Sender<Error>,
-    /// Its closing ends the thread.
-    pub until: Shutdown,
+    /// Receives a message when a run starts whose deadline is before the next check.
+    pub alarm: Receiver<()>,
+    pub failures: FailureSender,
+    /// The flushing phase: no task runs any more.
+    pub flushing: Shutdown,
 }
 
-/// By slot: the run that was told that its time is up, and when it was told last.
-type Told = HashMap<usize, (Arc<Job>, Instant)>;
-
-/// What a slot's run is due for.
+/// The next measure against a run.
 #[derive(Debug, PartialEq)]
-enum Due {
+enum Step {
     Interrupt,
-    GiveUp,
+    Abandon,
 }
 
 impl TimeoutWatcher {
     /// The thread's body.
     pub fn run(self) {
-        let mut told = Told::new();
         let mut next: Option<Instant> = None;
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             select! {
-                recv(self.rung) -> _ => {}
-                recv(self.until.receiver()) -> _ => return,
+                recv(self.alarm) -> _ => {}
+                recv(self.flushing.receiver()) -> _ => return,
                 default(wait) => {}
             }
-            // Cleared before the slots are looked at: what begins meanwhile rings again.
-            self.executor.alarm.clear();
-            next = self.look(&mut told);
-            if let Some(next) = next {
-                self.executor.alarm.lower(next);
-            }
+            next = self.check(Instant::now());
         }
     }
 
-    /// Sees to whatever is due; when to look again.
-    fn look(&self, told: &mut Told) -> Option<Instant> {
-        let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        let (mut late, mut lost) = (Vec::new(), Vec::new());
-        let running = self.executor.slots.running();
-        told.retain(|slot, (job, _)| {
-            running.iter().any(|(number, running)| number == slot && Arc::ptr_eq(running, job))
-        });
-        for (slot, job) in running {
-            if job.isolated() {
-                continue;
-            }
-            let Some(began) = job.began() else { continue };
-            let deadline = began + job.timeout;
-            let (due, mut at) = next_step(deadline, told.get(&slot).map(|(_, at)| *at));
-            if at <= now {
-                match due {
-                    Due::Interrupt => {
-                        // All are told before the first is waited for.
-                        job.interrupt.raise(Interrupted::DeadlinePassed, |_| {});
-                        (_, at) = next_step(deadline, Some(now));
-                        told.insert(slot, (Arc::clone(&job), now));
-                        late.push(job);
-                    }
-                    Due::GiveUp => {
-                        lost.push((slot, job));
-                        continue;
-                    }
+    /// Interrupts and abandons runs that are due for it. Returns the time of the next check.
+    fn check(&self, now: Instant) -> Option<Instant> {
+        let (mut late, mut hung) = (Vec::new(), Vec::new());
+        let next = self.in_flight.check_deadlines(|job, run| {
+            let deadline = run.started_at + job.timeout;
+            match next_step(deadline, run.timed_out_at) {
+                (_, at) if at > now => Some(at),
+                (Step::Interrupt, _) => {
+                    run.timed_out_at = Some(now);
+                    late.push(Arc::clone(job));
+                    Some(next_step(deadline, Some(now)).1)
+                }
+                (Step::Abandon, _) => {
+                    hung.push((Arc::clone(job), *run));
+                    None
                 }
             }
-            next = Some(next.map_or(at, |next| next.min(at)));
+        });
+        for (job, run) in hung {
+            self.abandon(job, &run);
         }
-        for (slot, job) in lost {
-            self.give_up(slot, &job);
+        // All runs are interrupted before the first kill, which may take a while.
+        for job in &late {
+            job.interrupt.raise(Interrupted::DeadlinePassed, |_| {});
         }
         for job in late {
-            interrupt(&job, Interrupted::DeadlinePassed, &self.executor.database);
+            job.interrupt(Interrupted::DeadlinePassed, &self.database);
         }
         next
     }
 
-    fn give_up(&self, slot: usize, job: &Arc<Job>) {
-        if !job.tell() {
+    fn abandon(&self, job: Arc<Job>, run: &Running) {
+        if !self.in_flight.finish(&job.token) {
             // It has just returned.
             return;
         }
         let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
-        let lost = self.stats.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
-        log::error!("does not return after its deadline: its thread is given up for lost ({lost} so far)");
-        self.executor.slots.end(slot);
-        let error = format!("{}, and its thread does not return", timed_out(job.timeout));
+        let abandoned = count(&self.stats.lost_threads);
+        log::error!("ignored its deadline; abandoned its thread ({abandoned} so far)");
+        let error = format!("{}, and ignored its deadline", timed_out(job.timeout));
         let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
-        self.executor.done.send(Done { job: Arc::clone(job), outcome }).unwrap_or_default();
-        match self.executor.clone().spawn(slot) {
-            Ok(thread) => self.executors.replace(slot, thread),
-            Err(error) => self.failed.try_send(error).unwrap_or_default(),
+        self.completions.send(Arc::clone(&job), outcome, Some(run.started_at));
+        if let Err(error) = self.pool.replace(run.executor) {
+            self.failures.report(error);
         }
-        // It may have a transaction open, whose locks the row or others wait for.
-        job.interrupt.part(|connection| {
-            if let Err(error) = db::kill_connection(&self.executor.database, connection) {
-                log::warn!("failed to end its connection: {error}");
+        // It may have a transaction open, with locks on its own row or others.
+        job.interrupt.abandon(|connection| {
+            if let Err(error) = db::kill_connection(&self.database, connection) {
+                log::warn!("failed to kill its connection: {error}");
             }
         });
-        if lost == LOST_MAX {
-            let why = format!(
-                "{lost} threads were lost to tasks that do not return, `{}` the last; start the worker again, and give \
-                 such a kind `Isolation::Process`",
+        if abandoned == ABANDONED_THREADS_MAX {
+            self.failures.report(Error::failure(format!(
+                "abandoned {abandoned} threads of tasks that ignored their deadlines, the last one of kind `{}`; restart \
+                 the worker, and give such kinds `Isolation::Process`",
                 job.kind.name
-            );
-            self.failed.try_send(Error::failure(why)).unwrap_or_default();
+            )));
         }
     }
 }
 
-/// What a run is due for next that was last told then that its time is up, and when.
-fn next_step(deadline: Instant, told: Option<Instant>) -> (Due, Instant) {
-    let again = told.map_or(deadline, |told| told + KILL_EVERY);
-    let end = deadline + GRACE;
-    if again < end { (Due::Interrupt, again) } else { (Due::GiveUp, end) }
+fn count(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// Tells a run, and ends the statement that it waits for.
-pub fn interrupt(job: &Job, why: Interrupted, database: &Database) {
-    job.interrupt.raise(why, |connection| {
-        if let Err(error) = db::kill_query(database, connection) {
-            log::warn!("failed to end the statement of task {}: {error}", job.token.id);
-        }
-    });
+/// The next measure against a run, and its time. `timed_out_at` is when the run was last interrupted at its deadline.
+fn next_step(deadline: Instant, timed_out_at: Option<Instant>) -> (Step, Instant) {
+    let kill_at = timed_out_at.map_or(deadline, |at| at + KILL_INTERVAL);
+    let abandon_at = deadline + GRACE;
+    if kill_at < abandon_at { (Step::Interrupt, kill_at) } else { (Step::Abandon, abandon_at) }
 }

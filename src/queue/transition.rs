@@ -1,4 +1,4 @@
-//! What becomes of a task when its run has ended. Pure.
+//! The state that a task enters when its run ends. Pure.
 
 use std::time::Duration;
 
@@ -6,33 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
 use super::interrupt::Interrupted;
-use super::task::Retry;
 
-/// A task that took its worker with it so often is dead.
+/// A task that crashed this often is dead.
 pub const CRASHES_MAX: u32 = 3;
-/// So is one that so many workers ran when they ended, for whatever reason: far more than bad luck brings.
+/// So is a task that this many workers ran in a process of its own before they died, whatever killed them: far more than
+/// bad luck explains.
 pub const ISOLATED_RUNS_MAX: u32 = 25;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// With this JSON.
+    /// With this result, as JSON.
     Succeeded(String),
-    /// The run has completed the task itself, in a transaction of its own.
+    /// The run completed the task itself, in a transaction of its own.
     CompletedInside,
     /// The payload can't be decoded.
     Undecodable(String),
-    /// It returned an error, panicked, or took too long.
+    /// The run returned an error, panicked, or exceeded its timeout.
     Failed { error: String, retry: Retry },
-    /// Its process died, and would have taken the worker with it if it had run there.
+    /// The task's process died, and would have killed the worker if the task had run there.
     Crashed(String),
-    /// It returned because of this.
+    /// The run returned because it was interrupted.
     Interrupted(Interrupted),
-    /// It has not begun.
-    NotBegun,
+    /// The run has not started.
+    NotStarted,
 }
 
-/// What is known of a task before its run.
+/// When a failed task is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    /// After the backoff of its kind.
+    AsUsual,
+    /// After this time.
+    After(Duration),
+    /// Not at all.
+    Never,
+}
+
+/// The part of a task's row that decides about its next state, as it was before the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Record {
     pub failures: u32,
@@ -41,15 +52,15 @@ pub struct Record {
     pub backoff: Backoff,
 }
 
-/// What becomes of the row.
+/// The change to the task's row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
     Succeeded {
         result: String,
     },
-    /// It says so already.
+    /// None: the run has changed the row itself.
     Settled,
-    /// Pending again after a wait.
+    /// Pending again, after a wait.
     Retry {
         after: Duration,
         error: String,
@@ -60,26 +71,26 @@ pub enum Transition {
         counter: Counter,
     },
     Cancelled,
-    /// Pending again at once, as if it hadn't been claimed.
+    /// Pending again at once, as if the task had not been claimed.
     Released,
 }
 
-/// What the run counts as.
+/// The counter that an unsuccessful run increments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
     Failure,
     Crash,
 }
 
-/// The row's fate. `random` is from 0 to 1.
+/// The task's next state. `cancelled` is true if the task was cancelled; `random` is from 0 to 1.
 pub fn next_state(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Transition {
     let cancelled = cancelled || outcome == Outcome::Interrupted(Interrupted::Cancelled);
     match outcome {
         Outcome::Succeeded(result) => Transition::Succeeded { result },
         Outcome::CompletedInside => Transition::Settled,
         _ if cancelled => Transition::Cancelled,
-        // Of one that is another run's, the fence keeps whatever is said.
-        Outcome::NotBegun | Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost) => {
+        // If the lease was lost, the claim token keeps the other run's row from being changed.
+        Outcome::NotStarted | Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost) => {
             Transition::Released
         }
         Outcome::Undecodable(error) => {
@@ -94,7 +105,7 @@ pub fn next_state(outcome: Outcome, record: &Record, cancelled: bool, random: f6
                 Transition::Retry { after: record.backoff.delay(crashes, random), error, counter }
             }
         }
-        Outcome::Interrupted(why) => failed(why.to_string(), Retry::AsUsual, record, random),
+        Outcome::Interrupted(reason) => failed(reason.to_string(), Retry::AsUsual, record, random),
         Outcome::Failed { error, retry } => failed(error, retry, record, random),
     }
 }
@@ -134,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_until_the_attempts_are_spent() {
-        let fate = |failures| next_state(failed(Retry::AsUsual), &Record { failures, ..RECORD }, false, 0.0);
-        assert_eq!(fate(0), retry(1, Counter::Failure));
-        assert_eq!(fate(1), retry(2, Counter::Failure));
-        assert_eq!(fate(2), Transition::Dead { error: "no".to_owned(), counter: Counter::Failure });
+    fn failures_back_off_until_the_attempts_are_used_up() {
+        let state = |failures| next_state(failed(Retry::AsUsual), &Record { failures, ..RECORD }, false, 0.0);
+        assert_eq!(state(0), retry(1, Counter::Failure));
+        assert_eq!(state(1), retry(2, Counter::Failure));
+        assert_eq!(state(2), Transition::Dead { error: "no".to_owned(), counter: Counter::Failure });
     }
 
     #[test]
-    fn a_failure_may_know_better() {
+    fn a_failure_can_override_the_backoff() {
         assert!(matches!(next_state(failed(Retry::Never), &RECORD, false, 0.0), Transition::Dead { .. }));
         let after = Retry::After(Duration::from_secs(77));
         assert_eq!(next_state(failed(after), &RECORD, false, 0.0), retry(77, Counter::Failure));
@@ -153,24 +164,24 @@ mod tests {
     }
 
     #[test]
-    fn crashes_are_counted_apart() {
-        let fate = |crashes| next_state(Outcome::Crashed("no".to_owned()), &Record { crashes, ..RECORD }, false, 0.0);
-        assert_eq!(fate(1), retry(2, Counter::Crash));
-        assert_eq!(fate(2), Transition::Dead { error: "worker_lost: no".to_owned(), counter: Counter::Crash });
+    fn crashes_have_their_own_counter() {
+        let state = |crashes| next_state(Outcome::Crashed("no".to_owned()), &Record { crashes, ..RECORD }, false, 0.0);
+        assert_eq!(state(1), retry(2, Counter::Crash));
+        assert_eq!(state(2), Transition::Dead { error: "worker_lost: no".to_owned(), counter: Counter::Crash });
     }
 
     #[test]
-    fn what_is_cancelled_counts_only_where_it_succeeded() {
+    fn a_cancelled_task_is_cancelled_unless_it_succeeded() {
         let succeeded = Outcome::Succeeded("1".to_owned());
         assert_eq!(next_state(succeeded, &RECORD, true, 0.0), Transition::Succeeded { result: "1".to_owned() });
-        for outcome in [failed(Retry::AsUsual), Outcome::NotBegun, Outcome::Interrupted(Interrupted::Cancelled)] {
+        for outcome in [failed(Retry::AsUsual), Outcome::NotStarted, Outcome::Interrupted(Interrupted::Cancelled)] {
             assert_eq!(next_state(outcome, &RECORD, true, 0.0), Transition::Cancelled);
         }
     }
 
     #[test]
     fn a_stop_costs_no_attempt() {
-        for outcome in [Outcome::NotBegun, Outcome::Interrupted(Interrupted::Stopping)] {
+        for outcome in [Outcome::NotStarted, Outcome::Interrupted(Interrupted::Stopping)] {
             assert_eq!(next_state(outcome, &Record { failures: 2, ..RECORD }, false, 0.0), Transition::Released);
         }
     }

@@ -1,4 +1,4 @@
-//! `airun worker`: starts the registered tasks, watches over them, and brings them to an end.
+//! `airun worker`: starts the registered tasks, watches them, and stops them.
 
 mod tasks;
 mod watch;
@@ -16,106 +16,132 @@ use crate::interval;
 use crate::observe::{Server, systemd};
 use crate::queue::{self, Engine};
 use crate::registry::Registry;
-use crate::shutdown::{self, Shutdown};
+use crate::shutdown::{self, Phase, Shutdown, Trigger};
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// From one heartbeat in the log to the next.
+    /// Time between two heartbeats in the log.
     pub heartbeat: Duration,
-    /// How long running work may take to end after the stop was asked for.
+    /// How long running tasks may take to end after the worker was asked to stop.
     pub stop_timeout: Duration,
-    /// Where metrics are written at each heartbeat.
+    /// File to which metrics are written at each heartbeat.
     pub metrics_file: Option<PathBuf>,
-    /// Where metrics and health are served.
+    /// Address at which metrics and health are served.
     pub metrics_addr: Option<SocketAddr>,
-    /// Tells this installation's task locks from those of others on the host.
+    /// Distinguishes this installation's task locks from those of others on the host.
     pub lock_scope: String,
-    /// How database tasks are run, and where they are; only those need it.
+    /// How database tasks are run.
     pub queue: queue::Settings,
+    /// The database of the tasks. A worker of periodic tasks only doesn't need one.
     pub database: Option<Database>,
 }
 
-/// Runs `registry`'s tasks until the stop, and waits for those that run.
+/// A worker whose tasks run.
+struct Running {
+    engine: Option<Engine>,
+    tasks: Tasks,
+    server: Option<Server>,
+    health: Health,
+}
+
+/// Runs `registry`'s tasks until `signals` asks to stop, and waits for running tasks up to the stop timeout.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] where the registry can't be run; [`ErrorKind::Other`] where the worker can't go on;
-/// [`ErrorKind::StopTimeout`] where something didn't end in time, naming it.
-pub fn run(registry: Registry, settings: &Settings, shutdown: &Shutdown) -> Result<()> {
+/// [`ErrorKind::InvalidInput`] if the registry can't be run, [`ErrorKind::Other`] if the worker can't continue, and
+/// [`ErrorKind::StopTimeout`] with the names of tasks that didn't end in time.
+pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Result<()> {
     registry.check()?;
     if registry.periodic.is_empty() && registry.kinds.is_empty() {
-        return Err(Error::usage("no task is registered, so there is nothing to run; see `src/tasks/mod.rs`"));
+        return Err(Error::usage("no task is registered; add one in `src/tasks/mod.rs`"));
     }
+    log::info!("starting worker {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let (mut trigger, shutdown) = shutdown::channel();
+    let running = start(registry, settings, signals, &mut trigger, &shutdown)?;
+    systemd::ready();
+    let watch = Watch { health: running.health.clone(), settings };
+    let failure = watch.until_stop(signals, running.engine.as_ref().map(Engine::failed));
+    log::info!("stopping: waiting up to {} for running tasks", interval::format(settings.stop_timeout));
+    systemd::stopping(settings.stop_timeout);
+    let left = stop(running, &mut trigger, Instant::now() + settings.stop_timeout);
+    watch.heartbeat();
+    report(failure, &left, settings.stop_timeout)
+}
+
+fn start(
+    registry: Registry,
+    settings: &Settings,
+    signals: &Shutdown,
+    trigger: &mut Trigger,
+    shutdown: &Shutdown,
+) -> Result<Running> {
     let started = Instant::now();
-    log::info!("worker {} starts, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    // Closed by the first signal, or when the worker can't go on.
-    let (stop_all, stop) = shutdown::channel();
     let engine = if registry.kinds.is_empty() {
         None
     } else {
         let database = settings.database.as_ref().ok_or_else(|| no_database(&registry))?;
-        Some(Engine::start(registry.kinds, &settings.queue, database, shutdown, &stop)?)
+        Some(Engine::start(registry.kinds, &settings.queue, database, signals, shutdown)?)
     };
-    let queue = engine.as_ref().map(|engine| Arc::clone(&engine.stats));
-    let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), &stop).and_then(|tasks| {
-        let watched = Health { periodic_stats: tasks.periodic_stats.clone(), queue, started };
-        Ok((serve(settings, watched.clone(), &stop)?, tasks, watched))
+    let queue = engine.as_ref().map(|engine| Arc::clone(engine.stats()));
+    let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), shutdown).and_then(|tasks| {
+        let health = Health { periodic_stats: tasks.periodic_stats.clone(), queue, started };
+        let server = serve(settings, health.clone(), shutdown)?;
+        Ok((tasks, server, health))
     });
-    let (server, tasks, watched) = match others {
-        Ok(others) => others,
+    match others {
+        Ok((tasks, server, health)) => Ok(Running { engine, tasks, server, health }),
         Err(error) => {
-            // Tasks may run already.
-            drop(stop_all);
+            // Database tasks may run already.
             if let Some(engine) = engine {
-                engine.drain(Instant::now() + settings.stop_timeout);
+                engine.drain(trigger, Instant::now() + settings.stop_timeout);
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    let watch = Watch { watched, settings };
-    systemd::ready();
-    let failed = watch.until_stop(shutdown, engine.as_ref().map(Engine::failed));
-    log::info!("stopping: what runs may take {} to end", interval::format(settings.stop_timeout));
-    systemd::stopping(settings.stop_timeout);
-    drop(stop_all);
-    let deadline = Instant::now() + settings.stop_timeout;
-    if let Some(server) = server {
-        server.join();
     }
-    let mut left = engine.map(|engine| engine.drain(deadline)).unwrap_or_default();
-    left.extend(tasks.join(deadline));
-    watch.heartbeat();
-    if let Some(error) = failed {
-        if !left.is_empty() {
-            log::error!("still running: {}; it is left behind", left.join(", "));
-        }
-        return Err(error);
-    }
-    if left.is_empty() {
-        log::info!("stopped");
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::StopTimeout,
-        format!(
-            "still running {} after the stop: {}; it is left behind",
-            interval::format(settings.stop_timeout),
-            left.join(", ")
-        ),
-    ))
 }
 
-fn serve(settings: &Settings, watched: Health, stop: &Shutdown) -> Result<Option<Server>> {
+/// Stops everything. Returns the names of tasks that still run at the deadline.
+fn stop(running: Running, trigger: &mut Trigger, deadline: Instant) -> Vec<String> {
+    trigger.enter(Phase::Draining);
+    if let Some(server) = running.server {
+        server.join();
+    }
+    let mut left = running.engine.map(|engine| engine.drain(trigger, deadline)).unwrap_or_default();
+    left.extend(running.tasks.join(deadline));
+    left
+}
+
+fn report(failure: Option<Error>, left: &[String], stop_timeout: Duration) -> Result<()> {
+    let left = left.join(", ");
+    match failure {
+        Some(error) => {
+            if !left.is_empty() {
+                log::error!("left running: {left}");
+            }
+            Err(error)
+        }
+        None if left.is_empty() => {
+            log::info!("stopped");
+            Ok(())
+        }
+        None => {
+            let message = format!("stopped with tasks still running after {}: {left}", interval::format(stop_timeout));
+            Err(Error::new(ErrorKind::StopTimeout, message))
+        }
+    }
+}
+
+fn serve(settings: &Settings, health: Health, shutdown: &Shutdown) -> Result<Option<Server>> {
     let Some(address) = settings.metrics_addr else { return Ok(None) };
-    let server = Server::start(address, watched, stop.clone())?;
-    log::info!("metrics and health at http://{}/", server.address());
+    let server = Server::start(address, health, shutdown.clone())?;
+    log::info!("serving metrics and health at http://{}/", server.address());
     Ok(Some(server))
 }
 
 fn no_database(registry: &Registry) -> Error {
     let kinds: Vec<String> = registry.kinds.iter().map(|kind| format!("`{}`", kind.name)).collect();
     Error::usage(format!(
-        "the database tasks {} need a database; set `--database-url` or `DATABASE_URL`, as in \
+        "the database tasks {} need a database; set `--database-url` or `DATABASE_URL`, for example to \
          mysql://user:password@127.0.0.1:3306/database",
         kinds.join(", ")
     ))

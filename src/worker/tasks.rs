@@ -1,4 +1,4 @@
-//! The threads of the periodic tasks.
+//! The threads of the periodic tasks, one for each task.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,19 +9,21 @@ use crate::periodic::{self, Grid, PeriodicTask, TaskStats};
 use crate::shutdown::Shutdown;
 use crate::threads::{self, Thread};
 
-/// One thread a task.
 pub struct Tasks {
     pub periodic_stats: Vec<Arc<TaskStats>>,
     threads: Vec<Thread>,
 }
 
 impl Tasks {
-    /// Starts them; their grids begin at `anchor`.
+    /// Starts the tasks. Their intervals are counted from `anchor`.
+    ///
+    /// # Errors
+    /// The system refuses to create another thread.
     pub fn start(
         tasks: Vec<Box<dyn PeriodicTask>>,
         lock_scope: &str,
         anchor: Instant,
-        stop: &Shutdown,
+        shutdown: &Shutdown,
     ) -> Result<Self> {
         let mut all = Self { periodic_stats: Vec::new(), threads: Vec::new() };
         for mut task in tasks {
@@ -30,16 +32,16 @@ impl Tasks {
             all.periodic_stats.push(Arc::clone(&stats));
             let grid = Grid::new(anchor, task.interval());
             let lock_name = periodic::lock::name(lock_scope, task.name());
-            let stop = stop.clone();
+            let shutdown = shutdown.clone();
             let name = task.name().to_owned();
             all.threads.push(threads::spawn(&name, move || {
-                periodic::run_loop(task.as_mut(), &grid, &lock_name, &stats, &stop);
+                periodic::run_loop(task.as_mut(), &grid, &lock_name, &stats, &shutdown);
             })?);
         }
         Ok(all)
     }
 
-    /// Waits for the threads until `deadline`; returns the names of the tasks that still run.
+    /// Waits for the threads until `deadline`. Returns the names of tasks that still run.
     pub fn join(self, deadline: Instant) -> Vec<String> {
         let named = self.threads.into_iter().zip(&self.periodic_stats);
         named

@@ -1,4 +1,4 @@
-//! The other side: what the process of a run does.
+//! The child side of a run in a process of its own.
 
 use std::cell::{Cell, RefCell};
 use std::env;
@@ -25,14 +25,14 @@ use crate::queue::kind::{Kind, Work};
 use crate::queue::store::ClaimToken;
 use crate::shutdown::Shutdown;
 
-/// The command of this binary that runs one task for a worker; nobody else has a use for it.
+/// Internal command of this binary: runs one task for a worker.
 pub const HANDLER: &str = "__task";
-/// The command of this binary that becomes a task's program.
+/// Internal command of this binary: replaces itself by a task's program.
 pub const PROGRAM: &str = "__program";
-/// The worker's process id: a run whose worker has gone mustn't go on.
+/// Environment variable with the worker's process id. A run must not outlive its worker.
 const PARENT: &str = "AIRUN_TASK_WORKER";
 
-/// What a handler's process is told on its standard input.
+/// The request that a handler's process reads from its standard input.
 #[derive(Serialize, Deserialize)]
 pub struct ChildRequest {
     token: ClaimToken,
@@ -48,7 +48,7 @@ pub struct ChildRequest {
 }
 
 impl ChildRequest {
-    pub fn of(job: &Job, executor: &Executor, deadline: Instant, run_id: &str) -> Self {
+    pub fn new(job: &Job, executor: &Executor, deadline: Instant, run_id: &str) -> Self {
         Self {
             token: job.token,
             kind: job.kind.name.clone(),
@@ -68,12 +68,12 @@ impl ChildRequest {
     }
 }
 
-/// Begins the line of standard output that is the report.
+/// Start of the line of standard output that is the report.
 pub fn marker(run_id: &str) -> String {
     format!("airun-report-{run_id}:")
 }
 
-/// This binary, as a handler's process: the very same, also when its file was replaced meanwhile.
+/// The command for a handler's process. It is this very binary, even if its file was replaced meanwhile.
 pub fn handler_command() -> Command {
     let (filter, format) = logging::settings();
     let mut command = this_binary();
@@ -81,7 +81,7 @@ pub fn handler_command() -> Command {
     command
 }
 
-/// This binary, as a program's process.
+/// The command for a program's process.
 pub fn program_command(program: &OsStr, args: &[OsString]) -> Command {
     let mut command = this_binary();
     command.arg(PROGRAM).arg(program).args(args);
@@ -96,27 +96,27 @@ fn this_binary() -> Command {
     command
 }
 
-/// Has the kernel end this process with its worker, where it can: on Linux.
+/// Makes the kernel kill this process when its worker ends. Only Linux can do that.
 fn end_with_worker() -> Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(|error| Error::failure(format!("failed to tie the task to its worker: {error}")))?;
+        .map_err(|error| Error::failure(format!("failed to make the task end with its worker: {error}")))?;
     let worker = env::var(PARENT).ok().and_then(|text| text.parse::<i32>().ok());
-    // It may have ended before that.
+    // The worker may have ended before that.
     if getppid().map(|pid| pid.as_raw_nonzero().get()) == worker {
         Ok(())
     } else {
-        Err(Error::usage(format!("`{HANDLER}` and `{PROGRAM}` are for a worker to call")))
+        Err(Error::usage(format!("`{HANDLER}` and `{PROGRAM}` are internal commands of the worker")))
     }
 }
 
-/// Becomes the program.
+/// Replaces this process by a program.
 ///
 /// # Errors
-/// It can't be started.
+/// The program can't be started.
 pub fn become_program(args: &[OsString]) -> Error {
     let Some((program, args)) = args.split_first() else {
-        return Error::usage(format!("`{PROGRAM}` is for a worker to call"));
+        return Error::usage(format!("`{PROGRAM}` is an internal command of the worker"));
     };
     if let Err(error) = end_with_worker() {
         return error;
@@ -125,10 +125,10 @@ pub fn become_program(args: &[OsString]) -> Error {
     Error::failure(format!("failed to start `{}`: {error}", program.to_string_lossy()))
 }
 
-/// Runs one task of `kinds` as a worker told it, and reports.
+/// Runs the task of a worker's request, and reports its outcome.
 ///
 /// # Errors
-/// Nobody told it, or the report can't be written.
+/// The request is invalid, or the report can't be written.
 pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     end_with_worker()?;
     let failed = |what: &str, error: &dyn std::fmt::Display| Error::failure(format!("failed to {what}: {error}"));
@@ -137,7 +137,7 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     let request: ChildRequest = serde_json::from_str(&text).map_err(|error| failed("read the request", &error))?;
     let kind = kinds.iter().find(|kind| kind.name == request.kind);
     let Some(Work::Handler { run, .. }) = kind.map(|kind| &kind.work) else {
-        return Err(Error::failure(format!("there is no handler of the kind `{}`", request.kind)));
+        return Err(Error::failure(format!("this binary has no handler of kind `{}`", request.kind)));
     };
     let _scope = scope::enter([
         ("task", request.kind.as_str().into()),
@@ -161,7 +161,7 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     };
     let outcome = handle(run, request.version, &request.payload, &context);
     let report = serde_json::to_string(&outcome).map_err(|error| failed("report", &error))?;
-    // A line of its own, whatever the handler has printed.
+    // The handler may have printed a line without its end.
     let line = format!("\n{}{report}\n", request.marker);
     std::io::stdout().write_all(line.as_bytes()).map_err(|error| failed("report", &error))
 }

@@ -1,6 +1,9 @@
-//! Running claimed tasks: an executor is a thread that runs one after the other.
+//! Running claimed tasks. An executor is a thread that runs one task after another, either itself (`thread`) or in a
+//! child process (`process`, whose other side is `child`).
 
 pub mod child;
+mod output;
+pub mod pool;
 mod process;
 mod thread;
 pub mod tree;
@@ -9,83 +12,70 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::Receiver;
 use mysql::Conn;
 
+use super::completer::CompletionSender;
 use super::context;
+use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
-use super::job::{Done, Job};
-use super::job_channel::JobReceiver;
-use super::slots::Slots;
-use super::task::Retry;
-use super::timeout_watcher::Alarm;
-use super::transition::Outcome;
+use super::job::Job;
+use super::transition::{Outcome, Retry};
 use crate::db::Database;
 use crate::error::Result;
 use crate::fault;
 use crate::interval;
 use crate::observe::scope;
 use crate::shutdown::Shutdown;
-use crate::threads::{self, Thread};
+use crate::threads::{self, Thread, Waker};
 
-/// What every executor has.
+/// The parts that all executors share.
 #[derive(Clone)]
 pub struct Executor {
-    pub intake: JobReceiver,
-    pub slots: Arc<Slots>,
-    pub done: Sender<Done>,
-    /// To tell the poller that a thread is free.
-    pub freed: Sender<()>,
-    /// To tell the timeout_watcher that a run begins.
-    pub alarm: Arc<Alarm>,
+    /// Claimed jobs; closed when the poller ends.
+    pub jobs: Receiver<Arc<Job>>,
+    pub in_flight: Arc<InFlight>,
+    pub completions: CompletionSender,
+    /// Wakes the poller when an executor becomes free.
+    pub executor_free: Waker,
     pub database: Database,
     /// How long a task that succeeded is kept.
     pub retention: Duration,
-    pub stop: Shutdown,
-    /// Closes when runs in processes are to be ended.
-    pub abandoned: Shutdown,
+    pub shutdown: Shutdown,
 }
 
 impl Executor {
-    /// Starts a thread for a slot.
+    /// Starts the thread of executor `number`.
     ///
     /// # Errors
-    /// The system gives no more threads.
-    pub fn spawn(self, slot: usize) -> Result<Thread> {
-        threads::spawn(&format!("executor-{slot}"), move || self.run(slot))
+    /// The system refuses to create another thread.
+    pub fn spawn(self, number: usize) -> Result<Thread> {
+        threads::spawn(&format!("executor-{number}"), move || self.run(number))
     }
 
-    fn run(self, slot: usize) {
+    fn run(self, number: usize) {
         let conn = RefCell::new(None);
-        while let Some(job) = self.intake.take() {
-            if self.stop.is_stopping() {
-                if job.take_back() {
-                    self.tell(job, Outcome::NotBegun);
+        while let Ok(job) = self.jobs.recv() {
+            if self.shutdown.is_stopping() {
+                if self.in_flight.take_back(&job) {
+                    self.completions.send(job, Outcome::NotStarted, None);
                 }
                 continue;
             }
-            if !job.begin() {
-                continue;
-            }
-            self.slots.begin(slot, &job);
-            let deadline = Instant::now() + job.timeout;
-            self.alarm.set(deadline);
+            let Some(started_at) = self.in_flight.start(&job, number) else { continue };
             fault::point("run-begins");
-            let outcome = self.work(&job, deadline, &conn);
-            job.interrupt.on_connection(None);
-            if let Some(began) = job.began() {
-                job.kind.record_duration(began.elapsed());
-            }
+            let outcome = self.execute(&job, started_at + job.timeout, &conn);
+            job.interrupt.set_connection(None);
+            job.kind.record_duration(started_at.elapsed());
             fault::point("run-ended");
-            if !job.tell() {
-                // Another thread has the slot by now.
+            if !self.in_flight.finish(&job.token) {
+                // The timeout watcher has started another thread for this executor.
                 let _scope = scope(&job);
-                log::warn!("returned after it was given up for lost: what it returned doesn't count");
+                log::warn!("returned after its thread was abandoned; discarded what it returned");
                 return;
             }
-            self.slots.end(slot);
-            self.tell(job, outcome);
-            self.freed.try_send(()).unwrap_or_default();
+            self.completions.send(job, outcome, Some(started_at));
+            self.executor_free.wake();
             let used = conn.take();
             if used.is_some() {
                 conn.replace(context::tidied(used));
@@ -93,41 +83,42 @@ impl Executor {
         }
     }
 
-    fn work(&self, job: &Arc<Job>, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
+    fn execute(&self, job: &Job, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
         let _scope = scope(job);
-        let outcome = if job.isolated() {
+        let outcome = if job.is_isolated() {
             process::run(self, job, deadline)
         } else {
             let outcome = thread::run(self, job, deadline, conn);
             if !matches!(outcome, Outcome::Succeeded(_) | Outcome::CompletedInside) {
-                // Whatever state its connection is in, the next run is to have a better one.
+                // The failure may have left the connection in any state, so the next run gets a new one.
                 conn.take();
             }
             outcome
         };
-        match (outcome, job.interrupt.why()) {
-            (Outcome::Interrupted(Interrupted::Stopping), _) if self.stop.is_stopping() => {
+        self.check_interrupted(job, outcome)
+    }
+
+    /// A task may claim to have been interrupted. This replaces the claim by the true reason.
+    fn check_interrupted(&self, job: &Job, outcome: Outcome) -> Outcome {
+        match (outcome, job.interrupt.reason()) {
+            (Outcome::Interrupted(Interrupted::Stopping), _) if self.shutdown.is_stopping() => {
                 Outcome::Interrupted(Interrupted::Stopping)
             }
-            // One in a process of its own hears whatever it is told as a stop.
-            (Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost), Some(why)) => {
-                Outcome::Interrupted(why)
+            // A child process receives every interrupt as a signal, which it reports as a stop.
+            (Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost), Some(reason)) => {
+                Outcome::Interrupted(reason)
             }
-            // It would be given back, and run again at once, without end.
-            (Outcome::Interrupted(why @ (Interrupted::Stopping | Interrupted::LeaseLost)), None) => {
-                Outcome::Failed { error: format!("it says that {why}, which isn't so"), retry: Retry::AsUsual }
+            // If the task were released, it would run again at once, and so on without end.
+            (Outcome::Interrupted(reason @ (Interrupted::Stopping | Interrupted::LeaseLost)), None) => {
+                let error = format!("the task returned `Interrupted` ({reason}), but it was not interrupted");
+                Outcome::Failed { error, retry: Retry::AsUsual }
             }
             (outcome, _) => outcome,
         }
     }
-
-    fn tell(&self, job: Arc<Job>, outcome: Outcome) {
-        // The completer ends after the executors.
-        self.done.send(Done { job, outcome }).unwrap_or_default();
-    }
 }
 
-/// What is logged of a run carries its task.
+/// Adds the task to everything that is logged during its run.
 fn scope(job: &Job) -> scope::Scope {
     scope::enter([
         ("task", job.kind.name.as_str().into()),
@@ -136,7 +127,7 @@ fn scope(job: &Job) -> scope::Scope {
     ])
 }
 
-/// What is said of a run that didn't end in time.
+/// The error of a run that exceeded its timeout.
 pub fn timed_out(timeout: Duration) -> String {
     format!("timed out after {}", interval::format(timeout))
 }

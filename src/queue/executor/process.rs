@@ -1,10 +1,8 @@
-//! A run in a process of its own, with a process group of its own. At its deadline all of it is killed, and what it
-//! started with it.
+//! A run in a process and a process group of its own. At its deadline the group is killed, with everything it started.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, bounded, never, select};
@@ -12,199 +10,174 @@ use mysql::Conn;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::child::{self, ChildRequest};
-use super::tree;
-use super::{Executor, timed_out};
+use super::output::{Captured, capture_report, capture_stderr, capture_stdout, feed};
+use super::{Executor, timed_out, tree};
 use crate::error::{Error, Result, TaskError};
 use crate::interval;
-use crate::observe::scope::{self, Field};
+use crate::observe::scope;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::Work;
 use crate::queue::store::complete::fits;
 use crate::queue::store::{lease, run};
-use crate::queue::task::Retry;
-use crate::queue::transition::Outcome;
+use crate::queue::transition::{Outcome, Retry};
+use crate::shutdown::Phase;
 use crate::threads::{self, Thread};
 
-/// From asking a run that was told to end until it is killed.
+/// How long an interrupted process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// What is kept of a program's standard output, its result; bytes.
-const OUTPUT_BYTES_MAX: usize = 1 << 20;
-/// What a handler reports: a result twice in quotes, with its quotes escaped; bytes.
-const REPORT_BYTES_MAX: usize = 16 << 20;
-/// A line of the log, and the reason of a failure; bytes.
-const LINE_BYTES_MAX: usize = 8 << 10;
-/// The end of its standard error is the reason of a failure; lines.
-const REASON_LINES_MAX: usize = 20;
 const SIGTERM: i32 = 15;
 /// `EX_DATAERR` of `sysexits.h`.
 const EXIT_DATA_ERROR: i32 = 65;
-/// What was printed before a kill is read after it.
-const READ_LIMIT: Duration = Duration::from_secs(1);
+/// How long the output of a process is read after its end.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub fn run(executor: &Executor, job: &Arc<Job>, deadline: Instant) -> Outcome {
+pub fn run(executor: &Executor, job: &Job, deadline: Instant) -> Outcome {
     if job.record.crashes > 0
-        && let Err(error) = on_the_side(executor, |conn| lease::begin_trial(conn, &job.token))
+        && let Err(error) = with_own_conn(executor, |conn| lease::begin_trial(conn, &job.token))
     {
-        log::warn!("failed to write down that it is on trial: {error}");
+        log::warn!("failed to count its run in a process of its own: {error}");
     }
     match Run::start(executor, job, deadline) {
         Ok(run) => run.finish(executor, deadline),
-        Err(error) => Outcome::Failed { error: error.to_string(), retry: Retry::AsUsual },
+        Err(error) => failed(error.to_string()),
     }
 }
 
-/// Does `work` on a connection for it alone.
-fn on_the_side<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T> {
-    const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-    Ok(work(&mut executor.database.connect_for(ANSWER_TIMEOUT)?)?)
+/// Calls `work` with a connection that is used for nothing else.
+fn with_own_conn<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T> {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    Ok(work(&mut executor.database.connect_for(TIMEOUT)?)?)
 }
 
 struct Run<'a> {
-    job: &'a Arc<Job>,
+    job: &'a Job,
     child: Child,
     run_id: String,
-    /// Closes when the process has ended; it isn't reaped yet then, so that its id still means it.
-    ended: Thread,
-    when_ended: Receiver<bool>,
+    waiter: Thread,
+    /// Receives a message when the process ends. It is not reaped yet then, so that its id stays valid.
+    ended: Receiver<()>,
     readers: [Thread; 2],
     writer: Thread,
-    output: Arc<Heard>,
-    reason: Arc<Heard>,
+    /// A program's output, or a handler's report.
+    output: Arc<Captured>,
+    stderr: Arc<Captured>,
 }
 
-/// What a reader has heard so far: something that the process left behind may keep the pipe open without end.
-#[derive(Default)]
-struct Heard(Mutex<Vec<u8>>);
-
-impl Heard {
-    /// Nothing panics while it is locked.
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
-    }
-}
-
-/// Why a run came to its end.
+/// Why a run ended.
 enum End {
-    /// Perhaps since the worker's stop came before it could hear of it as such.
-    Itself {
+    /// It ended without being killed. `asked` is true if it was asked to, because the worker stops.
+    Exited {
         asked: bool,
     },
-    Deadline,
-    Told(Interrupted),
-    Abandoned,
+    DeadlinePassed,
+    Interrupted(Interrupted),
+    /// The worker kills what still runs.
+    Killed,
 }
 
 impl<'a> Run<'a> {
-    fn start(executor: &Executor, job: &'a Arc<Job>, deadline: Instant) -> Result<Self> {
+    fn start(executor: &Executor, job: &'a Job, deadline: Instant) -> Result<Self> {
         let run_id = tree::run_id(&job.token);
-        let request = ChildRequest::of(job, executor, deadline, &run_id);
-        let (mut command, input, token) = match &job.kind.work {
-            Work::Handler { .. } => (child::handler_command(), request.to_json()?, Some(child::marker(&run_id))),
+        let (mut command, input, marker) = match &job.kind.work {
+            Work::Handler { .. } => {
+                let request = ChildRequest::new(job, executor, deadline, &run_id);
+                (child::handler_command(), request.to_json()?, Some(child::marker(&run_id)))
+            }
             Work::Command { program, args } => {
                 let mut command = child::program_command(program, args);
-                command
-                    .env("AIRUN_TASK_ID", job.token.id.to_string())
-                    .env("AIRUN_TASK_KIND", &job.kind.name)
-                    .env("AIRUN_TASK_ATTEMPT", job.attempt().to_string())
-                    .env("AIRUN_TASK_TIMEOUT_MS", job.timeout.as_millis().to_string());
+                add_environment(&mut command, job);
                 (command, job.payload.clone(), None)
             }
         };
-        // A handler's process logs by itself, as this one does.
-        let stderr = if token.is_some() { Stdio::inherit() } else { Stdio::piped() };
-        command.env(tree::COOKIE, &run_id).process_group(0);
+        // A handler's process formats its log lines itself.
+        let stderr = if marker.is_some() { Stdio::inherit() } else { Stdio::piped() };
+        command.env(tree::RUN_ID_VARIABLE, &run_id).process_group(0);
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = spawned.map_err(|error| Error::failure(format!("failed to start its process: {error}")))?;
-        let pid = pid(&child);
-        let (end, when_ended) = bounded(1);
-        let ended = threads::spawn("wait", move || {
-            let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-            end.send(waited.is_ok()).unwrap_or_default();
-        })?;
+        let (waiter, ended) = wait_for_end(pid(&child))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (output, captured_stderr) = (Arc::<Captured>::default(), Arc::<Captured>::default());
+        let (out, err) = (Arc::clone(&output), Arc::clone(&captured_stderr));
+        let (fields, same_fields) = scope::with(|fields| (fields.to_vec(), fields.to_vec()));
         let writer = threads::spawn("stdin", move || feed(stdin, &input))?;
-        let (output, reason) = (Arc::<Heard>::default(), Arc::<Heard>::default());
-        let (out, err) = (Arc::clone(&output), Arc::clone(&reason));
-        let (pairs, same_pairs) = scope::with(|pairs| (pairs.to_vec(), pairs.to_vec()));
         let readers = [
-            threads::spawn("stdout", move || match token {
-                Some(marker) => listen(stdout, &marker, pairs, &out),
-                None => retention(stdout, pairs, &out),
+            threads::spawn("stdout", move || {
+                let _scope = scope::enter(fields);
+                match marker {
+                    Some(marker) => capture_report(stdout, &marker, &out),
+                    None => capture_stdout(stdout, &out),
+                }
             })?,
-            threads::spawn("stderr", move || overhear(stderr, same_pairs, &err))?,
+            threads::spawn("stderr", move || {
+                let _scope = scope::enter(same_fields);
+                capture_stderr(stderr, &err);
+            })?,
         ];
-        Ok(Self { job, child, run_id, ended, when_ended, readers, writer, output, reason })
+        Ok(Self { job, child, run_id, waiter, ended, readers, writer, output, stderr: captured_stderr })
     }
 
     fn finish(mut self, executor: &Executor, deadline: Instant) -> Outcome {
         let end = self.wait(executor, deadline);
-        if matches!(end, End::Itself { .. }) {
-            // Whatever it left behind would keep its output open. What has left the group as well is meant to stay.
+        if matches!(end, End::Exited { .. }) {
+            // Surviving processes of its group would keep its output open. Those that left the group are meant to stay.
             tree::kill_group(pid(&self.child));
         } else {
             tree::kill(pid(&self.child), &self.run_id);
         }
-        let limit = Instant::now() + READ_LIMIT;
-        drop(self.ended.join(limit));
+        let read_deadline = Instant::now() + READ_TIMEOUT;
+        self.waiter.join_or_leave(read_deadline);
         let status = self.child.wait();
         for thread in self.readers.into_iter().chain([self.writer]) {
-            drop(thread.join(limit));
+            thread.join_or_leave(read_deadline);
         }
-        if matches!(self.job.kind.work, Work::Handler { .. }) && !status.as_ref().is_ok_and(ExitStatus::success) {
-            let ended = on_the_side(executor, |conn| run::end(conn, &self.job.token));
-            if let Err(error) = ended {
-                log::warn!("failed to end the connection of its process: {error}");
-            }
+        if matches!(self.job.kind.work, Work::Handler { .. })
+            && !status.as_ref().is_ok_and(ExitStatus::success)
+            && let Err(error) = with_own_conn(executor, |conn| run::end(conn, &self.job.token))
+        {
+            log::warn!("failed to kill the connection of its process: {error}");
         }
-        let (output, reason) = (self.output.text(), self.reason.text());
         match (end, status) {
-            (End::Itself { asked: true }, Ok(status)) if status.signal() == Some(SIGTERM) => {
+            (End::Exited { asked: true }, Ok(status)) if status.signal() == Some(SIGTERM) => {
                 Outcome::Interrupted(Interrupted::Stopping)
             }
-            (End::Itself { .. }, Ok(status)) => match outcome(self.job, status, output, reason) {
-                // It has seen its deadline a moment before we did.
-                Outcome::Interrupted(Interrupted::DeadlinePassed) => {
-                    Outcome::Failed { error: timed_out(self.job.timeout), retry: Retry::AsUsual }
+            (End::Exited { .. }, Ok(status)) => {
+                match outcome(self.job, status, &self.output.text(), &self.stderr.text()) {
+                    // The child noticed its deadline a moment before this thread did.
+                    Outcome::Interrupted(Interrupted::DeadlinePassed) => failed(timed_out(self.job.timeout)),
+                    outcome => outcome,
                 }
-                outcome => outcome,
-            },
-            (End::Itself { .. }, Err(error)) => {
-                Outcome::Failed { error: format!("failed to wait for its process: {error}"), retry: Retry::AsUsual }
             }
-            (End::Deadline, _) => Outcome::Failed {
-                error: format!("{}, and was killed", timed_out(self.job.timeout)),
-                retry: Retry::AsUsual,
-            },
-            (End::Told(why), _) => Outcome::Interrupted(why),
-            (End::Abandoned, _) => Outcome::Interrupted(Interrupted::Stopping),
+            (End::Exited { .. }, Err(error)) => failed(format!("failed to wait for its process: {error}")),
+            (End::DeadlinePassed, _) => failed(format!("{}, and was killed", timed_out(self.job.timeout))),
+            (End::Interrupted(reason), _) => Outcome::Interrupted(reason),
+            (End::Killed, _) => Outcome::Interrupted(Interrupted::Stopping),
         }
     }
 
     fn wait(&self, executor: &Executor, deadline: Instant) -> End {
-        let time_up = after(deadline.saturating_duration_since(Instant::now()));
-        let (mut stop, mut cancel) = (executor.stop.receiver().clone(), self.job.interrupt.raised().clone());
+        let deadline_passed = after(deadline.saturating_duration_since(Instant::now()));
+        let kill = executor.shutdown.until(Phase::Killing);
+        let (mut stop, mut interrupt) = (executor.shutdown.receiver().clone(), self.job.interrupt.raised().clone());
         let (mut grace, mut asked) = (never(), false);
         loop {
             select! {
-                recv(self.when_ended) -> _ => return End::Itself { asked },
-                recv(time_up) -> _ => return End::Deadline,
-                recv(executor.abandoned.receiver()) -> _ => return End::Abandoned,
-                recv(grace) -> _ => return End::Told(self.job.interrupt.why().unwrap_or(Interrupted::Cancelled)),
-                recv(cancel) -> _ => {
-                    log::info!("asking its process to end; it is killed in {}", interval::short(GRACE));
-                    tree::ask(pid(&self.child));
+                recv(self.ended) -> _ => return End::Exited { asked },
+                recv(deadline_passed) -> _ => return End::DeadlinePassed,
+                recv(kill.receiver()) -> _ => return End::Killed,
+                recv(grace) -> _ => {
+                    return End::Interrupted(self.job.interrupt.reason().unwrap_or(Interrupted::Cancelled));
+                }
+                recv(interrupt) -> _ => {
+                    log::info!("asking its process to end, or killing it in {}", interval::short(GRACE));
+                    tree::terminate_group(pid(&self.child));
                     grace = after(GRACE);
-                    cancel = never();
+                    interrupt = never();
                 }
                 recv(stop) -> _ => {
-                    // Its context says that the worker stops. A program wouldn't know that it may finish.
+                    // A handler learns of the stop from its context. A program can't know that it may finish.
                     if matches!(self.job.kind.work, Work::Handler { .. }) {
-                        tree::ask_leader(pid(&self.child));
+                        tree::terminate(pid(&self.child));
                         asked = true;
                     }
                     stop = never();
@@ -218,101 +191,57 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-fn feed(stdin: Option<ChildStdin>, input: &str) {
-    // It may end without reading it.
-    if let Some(mut stdin) = stdin {
-        stdin.write_all(input.as_bytes()).unwrap_or_default();
-    }
+fn add_environment(command: &mut Command, job: &Job) {
+    command
+        .env("AIRUN_TASK_ID", job.token.id.to_string())
+        .env("AIRUN_TASK_KIND", &job.kind.name)
+        .env("AIRUN_TASK_ATTEMPT", job.attempt().to_string())
+        .env("AIRUN_TASK_TIMEOUT_MS", job.timeout.as_millis().to_string());
 }
 
-/// Keeps a program's output, which is its result.
-fn retention(stdout: Option<ChildStdout>, pairs: Vec<Field>, heard: &Heard) {
-    let Some(mut stdout) = stdout else { return };
-    let _scope = scope::enter(pairs);
-    let mut left_out = 0;
-    let mut buffer = [0; 8192];
-    while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-        let mut kept = heard.bytes();
-        let room = OUTPUT_BYTES_MAX - kept.len();
-        kept.extend_from_slice(&buffer[..count.min(room)]);
-        left_out += count.saturating_sub(room);
-    }
-    if left_out > 0 {
-        log::warn!("printed more than {OUTPUT_BYTES_MAX} bytes: {left_out} are left out of its result");
-    }
-}
-
-/// Keeps a handler's report, which has a line of its own; what else it prints is logged.
-fn listen(stdout: Option<ChildStdout>, token: &str, pairs: Vec<Field>, heard: &Heard) {
-    let Some(stdout) = stdout else { return };
-    let _scope = scope::enter(pairs);
-    for line in lines(stdout, REPORT_BYTES_MAX) {
-        match line.strip_prefix(token.as_bytes()) {
-            Some(json) => *heard.bytes() = json.to_vec(),
-            None if line.is_empty() => {}
-            None => log::info!("{}", String::from_utf8_lossy(&line)),
+/// Waits for the end of a process in a thread, without reaping it.
+fn wait_for_end(pid: Pid) -> Result<(Thread, Receiver<()>)> {
+    let (end, ended) = bounded(1);
+    let waiter = threads::spawn("wait", move || {
+        if let Err(error) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            log::warn!("failed to wait for process {}: {error}", pid.as_raw_nonzero());
         }
-    }
+        // Dropped unsent if the run was killed and doesn't wait any more.
+        end.send(()).ok();
+    })?;
+    Ok((waiter, ended))
 }
 
-/// Logs what a program says, and keeps the end of it.
-fn overhear(stderr: Option<ChildStderr>, pairs: Vec<Field>, heard: &Heard) {
-    let Some(stderr) = stderr else { return };
-    let _scope = scope::enter(pairs);
-    let mut last: Vec<String> = Vec::new();
-    for line in lines(stderr, LINE_BYTES_MAX) {
-        let line = String::from_utf8_lossy(&line).into_owned();
-        log::info!("{line}");
-        last.push(line);
-        while last.len() > REASON_LINES_MAX
-            || last.len() > 1 && last.iter().map(String::len).sum::<usize>() > LINE_BYTES_MAX
-        {
-            last.remove(0);
-        }
-        *heard.bytes() = last.join("\n").into_bytes();
-    }
-}
-
-/// Lines without their ends; one that is longer than `max` comes in pieces.
-fn lines(from: impl Read, max: usize) -> impl Iterator<Item = Vec<u8>> {
-    let mut from = BufReader::new(from);
-    std::iter::from_fn(move || {
-        let mut line = Vec::new();
-        let count = from.by_ref().take(max as u64).read_until(b'\n', &mut line).ok()?;
-        line.pop_if(|byte| *byte == b'\n');
-        (count > 0).then_some(line)
-    })
-}
-
-fn outcome(job: &Job, status: ExitStatus, output: String, reason: String) -> Outcome {
+fn outcome(job: &Job, status: ExitStatus, output: &str, stderr: &str) -> Outcome {
     match &job.kind.work {
-        Work::Handler { .. } => match serde_json::from_str(&output) {
+        Work::Handler { .. } => match serde_json::from_str(output) {
             Ok(outcome) => outcome,
-            Err(_) => crashed(job, format!("its process ended without a result: {}", words(status))),
+            Err(_) => crashed(job, format!("its process ended without a result: {}", describe(status))),
         },
         Work::Command { .. } => {
-            let failed = |retry| {
-                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                Outcome::Failed { error: format!("{}{reason}", words(status)), retry }
+            let error = match stderr {
+                "" => describe(status),
+                stderr => format!("{}: {stderr}", describe(status)),
             };
             match status.code() {
-                Some(0) => result(&output).map_or_else(
-                    |error| Outcome::Failed { error: error.to_string(), retry: Retry::AsUsual },
-                    Outcome::Succeeded,
-                ),
-                Some(EXIT_DATA_ERROR) => failed(Retry::Never),
-                _ => failed(Retry::AsUsual),
+                Some(0) => result(output).map_or_else(|error| failed(error.to_string()), Outcome::Succeeded),
+                Some(EXIT_DATA_ERROR) => Outcome::Failed { error, retry: Retry::Never },
+                _ => failed(error),
             }
         }
     }
 }
 
-/// A kind that is always run this way has failed; one that is on trial has shown that it was to blame.
-fn crashed(job: &Job, error: String) -> Outcome {
-    if job.on_trial() { Outcome::Crashed(error) } else { Outcome::Failed { error, retry: Retry::AsUsual } }
+fn failed(error: String) -> Outcome {
+    Outcome::Failed { error, retry: Retry::AsUsual }
 }
 
-/// What a program printed, as JSON.
+/// A crash is a failure, unless it proves that the task killed its last worker.
+fn crashed(job: &Job, error: String) -> Outcome {
+    if job.is_crash_suspect() { Outcome::Crashed(error) } else { failed(error) }
+}
+
+/// A program's output as JSON: as it is if it is JSON, else as a string.
 fn result(output: &str) -> Result<String, TaskError> {
     let output = output.trim();
     if output.is_empty() {
@@ -326,7 +255,7 @@ fn result(output: &str) -> Result<String, TaskError> {
     Ok(json)
 }
 
-fn words(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => {

@@ -13,8 +13,8 @@ use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::{Handler, HandlerError, Work};
 use crate::queue::store::complete::fits;
-use crate::queue::task::{Failure, Retry};
-use crate::queue::transition::Outcome;
+use crate::queue::task::Failure;
+use crate::queue::transition::{Outcome, Retry};
 
 pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Option<Conn>>) -> Outcome {
     let Work::Handler { run, .. } = &job.kind.work else {
@@ -27,7 +27,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
         max_attempts: job.record.max_attempts,
         deadline,
         retention: executor.retention,
-        stop: &executor.stop,
+        stop: &executor.shutdown,
         interrupt: &job.interrupt,
         database: &executor.database,
         conn,
@@ -36,8 +36,8 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
         completed: Cell::new(false),
     };
     match handle(run, job.version, &job.payload, &context) {
-        // Its error is most likely that its query was killed.
-        Outcome::Failed { error, retry } if job.interrupt.why() == Some(Interrupted::DeadlinePassed) => {
+        // Its query was killed at the deadline, which is most likely what the error reports.
+        Outcome::Failed { error, retry } if job.interrupt.reason() == Some(Interrupted::DeadlinePassed) => {
             Outcome::Failed { error: format!("{}: {error}", timed_out(job.timeout)), retry }
         }
         Outcome::Interrupted(Interrupted::DeadlinePassed) => {
@@ -47,7 +47,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
     }
 }
 
-/// Calls a handler; whatever it does becomes an outcome.
+/// Calls a handler and converts its result, error or panic to an outcome.
 pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<'_>) -> Outcome {
     match panics::catch(|| run(version, payload, context)) {
         Ok(Ok(_)) if context.completed.get() => Outcome::CompletedInside,
@@ -62,8 +62,8 @@ pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<
 }
 
 fn failed(error: TaskError) -> Outcome {
-    if let Some(why) = error.downcast_ref::<Interrupted>() {
-        return Outcome::Interrupted(*why);
+    if let Some(reason) = error.downcast_ref::<Interrupted>() {
+        return Outcome::Interrupted(*reason);
     }
     match error.downcast::<Failure>() {
         Ok(failure) => Outcome::Failed { error: with_causes(&failure.error), retry: failure.retry },

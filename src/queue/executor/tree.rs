@@ -1,79 +1,85 @@
-//! A run's processes: those of its group, and those that left the group and still carry its run_id.
+//! A run's processes: those of its group, and those that left the group but still carry its run id.
 
 use std::collections::HashSet;
 use std::fs;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::queue::store::ClaimToken;
 
-/// In the environment of everything that a run starts: whatever leaves the process group is found by it.
-pub const COOKIE: &str = "AIRUN_TASK_RUN";
+/// Environment variable of every process that a run starts. It identifies processes that left the process group.
+pub const RUN_ID_VARIABLE: &str = "AIRUN_TASK_RUN";
 
-/// What is started while the others are being killed is found in the next round.
+/// Maximum number of searches. Processes started during one are found by the next.
 const ROUNDS_MAX: usize = 10;
 
-/// Of a run; no two are alike.
+/// A unique id of a run of this process.
 pub fn run_id(token: &ClaimToken) -> String {
-    cookie_of(std::process::id(), token)
+    run_id_of(std::process::id(), token)
 }
 
-/// Of a run of the worker with this process id.
-fn cookie_of(worker: u32, token: &ClaimToken) -> String {
-    format!("{worker}-{}-{}-{}", token.worker_id, token.id, token.claim_count)
+fn run_id_of(worker_pid: u32, token: &ClaimToken) -> String {
+    format!("{worker_pid}-{}-{}-{}", token.worker_id, token.id, token.claim_count)
 }
 
-/// Asks the process itself to end, not what it has started for its work.
-pub fn ask_leader(leader: Pid) {
-    kill_process(leader, Signal::TERM).unwrap_or_default();
+/// Sends SIGTERM to the leader only, not to processes that it needs for its work.
+pub fn terminate(leader: Pid) {
+    warn_unless_ended(leader, kill_process(leader, Signal::TERM));
 }
 
-/// Asks the group to end.
-pub fn ask(leader: Pid) {
-    // It may have ended.
-    kill_process_group(leader, Signal::TERM).unwrap_or_default();
+/// Sends SIGTERM to the group.
+pub fn terminate_group(leader: Pid) {
+    warn_unless_ended(leader, kill_process_group(leader, Signal::TERM));
 }
 
 /// Kills the group.
 pub fn kill_group(leader: Pid) {
-    kill_process_group(leader, Signal::KILL).unwrap_or_default();
+    warn_unless_ended(leader, kill_process_group(leader, Signal::KILL));
 }
 
-/// Kills the group, and whatever left it.
+/// Kills the group, and processes of the run that left it.
 pub fn kill(leader: Pid, run_id: &str) {
     kill_group(leader);
-    // The leader isn't reaped yet.
-    kill_strays(|pid, found| pid != leader && found == run_id);
+    // The leader is not reaped yet, so it would be found again and again.
+    kill_by_run_id(|pid, found| pid != leader && found == run_id);
 }
 
-/// Kills what the runs of a worker have left behind that had this process id on this host and has gone.
-pub fn kill_left_behind(worker: u32, tokens: &[ClaimToken]) {
-    let cookies: HashSet<String> = tokens.iter().map(|token| cookie_of(worker, token)).collect();
-    kill_strays(|_, found| cookies.contains(found));
+/// Kills the surviving processes of a dead worker of this host, which are found by its process id and its claims.
+pub fn kill_survivors(worker_pid: u32, tokens: &[ClaimToken]) {
+    let run_ids: HashSet<String> = tokens.iter().map(|token| run_id_of(worker_pid, token)).collect();
+    kill_by_run_id(|_, found| run_ids.contains(found));
 }
 
-fn kill_strays(is_one: impl Fn(Pid, &str) -> bool) {
+fn kill_by_run_id(matches: impl Fn(Pid, &str) -> bool) {
     for _ in 0..ROUNDS_MAX {
-        let unacknowledged = with_cookie(&is_one);
-        if unacknowledged.is_empty() {
+        let pids = find_by_run_id(&matches);
+        if pids.is_empty() {
             return;
         }
-        for stray in unacknowledged {
-            kill_process(stray, Signal::KILL).unwrap_or_default();
+        for pid in pids {
+            warn_unless_ended(pid, kill_process(pid, Signal::KILL));
         }
     }
 }
 
-/// Living processes whose run_id is such (proc_pid_environ(5)).
-fn with_cookie(is_one: impl Fn(Pid, &str) -> bool) -> Vec<Pid> {
+fn warn_unless_ended(pid: Pid, result: rustix::io::Result<()>) {
+    match result {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => log::warn!("failed to send a signal to process {}: {error}", pid.as_raw_nonzero()),
+    }
+}
+
+/// Running processes with a matching run id (proc_pid_environ(5)).
+fn find_by_run_id(matches: impl Fn(Pid, &str) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
     pids.filter(|pid| {
-        // One that has ended has an empty environment.
+        // It can't be read if the process has ended or belongs to another user, who is not this run.
         let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
         let variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
-        let mut cookies = variables.filter_map(|variable| variable.strip_prefix(COOKIE)?.strip_prefix('='));
-        cookies.any(|run_id| is_one(*pid, run_id))
+        let mut run_ids = variables.filter_map(|variable| variable.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('='));
+        run_ids.any(|run_id| matches(*pid, run_id))
     })
     .collect()
 }

@@ -3,9 +3,8 @@
 use mysql::{Conn, Error};
 
 use super::poll::{Cursor, TaskClass};
-use super::{among, execute, interval, rows};
+use super::{LEASE, among, execute, interval, rows};
 use crate::fault;
-use crate::queue::LEASE;
 
 /// Which tasks of a source to claim.
 #[derive(Debug)]

@@ -2,9 +2,8 @@
 
 use mysql::{Conn, Error};
 
-use super::{execute, interval, rows};
+use super::{LEASE, MISSING_FOR, execute, interval, rows};
 use crate::fault;
-use crate::queue::{LEASE, MISSING_FOR};
 
 /// What the workers' locks are called; locks are the server's, not the database's.
 pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";

@@ -8,8 +8,7 @@ use serde::{Serialize, Serializer};
 use super::fleet::LOCK;
 use super::group::{Filter, Group, groups};
 use super::purge::{Cursor, behind};
-use super::{interval, rows};
-use crate::queue::LEASE;
+use super::{LEASE, interval, rows};
 use crate::queue::state::State;
 
 /// A task, without what can be large. Times are UTC, as the server writes them; in JSON as RFC 3339 has it.

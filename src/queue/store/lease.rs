@@ -3,9 +3,8 @@
 use mysql::{Conn, Error};
 
 use super::complete::{Retention, finished, released};
-use super::{ClaimToken, among, execute, in_transaction, interval, rows};
+use super::{ClaimToken, LEASE, among, execute, in_transaction, interval, rows};
 use crate::fault;
-use crate::queue::LEASE;
 use crate::queue::transition::ISOLATED_RUNS_MAX;
 
 /// Rows of one statement, at most.

@@ -20,6 +20,13 @@ use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, from_row_opt};
 use serde::{Deserialize, Serialize};
 
+/// How long a claimed task belongs to its worker without an extension of the lease. Only a worker that is suspended, or
+/// whose liveness lock other nodes can't see, keeps tasks that long; a worker that died is detected at once.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a worker's liveness lock must be free before the worker counts as dead: it may only have lost its connection.
+pub const MISSING_FOR: Duration = Duration::from_secs(2);
+
 /// The right to say what becomes of a task: its row is running, and was claimed by this owner for this time. A later
 /// claim has another number, so that a late finisher can't overwrite what came after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -61,8 +61,6 @@ pub struct ClassQuery {
     pub limit: usize,
     /// From a place, or from the class's beginning.
     pub from: Option<Cursor>,
-    /// But not the first of them, which others are likely to claim.
-    pub skip: usize,
 }
 
 /// What to look at. Sources go by their numbers.
@@ -117,11 +115,11 @@ pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) 
          UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_controls WHERE paused",
     );
     let pending = "FORCE INDEX (by_class) WHERE state = 'pending' AND";
-    for ClassQuery { class, limit, from, skip } in &request.alone {
+    for ClassQuery { class, limit, from } in &request.alone {
         let condition = classes[*class].condition();
         let from = from.as_ref().map(|from| format!(" AND {}", from.condition())).unwrap_or_default();
         sql.push_str(&format!(
-            " UNION ALL (SELECT 2, {TASK} {pending} {condition}{from} ORDER BY next_action_at, id LIMIT {skip}, {limit})"
+            " UNION ALL (SELECT 2, {TASK} {pending} {condition}{from} ORDER BY next_action_at, id LIMIT {limit})"
         ));
     }
     if !request.together.is_empty() {

@@ -142,7 +142,7 @@ fn a_task_that_hangs_at_the_stop_is_named_and_left_behind() {
     let ended = worker.finish();
     assert_eq!(ended.code, 124, "{ended:?}");
     assert!(
-        ended.stderr.ends_with("airun: error: still running 300ms after the stop: `hangs`; it is left behind\n"),
+        ended.stderr.ends_with("airun: error: stopped with tasks still running after 300ms: `hangs`\n"),
         "{}",
         ended.stderr
     );
@@ -255,7 +255,7 @@ fn metrics_and_health_are_served_and_written() {
             file.display()
         ),
     );
-    let line = worker.wait_for("metrics and health at http://");
+    let line = worker.wait_for("serving metrics and health at http://");
     let address = line.rsplit_once("http://").unwrap().1.trim_end_matches('/').to_owned();
     let get = |path: &str| {
         let mut client = TcpStream::connect(&address).unwrap();
@@ -270,7 +270,7 @@ fn metrics_and_health_are_served_and_written() {
     assert!(metrics.contains("\nairun_periodic_stuck{task=\"hangs\"} 1\n"), "{metrics}");
     assert!(metrics.contains("\nairun_periodic_ticks_total{task=\"quick\",outcome=\"panicked\"} 0\n"), "{metrics}");
     let health = get("/health");
-    assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("stuck: hangs is running for "), "{health}");
+    assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("stuck: hangs has been running for "), "{health}");
     assert!(get("/other").starts_with("HTTP/1.1 404 "));
     worker.wait_for("heartbeat: ");
     worker.wait_for("heartbeat: stuck");
@@ -298,7 +298,7 @@ fn systemd_is_told_how_the_worker_is() {
     heard("READY=1");
     heard("WATCHDOG=1");
     // Past its time limit the loops make no progress any more, and systemd hears who the culprit is.
-    heard("STATUS=stuck: ends is running for ");
+    heard("STATUS=stuck: ends has been running for ");
     worker.signal("TERM");
     heard("STOPPING=1");
     assert_eq!(worker.finish().code, 0);

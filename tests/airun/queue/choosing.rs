@@ -21,7 +21,7 @@ impl TaskPayload for Echo {
 on_both! {
     fn where_looking_everywhere_is_dear_everything_is_found_all_the_same(db) {
         db.prepare();
-        let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "dear-looks")]);
+        let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "expensive-polls")]);
         db.until("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
         // More than there are threads for, more than one looks at together, with what comes later among them.
         let slow: Vec<u64> = (0..10).map(|_| put(db, "act", r#"{"sleep_ms": 100}"#)).collect();
@@ -52,7 +52,7 @@ on_both! {
         fill("noop", 4000);
         fill("single", 5);
         // A whole look is minutes away after the first ones.
-        let very_dear = [("AIRUN_FORCE", "very-dear-looks")];
+        let very_dear = [("AIRUN_FORCE", "very-expensive-polls")];
         let workers = [0, 1].map(|_| worker_at(&db.url(), "--threads 2", &very_dear));
         db.until_done();
         for round in 0..5 {

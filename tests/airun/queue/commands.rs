@@ -58,7 +58,7 @@ on_both! {
         assert_eq!(task(db, deaf, "state"), "succeeded");
         // The half of it are line ends, which JSON writes as two characters.
         assert_eq!(task(db, large, "state, CHAR_LENGTH(JSON_UNQUOTE(result))"), "succeeded|1048575");
-        assert!(log.contains("printed more than 1048576 bytes: 1951424 are left out of its result"), "too much");
+        assert!(log.contains("printed more than 1048576 bytes: dropped 1951424 of them from its result"), "too much");
         assert_eq!(task(db, line, "state, failures, LENGTH(last_error) <= 8192"), "dead|2|1");
         assert!(log.lines().all(|line| line.len() < 9000));
     }

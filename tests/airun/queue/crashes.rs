@@ -22,7 +22,7 @@ on_both! {
         db.until("SELECT COUNT(*) FROM ai_server_workers", &["2"]);
         let killed = db.rows("SELECT UTC_TIMESTAMP(6)").concat();
         first.signal("KILL");
-        second.wait_for("worker 1 has gone: 1 of its tasks are pending again");
+        second.wait_for("worker 1 died: rescued 1 task");
         db.until_state(id, "succeeded");
         stop(second);
         let after = format!("claim_count, failures, crashes, started_at BETWEEN '{killed}' AND '{killed}' + INTERVAL 5 SECOND");
@@ -67,10 +67,10 @@ on_both! {
         db.until(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
         first.signal("CONT");
         // One that still runs is told; what the other returns is refused.
-        first.wait_for("its run is told to end: its lease ran out, and another run has the task");
-        first.wait_for(&format!("the outcome of task {long} came too late: it was taken back, for another run"));
+        first.wait_for("interrupting the run: its lease expired and the task was given to another run");
+        first.wait_for(&format!("discarded the outcome of task {long}: the task no longer belonged to this run"));
         let log = stop(first).stderr;
-        assert!(log.contains(&format!("the outcome of task {id} came too late: ")), "{log}");
+        assert!(log.contains(&format!("discarded the outcome of task {id}: ")), "{log}");
         assert_eq!(task(db, id, "state, claim_count, failures, crashes, started_at, finished_at"), before);
         stop(second);
     }
@@ -81,7 +81,7 @@ on_both! {
         let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
         worker.wait_for("begun in process ");
         db.execute(&["UPDATE ai_server_tasks SET state = 'pending', worker_id = 0, next_action_at = next_action_at + INTERVAL 1 HOUR"]);
-        worker.wait_for(&format!("the outcome of task {id} came too late: "));
+        worker.wait_for(&format!("discarded the outcome of task {id}: "));
         stop(worker);
         assert_eq!(task(db, id, "state, claim_count, finished_at"), "pending|1|1970-01-01 00:00:00.000000");
     }
@@ -101,7 +101,7 @@ on_both! {
             task(db, id, "claim_count, isolated_runs, last_error"),
             "25|25|worker_lost: 25 workers have gone while they ran it"
         );
-        second.wait_for("1 tasks are dead: 25 workers have gone while they ran them");
+        second.wait_for("gave up 1 task after 25 workers died running it");
         db.until_state(other, "succeeded");
         stop(second);
         assert_eq!(db.lab(&format!("task retry {id}")).code, 0);
@@ -122,7 +122,7 @@ on_both! {
         }
         db.until_state(id, "succeeded");
         let log = stop(second).stderr;
-        assert!(!log.contains("has gone"), "{log}");
+        assert!(!log.contains(" died: "), "{log}");
         stop(first);
         assert_eq!(task(db, id, "claim_count, failures, crashes"), "1|0|0");
     }

@@ -4,7 +4,7 @@ use mysql::prelude::Queryable as _;
 
 use super::{put, task, worker, worker_at};
 use crate::on_both;
-use crate::support::{Database, OwnServer, Proxy, User, stop};
+use crate::support::{Database, OwnServer, Proxy, User, stop, stop_after_lost_connections};
 
 /// Who may do everything may write to a read-only server too; this one may not.
 fn make_plain_user(db: &Database) {
@@ -73,7 +73,7 @@ on_both! {
         }
         db.until_done();
         // Some are lost in the middle of a run.
-        let log = stop(worker).stderr;
+        let log = stop_after_lost_connections(worker).stderr;
         assert!(log.contains("lost the connection to the database"), "{log}");
         assert_eq!(db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state"), ["succeeded|200"]);
         assert_eq!(db.rows("SELECT COUNT(*) FROM effects"), ["200"]);

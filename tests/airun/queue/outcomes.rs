@@ -13,8 +13,8 @@ on_both! {
         stop(worker);
         for [stopping, lost] in ids {
             let fate = |id| task(db, id, "state, failures, last_error");
-            assert_eq!(fate(stopping), "dead|2|it says that the worker stops, which isn't so");
-            assert_eq!(fate(lost), "dead|2|it says that its lease ran out, and another run has the task, which isn't so");
+            assert_eq!(fate(stopping), "dead|2|the task returned `Interrupted` (the worker is stopping), but it was not interrupted");
+            assert_eq!(fate(lost), "dead|2|the task returned `Interrupted` (its lease expired and the task was given to another run), but it was not interrupted");
         }
     }
 
@@ -60,7 +60,7 @@ on_both! {
         assert!(panicked.starts_with("dead|3|3|0|NULL|panicked at examples/lab/tasks.rs:"), "{panicked}");
         assert!(panicked.ends_with(": out of paper"), "{panicked}");
         let says = |line: &str, part: &str| line.contains(part) && line.contains(&format!("task=fails id={error}"));
-        let again = r"[WARN] attempt 1 failed, again in 50ms: the lamp is broken\nERROR forged line";
+        let again = r"[WARN] attempt 1 failed, retrying in 50ms: the lamp is broken\nERROR forged line";
         assert!(log.lines().any(|line| says(line, again)), "{log}");
         assert!(log.lines().any(|line| says(line, "[ERROR] dead after attempt 3: the lamp is broken")), "{log}");
         assert!(!log.lines().any(|line| line.starts_with("ERROR forged")), "{log}");
@@ -100,8 +100,8 @@ on_both! {
         let newer = put_with(db, "versioned", "{}", ", payload_version = 3");
         let unknown = put(db, "unknown", "{}");
         let mut worker = worker(db, "");
-        worker.wait_for("tasks of kind `unknown` version 1 are pending and left for a worker that knows them");
-        worker.wait_for("tasks of kind `versioned` version 3 are pending and left for a worker that knows them");
+        worker.wait_for("tasks of kind `unknown` version 1 stay pending: this worker doesn't support them");
+        worker.wait_for("tasks of kind `versioned` version 3 stay pending: this worker doesn't support them");
         db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'", &["2"]);
         stop(worker);
         assert_eq!([old, new].map(|id| task(db, id, "result")), ["5", "6"]);

@@ -59,7 +59,7 @@ on_both! {
         assert_eq!(ended.code, 124, "{ended:?}");
         for id in [format!("`act` (id {thread})"), format!("`act_apart` (id {apart})")] {
             let last = ended.stderr.lines().last().unwrap();
-            assert!(last.starts_with("airun: error: still running 1s after the stop: ") && last.contains(&id), "{last}");
+            assert!(last.starts_with("airun: error: stopped with tasks still running after 1s: ") && last.contains(&id), "{last}");
         }
         until_ended(process);
         for id in [thread, apart] {

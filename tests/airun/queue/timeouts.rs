@@ -28,16 +28,16 @@ on_both! {
         let id = put_with(db, "act", r#"{"sleep_ms": 7000}"#, ONCE);
         // It takes the only slot.
         let mut worker = worker(db, "--threads 1");
-        worker.wait_for("does not return after its deadline: its thread is given up for lost (1 so far) task=act");
+        worker.wait_for("ignored its deadline; abandoned its thread (1 so far) task=act");
         db.until_state(id, "dead");
         let other = put(db, "noop", "{}");
         db.until_state(other, "succeeded");
-        let late = worker.wait_for("returned after it was given up for lost: what it returned doesn't count");
+        let late = worker.wait_for("returned after its thread was abandoned; discarded what it returned");
         assert!(late.contains(&format!(" id={id} ")), "{late}");
         stop(worker);
         assert_eq!(
             task(db, id, "state, result, failures, last_error"),
-            "dead|NULL|1|timed out after 300ms, and its thread does not return"
+            "dead|NULL|1|timed out after 300ms, and ignored its deadline"
         );
     }
 
@@ -57,8 +57,8 @@ on_both! {
         assert_eq!(ended.code, 1, "{ended:?}");
         assert!(
             ended.stderr.ends_with(
-                "airun: error: 3 threads were lost to tasks that do not return, `act` the last; start the worker again, \
-                 and give such a kind `Isolation::Process`\n"
+                "airun: error: abandoned 3 threads of tasks that ignored their deadlines, the last one of kind `act`; restart \
+                 the worker, and give such kinds `Isolation::Process`\n"
             ),
             "{}",
             ended.stderr

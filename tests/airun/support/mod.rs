@@ -14,7 +14,7 @@ pub use mixed::{Victim, effects, write_mixed};
 pub use own_server::{OwnServer, end_server};
 pub use process::{Finished, Running, airun, lab};
 pub use proxy::Proxy;
-pub use queue::stop;
+pub use queue::{stop, stop_after_lost_connections};
 pub use server::Kind;
 pub use user::User;
 

@@ -1,0 +1,43 @@
+//! Interrupts running tasks that were cancelled, or that were given to another run because their lease expired.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::in_flight::InFlight;
+use super::interrupt::Interrupted;
+use super::store::{ClaimToken, lease};
+use crate::db::{Database, ReconnectingConn};
+
+/// How often the running tasks' rows are read.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Younger runs are left out: most end before anybody could cancel them.
+const RUN_AGE_MIN: Duration = Duration::from_millis(500);
+
+pub struct CancelWatcher {
+    in_flight: Arc<InFlight>,
+    database: Database,
+    next: Instant,
+}
+
+impl CancelWatcher {
+    pub fn new(in_flight: Arc<InFlight>, database: Database) -> Self {
+        Self { in_flight, database, next: Instant::now() + INTERVAL }
+    }
+
+    /// Reads the rows if that is due.
+    pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
+        if now < self.next {
+            return Ok(());
+        }
+        self.next = now + INTERVAL;
+        let tokens: Vec<ClaimToken> = self.in_flight.running_for(RUN_AGE_MIN).iter().map(|job| job.token).collect();
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        if let Some(news) = conn.try_run(|conn| lease::news(conn, &tokens))? {
+            self.in_flight.interrupt(news.cancelled.iter(), Interrupted::Cancelled, &self.database);
+            self.in_flight.interrupt(news.lost.iter(), Interrupted::LeaseLost, &self.database);
+        }
+        Ok(())
+    }
+}

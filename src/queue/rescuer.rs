@@ -1,0 +1,181 @@
+//! Makes tasks pending again that are claimed but will not run: those of dead workers, those that belong to no worker,
+//! and those that this worker claimed without receiving the answer or has no executor for.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::completer::CompletionSender;
+use super::executor::tree;
+use super::fleet_view::FleetView;
+use super::in_flight::InFlight;
+use super::stats::Stats;
+use super::store::complete::Retention;
+use super::store::lease::{self, Rescued};
+use super::store::{ClaimToken, MISSING_FOR, fleet};
+use super::transition::{ISOLATED_RUNS_MAX, Outcome};
+use crate::db::ReconnectingConn;
+use crate::fault;
+
+/// How often the fleet looks for dead workers.
+const DEAD_WORKER_SCAN_INTERVAL: Duration = Duration::from_millis(500);
+/// Minimum time between two scans for orphaned tasks, multiplied by the number of workers, and between two scans for
+/// unacknowledged claims.
+const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(5);
+/// Such a scan also reads the index entries of every task that ran since the last purge, so it can be slow. The next one
+/// waits at least this many times as long as the last one took.
+const ORPHAN_SCAN_COST_FACTOR: u32 = 20;
+/// After this worker lost its connection, others may have lost theirs as well, and with it their liveness locks. They
+/// get this long to reconnect.
+const RECONNECT_GRACE: Duration = Duration::from_secs(3);
+/// A claimed task that has not started after this time is released: another worker may have a free executor.
+const UNSTARTED_MAX: Duration = Duration::from_secs(2);
+
+pub struct Rescuer {
+    pub worker_id: u64,
+    pub hostname: String,
+    pub in_flight: Arc<InFlight>,
+    pub fleet: Arc<FleetView>,
+    pub stats: Arc<Stats>,
+    pub completions: CompletionSender,
+    pub retention: Retention,
+    /// False if a worker's liveness lock is visible on its own node only.
+    pub locks_are_global: bool,
+    pub schedule: Schedule,
+}
+
+/// When each scan is due.
+pub struct Schedule {
+    dead_workers: Instant,
+    unacknowledged: Instant,
+    orphans: Instant,
+    /// Result of the last scan for unacknowledged claims.
+    suspects: HashSet<ClaimToken>,
+}
+
+impl Schedule {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            dead_workers: now + DEAD_WORKER_SCAN_INTERVAL,
+            unacknowledged: now + ORPHAN_SCAN_INTERVAL,
+            orphans: now + ORPHAN_SCAN_INTERVAL,
+            suspects: HashSet::new(),
+        }
+    }
+}
+
+impl Rescuer {
+    /// Releases tasks that wait too long for an executor. Needs no connection.
+    pub fn release_unstarted(&self) {
+        for job in self.in_flight.take_back_unstarted(UNSTARTED_MAX) {
+            self.completions.send(job, Outcome::NotStarted, None);
+        }
+    }
+
+    /// Waits with the next scan for dead workers until they had time to reconnect.
+    pub fn after_reconnect(&mut self, now: Instant) {
+        self.schedule.dead_workers = now + RECONNECT_GRACE;
+    }
+
+    /// Does the scans that are due.
+    pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
+        if now >= self.schedule.dead_workers {
+            self.schedule.dead_workers = now + self.fleet.turn(DEAD_WORKER_SCAN_INTERVAL);
+            self.rescue_from_dead_workers(conn)?;
+        }
+        if now >= self.schedule.unacknowledged {
+            let started = Instant::now();
+            let result = self.release_unacknowledged_claims(conn);
+            self.schedule.unacknowledged = Instant::now() + scan_interval(started);
+            result?;
+        }
+        if now >= self.schedule.orphans {
+            let started = Instant::now();
+            let result = self.rescue_orphans(conn);
+            self.schedule.orphans = Instant::now() + self.fleet.turn(scan_interval(started));
+            result?;
+        }
+        Ok(())
+    }
+
+    fn rescue_from_dead_workers(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
+        let (locks_are_global, retention) = (self.locks_are_global, self.retention);
+        let Some(absent) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
+        if absent.newly_missing {
+            // By then the worker has been missing for long enough.
+            self.schedule.dead_workers = Instant::now() + MISSING_FOR;
+        }
+        for dead in absent.gone.into_iter().filter(|worker| worker.id != self.worker_id) {
+            let rescued = conn.try_run(|conn| {
+                let tokens = lease::owned(conn, dead.id)?;
+                fault::point("rescue-found");
+                if dead.hostname == self.hostname && !tokens.is_empty() {
+                    // Its child processes ended with it, but not the processes that those had started.
+                    tree::kill_survivors(dead.pid, &tokens);
+                }
+                let rescued = lease::rescue(conn, &tokens, &retention)?;
+                fault::point("rescue-done");
+                fleet::deregister(conn, dead.id)?;
+                Ok(rescued)
+            })?;
+            if let Some(rescued) = rescued {
+                log::warn!("worker {} died: rescued {}", dead.id, tasks(rescued.alive));
+                self.record(&rescued);
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases claims that were committed although their answer was lost. A claim that is just being made, or whose
+    /// outcome was just written, also looks like one, but only in one of two scans.
+    fn release_unacknowledged_claims(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
+        let (worker_id, retention) = (self.worker_id, self.retention);
+        let Some(owned) = conn.try_run(|conn| lease::owned(conn, worker_id))? else { return Ok(()) };
+        let suspects: HashSet<ClaimToken> = owned.into_iter().filter(|token| !self.in_flight.contains(token)).collect();
+        let unacknowledged: Vec<ClaimToken> = suspects.intersection(&self.schedule.suspects).copied().collect();
+        self.schedule.suspects = suspects;
+        if !unacknowledged.is_empty()
+            && let Some(count) = conn.try_run(|conn| lease::release(conn, &unacknowledged, &retention))?
+        {
+            log::warn!("released {} whose claim this worker never received", tasks(count));
+            self.fleet.rescan.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Rescues running tasks whose lease expired, or whose worker is not registered any more.
+    fn rescue_orphans(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
+        let retention = self.retention;
+        let Some(mut orphans) = conn.try_run(lease::find_orphaned)? else { return Ok(()) };
+        orphans.retain(|token| !self.in_flight.contains(token));
+        if !orphans.is_empty()
+            && let Some(rescued) = conn.try_run(|conn| lease::rescue(conn, &orphans, &retention))?
+        {
+            log::warn!("rescued {} that belonged to no living worker", tasks(rescued.alive));
+            self.record(&rescued);
+        }
+        Ok(())
+    }
+
+    fn record(&self, rescued: &Rescued) {
+        if rescued.dead > 0 {
+            log::error!(
+                "gave up {} after {ISOLATED_RUNS_MAX} workers died running {}; see `airun task list --state dead`",
+                tasks(rescued.dead),
+                if rescued.dead == 1 { "it" } else { "each" }
+            );
+        }
+        self.stats.rescued.fetch_add(rescued.alive, Ordering::Relaxed);
+        self.fleet.rescan.store(true, Ordering::Relaxed);
+    }
+}
+
+fn scan_interval(started: Instant) -> Duration {
+    ORPHAN_SCAN_INTERVAL.max(started.elapsed() * ORPHAN_SCAN_COST_FACTOR)
+}
+
+fn tasks(count: u64) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
+}
