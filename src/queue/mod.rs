@@ -3,19 +3,17 @@
 //! A task's states, and what moves it from one to the next:
 //!
 //! ```text
-//!                                          retry (an operator)
-//!            ┌──────────────────────────────────────────────────────────────┐
-//!            ▼                                                              │
-//! INSERT ─▶ pending ──claim──▶ running ──success──────────────▶ succeeded   │
-//!            │ ▲                 │ │ └───attempts used up, fatal──▶ dead ───┤
-//!            │ └─────────────────┘ └─────cancelled──▶ cancelled ────────────┤
-//!            │  failure with attempts left            ▲                     │
-//!            │  (after the backoff), release,         │                     │
-//!            │  rescue from a dead worker             │                     │
-//!            └──────────────cancel────────────────────┴─────────────────────┘
+//!               ┌──────── retry, release, rescue ─────────┐
+//!               ▼                                         │
+//! INSERT ──▶ pending ───────────── claim ────────────▶ running ─── success ──▶ succeeded
+//!               │                                       │   │
+//!               └── cancel ──▶ cancelled ◀── cancel ────┘   └───── failure ──▶ dead
 //! ```
 //!
-//! The cleaner deletes succeeded, dead and cancelled tasks after their retention.
+//! - Retry: the run failed and attempts are left, so the task waits for its backoff. Failure: none are left, or the error
+//!   was fatal.
+//! - Release: the run was interrupted or never started, which costs no attempt. Rescue: the worker died.
+//! - An operator can make dead and cancelled tasks pending again. The cleaner deletes finished tasks after their retention.
 //!
 //! A worker's threads, and what they exchange:
 //!
@@ -30,7 +28,7 @@
 //! cleaner: finished tasks after their retention
 //! ```
 //!
-//! They share one table, [`in_flight`], with the state of each claimed task. [`engine`] starts and stops the threads.
+//! They share one table, `in_flight`, with the state of each claimed task. `engine` starts and stops the threads.
 
 mod backoff;
 mod cancel_watcher;
@@ -67,7 +65,7 @@ pub use context::TaskContext;
 pub(crate) use engine::{Engine, Settings, unfit};
 pub use enqueue::{Enqueue, Enqueued, enqueue};
 pub(crate) use enqueue::{check_name, insert_many, insert_one, wake};
-pub(crate) use executor::child::{HANDLER, PROGRAM, become_program, run as run_errand};
+pub(crate) use executor::child::{HANDLER, PROGRAM, become_program, run as run_child};
 pub use interrupt::Interrupted;
 pub(crate) use kind::{Kind, Work};
 pub use payload::{Priority, TaskPayload};

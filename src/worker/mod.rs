@@ -59,12 +59,16 @@ pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Resul
     let (mut trigger, shutdown) = shutdown::channel();
     let running = start(registry, settings, signals, &mut trigger, &shutdown)?;
     systemd::ready();
-    let watch = Watch { health: running.health.clone(), settings };
+    let watch = Watch {
+        health: running.health.clone(),
+        heartbeat: settings.heartbeat,
+        metrics_file: settings.metrics_file.clone(),
+    };
     let failure = watch.until_stop(signals, running.engine.as_ref().map(Engine::failed));
     log::info!("stopping: waiting up to {} for running tasks", interval::format(settings.stop_timeout));
     systemd::stopping(settings.stop_timeout);
     let left = stop(running, &mut trigger, Instant::now() + settings.stop_timeout);
-    watch.heartbeat();
+    watch.log_heartbeat();
     report(failure, &left, settings.stop_timeout)
 }
 

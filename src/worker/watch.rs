@@ -1,12 +1,12 @@
 //! The worker's own thread while tasks run: it logs heartbeats, warns about stuck tasks, and feeds systemd's watchdog.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 
-use super::Settings;
 use crate::error::Error;
 use crate::interval;
 use crate::lateness::Lateness;
@@ -26,27 +26,30 @@ pub struct Health {
     pub started: Instant,
 }
 
-pub struct Watch<'a> {
+pub struct Watch {
     pub health: Health,
-    pub settings: &'a Settings,
+    /// Time between two heartbeats in the log.
+    pub heartbeat: Duration,
+    /// File to which metrics are written at each heartbeat.
+    pub metrics_file: Option<PathBuf>,
 }
 
-impl Watch<'_> {
+impl Watch {
     /// Returns when a signal asks the worker to stop, or when it can't continue, with the reason.
     pub fn until_stop(&self, signals: &Shutdown, failed: Option<&Receiver<Error>>) -> Option<Error> {
         let never = never();
         let failed = failed.unwrap_or(&never);
         let watchdog = systemd::watchdog_interval();
         let has_time_limit = self.health.periodic_stats.iter().any(|stats| stats.time_limit.is_some());
-        let step = [Some(self.settings.heartbeat), watchdog, has_time_limit.then_some(STUCK_CHECK_INTERVAL)];
-        let step = step.into_iter().flatten().min().unwrap_or(self.settings.heartbeat);
+        let step = [Some(self.heartbeat), watchdog, has_time_limit.then_some(STUCK_CHECK_INTERVAL)];
+        let step = step.into_iter().flatten().min().unwrap_or(self.heartbeat);
         let steps = Grid::new(self.health.started, step);
-        let heartbeats = Grid::new(self.health.started, self.settings.heartbeat);
+        let heartbeats = Grid::new(self.health.started, self.heartbeat);
         let (mut next_step, mut next_heartbeat) = (1, 1);
         loop {
             let now = Instant::now();
             if let periodic::Plan::Run { tick, .. } = periodic::plan(&heartbeats, next_heartbeat, now) {
-                self.heartbeat();
+                self.log_heartbeat();
                 next_heartbeat = tick + 1;
             }
             if let periodic::Plan::Run { tick, .. } = periodic::plan(&steps, next_step, now) {
@@ -90,10 +93,10 @@ impl Watch<'_> {
     }
 
     /// Logs the statistics of each task, and writes the metrics file.
-    pub fn heartbeat(&self) {
+    pub fn log_heartbeat(&self) {
         let now = Instant::now();
         // The file covers the time since the last heartbeat, so it is written before the window is reset.
-        if let Some(path) = &self.settings.metrics_file
+        if let Some(path) = &self.metrics_file
             && let Err(error) = metrics::write_file(path, &self.health.metrics())
         {
             log::warn!("failed to write the metrics to `{}`: {error}", path.display());

@@ -108,7 +108,7 @@ pub static ROOT: Command = Command {
             path: queue::HANDLER,
             handler: Some(|_| {
                 Ok(Box::new(|registry, context| {
-                    queue::run_errand(&registry.kinds, &context.stop).map(|()| Exit::Success)
+                    queue::run_child(&registry.kinds, &context.stop).map(|()| Exit::Success)
                 }))
             }),
             ..Command::EMPTY
