@@ -150,9 +150,9 @@ fn log_queue(snapshot: &queue::Snapshot) {
         ("running", snapshot.running.into()),
         ("claimed", snapshot.queued.into()),
         ("rescued", snapshot.rescued.into()),
-        ("refused", snapshot.refused.into()),
-        ("lost_threads", snapshot.lost_threads.into()),
-        ("deadlocks", snapshot.retried.into()),
+        ("rejected_outcomes", snapshot.refused.into()),
+        ("abandoned_threads", snapshot.lost_threads.into()),
+        ("retried_transactions", snapshot.retried.into()),
         ("lost_connections", snapshot.lost_connections.into()),
     ]);
     let _lateness = enter_lateness(&snapshot.lateness);

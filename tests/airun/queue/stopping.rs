@@ -99,7 +99,7 @@ on_both! {
         let line = |parts: &[&str]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 released=0"]), "{log}");
         assert!(line(&["heartbeat task=fails succeeded=0 retried=0 crashed=0 dead=1 "]), "{log}");
-        assert!(line(&["heartbeat of the database tasks running=0 claimed=0 rescued=0 refused=0 lost_threads=0 "]), "{log}");
+        assert!(line(&["heartbeat of the database tasks running=0 claimed=0 rescued=0 rejected_outcomes=0 abandoned_threads=0 "]), "{log}");
         let metrics = std::fs::read_to_string(&file).unwrap();
         for sample in [
             "airun_tasks_total{kind=\"noop\",outcome=\"succeeded\"} 2\n",
