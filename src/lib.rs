@@ -123,7 +123,7 @@
 //!   isolated task, which reports its outcome there.
 //! - SQL is only in `db`, `migrate`, `queue::store` and `doctor`.
 //! - Decisions are pure functions of values and the current time; threads and SQL carry them out.
-//! - Every wait ends at shutdown, every request to the server has a deadline, and every channel is bounded.
+//! - Every wait ends at shutdown, and every channel is bounded.
 //! - Every thread has a name and an owner that joins it with a time limit. A thread that does not return by then is named
 //!   in the log and abandoned.
 //! - A change of a migration's state is one statement that names the expected state and proves that the lock is held.
@@ -131,7 +131,6 @@
 //!   task runs, the statement also names the worker and the number of the claim. All times are the server's.
 //! - A migration's statement and its record in the journal are committed together. If the server can't do that, the
 //!   intent is recorded first, with what later shows whether the statement was executed.
-//! - A connection id is only stored together with the identity of its server.
 //! - There is no unsafe code, no async runtime, no ORM, and no trait with a single implementation.
 
 mod cli;
@@ -142,6 +141,8 @@ mod error;
 mod fault;
 mod interval;
 mod lateness;
+/// Not public API: the fuzzer and the tests use the splitter.
+#[doc(hidden)]
 pub mod migrate;
 mod observe;
 mod panics;

@@ -1,4 +1,4 @@
-//! Schema migrations. [`migrator::Migrator`] has the commands as its methods.
+//! Schema migrations. `Migrator` has the commands as its methods.
 
 mod baseline;
 mod catalog;

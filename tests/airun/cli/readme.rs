@@ -4,17 +4,23 @@ use std::error::Error;
 use std::fs;
 use std::process::Command;
 
-use airun::queue::enqueue;
+use airun::queue::{TaskPayload, enqueue};
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, TxOpts};
+use serde::{Deserialize, Serialize};
 
-use self::name_conversation::NameConversation;
 use crate::on_both;
 use crate::support::{Database, stop, timeless};
 
-#[expect(dead_code, reason = "a program that enqueues does not need the handler")]
-#[path = "../../../src/tasks/name_conversation.rs"]
-mod name_conversation;
+/// The payload of this server's task: a program that enqueues it needs no more.
+#[derive(Serialize, Deserialize)]
+struct NameConversation {
+    conversation_id: u64,
+}
+
+impl TaskPayload for NameConversation {
+    const KIND: &'static str = "name_conversation";
+}
 
 const README: &str = include_str!("../../../README.md");
 
