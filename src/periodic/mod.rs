@@ -1,4 +1,4 @@
-//! Periodic tasks: time makes them due.
+//! Periodic tasks: each worker runs them at their intervals.
 
 pub(crate) mod lock;
 mod plan;

@@ -11,6 +11,26 @@ use serde::{Deserialize, Serialize};
 use crate::shutdown::Shutdown;
 
 /// Why a run should end. A task that returns this as its error ends accordingly.
+///
+/// ```
+/// use airun::TaskError;
+/// use airun::queue::{Interrupted, TaskContext};
+/// use std::time::Duration;
+///
+/// fn poll(context: &TaskContext<'_>) -> Result<(), TaskError> {
+///     for _ in 0..10 {
+///         match context.wait(Duration::from_secs(60)) {
+///             Ok(()) => log::info!("polling"),
+///             Err(Interrupted::Stopping) => {
+///                 log::info!("saving the state for the next worker");
+///                 return Err(Interrupted::Stopping.into());
+///             }
+///             Err(reason) => return Err(reason.into()),
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Interrupted {
