@@ -155,5 +155,8 @@ mod worker;
 
 pub use cli::main;
 pub use error::{Error, ErrorKind, Result, TaskError};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use migrate::sql::tests::properties::check as check_splitter;
 pub use mysql;
 pub use registry::Registry;

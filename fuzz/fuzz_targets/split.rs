@@ -3,7 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/airun/migrate/splitter/properties.rs"]
-mod properties;
-
-fuzz_target!(|script: &[u8]| properties::check(script));
+fuzz_target!(|script: &[u8]| airun::check_splitter(script));

@@ -22,7 +22,7 @@ pub(crate) mod resolve;
 pub(crate) mod rollback;
 mod script;
 mod session_state;
-pub mod sql;
+pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod version;

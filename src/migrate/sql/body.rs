@@ -1,19 +1,19 @@
-//! Where the body of a routine ends, so that it needs no `DELIMITER`.
+//! Finds the end of a routine's body, so that it needs no `DELIMITER`.
 //!
-//! Fed with the words and marks of a statement in turn. `BEGIN`, `CASE`, `IF`, `LOOP`, `WHILE`, `REPEAT` and MariaDB's
-//! `FOR` open a block, `END` closes one. Most of these words can be functions or names too, so what stands before them
+//! It is given the words and marks of a statement one after another. `BEGIN`, `CASE`, `IF`, `LOOP`, `WHILE`, `REPEAT` and MariaDB's
+//! `FOR` open a block, `END` closes one. Most of these words can be functions or names too, so the text before them
 //! decides.
 
-/// What is known of the statement so far.
+/// State of the statement so far.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Body {
     phase: Phase,
     /// The open blocks, innermost last.
     open: Vec<Block>,
     before: Before,
-    /// The word before was `END`: this one may say of what.
+    /// The previous word was `END`, so the next one may name the kind of block.
     after_end: bool,
-    /// Within `DECLARE … HANDLER FOR …`, whose statement follows any of many conditions.
+    /// Inside `DECLARE … HANDLER FOR …`, whose statement follows one of many conditions.
     handler: bool,
 }
 
@@ -22,7 +22,7 @@ enum Phase {
     /// No word yet.
     #[default]
     Start,
-    /// `CREATE`, and not yet of what.
+    /// `CREATE`, before the kind of object.
     Create,
     /// `BEGIN` as the first word: a transaction, or MariaDB's anonymous block.
     BeginFirst,
@@ -34,48 +34,48 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Block {
-    /// Statements stand in it.
+    /// It contains statements.
     Statements,
-    /// A `CASE` within an expression: `THEN IF(a, b, c)` in it is a function.
+    /// A `CASE` in an expression: `THEN IF(a, b, c)` in it is a function.
     Expression,
 }
 
-/// What stands before the next word.
+/// What precedes the next word.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// A statement can begin here.
     StatementStart,
-    /// `.`, `@`, `=`: what follows is a name.
+    /// `.`, `@`, `=`: a name follows.
     Name,
     #[default]
     Other,
 }
 
-/// A statement can begin after these: within a body, or as the body itself after a routine's characteristics.
+/// Words after which a statement can begin: inside a body, or as the body itself after a routine's characteristics.
 const STATEMENT_FOLLOWS: [&str; 9] =
     ["THEN", "ELSE", "DO", "ROW", "DETERMINISTIC", "DATA", "SQL", "DEFINER", "INVOKER"];
 
 impl Body {
-    /// Whether a delimiter here is part of a body.
+    /// True if a delimiter here would be part of a body.
     pub(super) fn is_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// A quoted name or text.
+    /// Adds a quoted name or text.
     pub(super) fn quoted(&mut self) {
         self.start_plain();
-        // A procedure's `COMMENT 'x'` can stand right before its body.
+        // A procedure's `COMMENT 'x'` can come just before its body.
         self.before = if self.open.is_empty() { Before::StatementStart } else { Before::Other };
         self.after_end = false;
     }
 
-    /// A character that is no part of a word.
+    /// Adds a character that is not part of a word.
     pub(super) fn mark(&mut self, byte: u8) {
         self.start_plain();
         self.handler = self.handler && byte != b';';
         self.before = match byte {
             b';' | b':' => Before::StatementStart,
-            // The parameters are over.
+            // The end of the parameters.
             b')' if self.open.is_empty() => Before::StatementStart,
             b'.' | b'@' => Before::Name,
             // `CREATE DEFINER = event@localhost …`
@@ -85,7 +85,7 @@ impl Body {
         self.after_end = false;
     }
 
-    /// A bare word.
+    /// Adds a bare word.
     pub(super) fn word(&mut self, word: &[u8]) {
         let is = |keyword: &str| word.eq_ignore_ascii_case(keyword.as_bytes());
         match self.phase {
@@ -140,7 +140,7 @@ impl Body {
         } else if is("END") {
             self.after_end = self.open.pop().is_some();
         } else if in_expression {
-            // No statement stands in an expression.
+            // An expression contains no statements.
         } else if is("HANDLER") {
             self.handler = true;
         } else if is("LOOP") || is("WHILE") || (is("BEGIN") && (at_start || self.handler || self.open.is_empty())) {

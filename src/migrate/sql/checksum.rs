@@ -1,15 +1,15 @@
-//! Checksums over tokens, so that a comment or white space added later is no change.
+//! Checksums over tokens, so that adding a comment or white space doesn't change them.
 
 use sha2::{Digest, Sha256};
 
 use super::lexer::tokens;
 
-/// SHA-256 over the tokens of one statement.
+/// SHA-256 of the tokens of one statement.
 pub fn statement_digest(sql: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut buffer = Vec::with_capacity(BUFFER);
     for token in tokens(sql) {
-        // The length keeps `ab c` apart from `a bc`.
+        // The length distinguishes `ab c` from `a bc`.
         let length = token.text.len() as u64;
         buffer.extend_from_slice(&length.to_le_bytes()[..if length < 0xff { 1 } else { 8 }]);
         buffer.extend_from_slice(token.text.as_bytes());
@@ -24,22 +24,21 @@ pub fn statement_digest(sql: &str) -> [u8; 32] {
 
 const BUFFER: usize = 8 * 1024;
 
-/// SHA-256 over the digests of the statements so far.
+/// SHA-256 of the digests of all statements that were added.
 #[derive(Debug, Clone)]
 pub struct Checksum(Sha256);
 
 impl Checksum {
-    /// Over no statement yet.
     pub fn new() -> Self {
         Self(Sha256::new())
     }
 
-    /// Takes in the next statement.
+    /// Adds the next statement.
     pub fn add(&mut self, sql: &str) {
         self.0.update(statement_digest(sql));
     }
 
-    /// Over the statements taken in.
+    /// The checksum of the statements added so far.
     pub fn so_far(&self) -> [u8; 32] {
         self.0.clone().finalize().into()
     }
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_counts() {
+    fn digest_ignores_comments_and_white_space() {
         let digest = statement_digest("CREATE TABLE t (a INT)");
         assert_eq!(digest, statement_digest("CREATE  TABLE\n t(a INT) -- why"));
         assert_eq!(digest, statement_digest("CREATE /* x */ TABLE t ( a INT )"));

@@ -2,16 +2,14 @@
 
 use memchr::{memchr2, memmem};
 
-/// A token and its exact text.
+/// A token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token<'a> {
-    /// What it is.
     pub kind: TokenKind,
-    /// As it is written, quotes and all.
+    /// Its text as written, including quotes.
     pub text: &'a str,
 }
 
-/// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// A keyword, a bare name, or a number.
@@ -26,7 +24,7 @@ pub enum TokenKind {
     SystemVariable,
     /// `/*+ … */`
     Hint,
-    /// The start of a version comment: `/*!50001`, `/*M!100203`, `/*!`; what follows is code.
+    /// The start of a version comment: `/*!50001`, `/*M!100203`, `/*!`. The text after it is code.
     VersionOpen,
     /// The end of a version comment.
     VersionClose,
@@ -35,7 +33,7 @@ pub enum TokenKind {
 }
 
 impl Token<'_> {
-    /// The text in upper case, where it is a word, a system variable or a mark.
+    /// The text in upper case if it is a word, a system variable or a mark; otherwise empty.
     pub fn upper(&self) -> String {
         match self.kind {
             TokenKind::Word | TokenKind::SystemVariable | TokenKind::Mark => self.text.to_ascii_uppercase(),
@@ -59,17 +57,17 @@ impl Token<'_> {
     }
 }
 
-/// The tokens of `sql`. Where a quote or comment isn't closed, it reaches to the end.
+/// The tokens of `sql`. An unclosed quote or comment reaches to the end.
 pub fn tokens(sql: &str) -> impl Iterator<Item = Token<'_>> + Clone {
     Tokens { sql, at: 0, in_version: false, after_name: false }
 }
 
-/// Whether `byte` is part of a bare name or number.
+/// True if `byte` is part of a bare name or number.
 pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
-/// Whether `--` at the start of `rest` begins a comment: white space, a control character or the end must follow.
+/// True if `rest` starts with a `--` comment: white space, a control character or the end must follow the dashes.
 pub(super) fn is_dash_comment(rest: &[u8]) -> bool {
     rest.starts_with(b"--") && rest.get(2).is_none_or(|&byte| byte <= b' ' || byte == 0x7f)
 }
@@ -85,7 +83,7 @@ struct Tokens<'a> {
     sql: &'a str,
     at: usize,
     in_version: bool,
-    /// The byte before is the end of a name or a text: an `@` here is a host's, not a variable's.
+    /// The previous byte ends a name or a text, so an `@` here belongs to a host, not to a variable.
     after_name: bool,
 }
 
@@ -148,7 +146,7 @@ impl<'a> Tokens<'a> {
 }
 
 /// The length of `/*!`, `/*!50001`, `/*M!`, `/*M!100203` at the start of `rest`. `/*M!999999\-` is a message to
-/// MariaDB's client, no code.
+/// MariaDB's client, not code.
 pub(super) fn version_open(rest: &[u8]) -> Option<usize> {
     let mark = if rest.starts_with(b"/*!") {
         3
@@ -183,7 +181,7 @@ fn quoted(rest: &[u8]) -> usize {
             return at + 1;
         }
     }
-    // An escape before a character of several bytes must not cut it.
+    // An escape before a multi-byte character must not cut it.
     rest.len()
 }
 
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_no_tokens_and_version_comments_are() {
+    fn version_comments_are_tokens_and_other_comments_are_not() {
         assert_eq!(texts("a -- b\n--c # d\n/* e */f"), ["a", "-", "-", "c", "f"]);
         assert_eq!(texts("/*!50001 CREATE */ VIEW/*!*/"), ["/*!50001", "CREATE", "*/", "VIEW", "/*!", "*/"]);
         assert_eq!(texts("/*M!999999\\- enable the sandbox mode */ x"), ["x"]);
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_one_token_whatever_they_hold() {
+    fn quoted_text_is_one_token() {
         assert_eq!(texts(r"'it''s \' -- ' 'b'"), [r"'it''s \' -- '", "'b'"]);
         assert_eq!(texts("`a``b\\` \"x\\\"y\""), ["`a``b\\`", "\"x\\\"y\""]);
         assert_eq!(texts("'open"), ["'open"]);
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_told_from_hosts() {
+    fn variables_are_distinguished_from_hosts() {
         let variables = |sql| tokens(sql).filter_map(|token| token.user_variable()).collect::<Vec<_>>();
         assert_eq!(variables("SET @a = @`b c`, @'d' := @@sql_mode"), ["a", "b c", "d"]);
         assert_eq!(variables("CREATE DEFINER=root@localhost PROCEDURE"), [""; 0]);

@@ -1,80 +1,48 @@
-//! Splits a script into statements as the `mysql` client does, holding no more of it than the current one.
+//! Splits a script into statements as the `mysql` client does. It keeps only the current statement in memory.
 
-use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr};
+use memchr::{memchr, memchr2, memmem};
 
 use super::body::Body;
+use super::client_command::{self, ClientCommand};
 use super::lexer::{is_dash_comment, is_word, tokens, version_open};
 use super::line_endings::join_line_endings;
-
-/// A place in a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// Bytes before it.
-    pub offset: u64,
-    /// From 1.
-    pub line: u64,
-    /// In characters, from 1.
-    pub column: u64,
-}
-
-impl Default for Position {
-    fn default() -> Self {
-        Self { offset: 0, line: 1, column: 1 }
-    }
-}
+use super::position::{Position, SplitError};
 
 /// One statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// What is sent: from its first code to before its delimiter, comments within it included.
+    /// The text that is sent to the server: from its first token to its delimiter, comments included.
     pub text: &'a str,
-    /// Where its first code stands.
+    /// Position of its first token.
     pub at: Position,
 }
 
-/// Why a script can't be split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitError {
-    /// Where the trouble begins.
-    pub at: Position,
-    message: String,
-}
-
-impl fmt::Display for SplitError {
-    /// `line:column: why`, to stand behind the script's name and a colon.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.at.line, self.at.column, self.message)
-    }
-}
-
-impl std::error::Error for SplitError {}
-
-/// Hands out a script's statements one after the other.
+/// Reads a script and returns its statements one after another.
 pub struct Splitter<R> {
     reader: R,
     at_end: bool,
     buffer: Vec<u8>,
-    /// Everything before it in `buffer` was handed out or skipped.
+    /// Everything in `buffer` before this index was returned or skipped.
     start: usize,
-    /// The position of `start`.
+    /// Position of `start` in the script.
     here: Position,
     delimiter: Vec<u8>,
     no_backslash_escapes: bool,
 }
 
-/// What is read first, bytes.
+/// Size of the first read, in bytes.
 const READ_FIRST: usize = 4 * 1024;
-/// What is read at once where a file is long, bytes.
+/// Size of a read in a long file, in bytes.
 const READ: usize = 64 * 1024;
 
-/// What the scan of one statement remembers when it has to wait for more bytes.
+/// State of the scan of one statement, kept while more bytes are read.
 struct Scan {
-    /// Looked at up to here.
+    /// Everything before this index was scanned.
     at: usize,
-    /// The first code of the statement.
+    /// Index of the statement's first token.
     code: Option<usize>,
     within: Within,
     body: Body,
@@ -90,13 +58,13 @@ enum Within {
 }
 
 enum Found {
-    /// A delimiter of this length at `Scan::at`.
+    /// A delimiter of this length, at `Scan::at`.
     Delimiter(usize),
-    /// A line for the client itself, not the server, up to its end.
+    /// A line with a client command; it ends at this index.
     ClientLine(usize),
     /// More bytes are needed.
     More,
-    /// The script is over.
+    /// The end of the script.
     End,
 }
 
@@ -117,9 +85,9 @@ impl<R: Read> Splitter<R> {
     /// The next statement, or `None` at the end of the script.
     ///
     /// # Errors
-    /// Fails where the script can't be read, isn't UTF-8, leaves a quote, comment or body open, or wants the client to
-    /// do what only the client can.
-    // Not an iterator: what it hands out borrows from it.
+    /// Fails if the script can't be read, isn't UTF-8, doesn't close a quote, comment or body, or contains a command
+    /// that only the client can run.
+    // Not an iterator, because the statements borrow from the splitter.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Statement<'_>>, SplitError> {
         loop {
@@ -162,7 +130,7 @@ impl<R: Read> Splitter<R> {
             self.skip_to(after)?;
             let end = code + join_line_endings(&mut self.buffer[code..end]);
             let text = self.buffer[code..end].trim_ascii_end();
-            // `skip_to` has proven it.
+            // `skip_to` checked that this is UTF-8.
             let text = str::from_utf8(text).unwrap_or_default();
             if let Some(on) = sets_no_backslash_escapes(text) {
                 self.no_backslash_escapes = on;
@@ -211,7 +179,7 @@ impl<R: Read> Splitter<R> {
                         scan.within = Within::Code;
                     }
                     None => {
-                        // The `*` may be there and the `/` not yet.
+                        // The last byte may be the `*` of a `*/` that is not complete yet.
                         scan.at = buffer.len().saturating_sub(usize::from(!self.at_end)).max(scan.at);
                         return Ok(self.more_or_end());
                     }
@@ -223,7 +191,7 @@ impl<R: Read> Splitter<R> {
                 scan.at += 1;
                 continue;
             }
-            // Everything below looks ahead by less than this.
+            // Everything below looks ahead by fewer bytes than this.
             if !self.at_end && rest.len() < 16 + self.delimiter.len() {
                 return Ok(Found::More);
             }
@@ -234,7 +202,7 @@ impl<R: Read> Splitter<R> {
             if !scan.version_comment && !scan.body.is_open() && rest.starts_with(&self.delimiter) {
                 return Ok(Found::Delimiter(self.delimiter.len()));
             }
-            // MariaDB's client drops a line that begins with `--` and more where no statement is open; no SQL begins so.
+            // Outside a statement, MariaDB's client drops a line that begins with `--` and any text. No SQL begins so.
             if byte == b'#' || is_dash_comment(rest) || (scan.code.is_none() && rest.starts_with(b"--")) {
                 scan.within = Within::Line;
                 continue;
@@ -251,16 +219,23 @@ impl<R: Read> Splitter<R> {
                 continue;
             }
             if scan.version_comment && rest.starts_with(b"*/") {
+                if rest[1..].starts_with(&self.delimiter) {
+                    // The clients find the delimiter first and send a comment that is not closed.
+                    let delimiter = String::from_utf8_lossy(&self.delimiter);
+                    let message = format!(
+                        "the delimiter `{delimiter}` overlaps the end of a version comment; put a space after `*/`"
+                    );
+                    return Err(self.error(scan.at, message));
+                }
                 scan.version_comment = false;
                 scan.at += 2;
                 continue;
             }
-            if scan.code.is_none() && byte.is_ascii_alphabetic() {
-                match self.client_command(scan.at) {
-                    Some(Found::ClientLine(end)) => return Ok(Found::ClientLine(end)),
-                    Some(found) => return Ok(found),
-                    None => {}
-                }
+            if scan.code.is_none()
+                && byte.is_ascii_alphabetic()
+                && let Some(found) = self.client_line_at(scan.at)
+            {
+                return Ok(found);
             }
             if byte == b'\\' {
                 match rest.get(1) {
@@ -268,7 +243,7 @@ impl<R: Read> Splitter<R> {
                     Some(b'N') => {}
                     _ => {
                         return Err(
-                            self.error(scan.at, "a `\\` command is the client's, not SQL; take it out".to_owned())
+                            self.error(scan.at, "a `\\` command of the client is not SQL; remove it".to_owned())
                         );
                     }
                 }
@@ -293,7 +268,8 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// The length of the word at the start of `rest`, which a delimiter of letters can end; `None` where it may go on.
+    /// The length of the word at the start of `rest`, which a delimiter of letters can end. `None` if the word may
+    /// continue in bytes that were not read yet.
     fn word(&self, rest: &[u8]) -> Option<usize> {
         let length = match rest.iter().position(|&byte| !is_word(byte)) {
             Some(length) => length,
@@ -312,14 +288,10 @@ impl<R: Read> Splitter<R> {
         if self.at_end { Found::End } else { Found::More }
     }
 
-    /// Whether the line at `at`, where no statement is open, is one for the client.
-    fn client_command(&self, at: usize) -> Option<Found> {
+    /// Checks if a client command's line starts at `at`, outside a statement.
+    fn client_line_at(&self, at: usize) -> Option<Found> {
         let rest = &self.buffer[at..];
-        let word = rest.iter().position(|byte| !byte.is_ascii_alphabetic() && *byte != b'_').unwrap_or(rest.len());
-        let command = rest[..word].to_ascii_lowercase();
-        if !CLIENT_COMMANDS.iter().any(|known| known.as_bytes() == command) {
-            return None;
-        }
+        let (word, command) = client_command::command_word(rest)?;
         let Some(end) = memchr(b'\n', rest).map(|end| end + 1).or_else(|| self.at_end.then_some(rest.len())) else {
             return Some(Found::More);
         };
@@ -327,44 +299,34 @@ impl<R: Read> Splitter<R> {
         let ends_word = line.get(word).is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         let starts_line =
             self.buffer[..at].iter().rev().take_while(|&&byte| byte != b'\n').all(u8::is_ascii_whitespace);
-        let is_command = if command == b"delimiter" {
-            ends_word
-        } else {
-            // A line that holds the delimiter is SQL.
-            ends_word
-                && starts_line
-                && memmem::find(line, &self.delimiter).is_none()
-                && memmem::find(line, b"\\g").is_none()
-        };
+        // A line that contains the delimiter is SQL.
+        let contains_delimiter =
+            || memmem::find(line, &self.delimiter).is_some() || memmem::find(line, b"\\g").is_some();
+        let is_command = ends_word && (command == "delimiter" || (starts_line && !contains_delimiter()));
         is_command.then_some(Found::ClientLine(at + end))
     }
 
-    /// Does what the client does with its line, or says why not. `USE` is a statement all the same.
-    fn client_line(&mut self, line: std::ops::Range<usize>) -> Result<Option<std::ops::Range<usize>>, SplitError> {
+    /// Handles a client command's line. Returns the range of the statement if the server gets it too.
+    fn client_line(&mut self, line: Range<usize>) -> Result<Option<Range<usize>>, SplitError> {
         let text = self.buffer[line.clone()].trim_ascii_end();
         let end = line.start + text.len();
-        let word = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-        let command = String::from_utf8_lossy(&text[..word]).to_ascii_lowercase();
-        let argument = text[word..].trim_ascii_start();
-        match command.as_str() {
-            "delimiter" => {
-                let delimiter = argument_of(argument).to_vec();
-                if delimiter.is_empty() {
-                    return Err(self.error(line.start, "DELIMITER must be followed by a delimiter, as in `DELIMITER //`".to_owned()));
-                }
-                if delimiter.contains(&b'\\') {
-                    return Err(self.error(line.start, "DELIMITER can't contain a backslash; take another one".to_owned()));
-                }
-                self.delimiter = delimiter;
+        match client_command::parse(text) {
+            ClientCommand::Delimiter(b"") => {
+                Err(self.error(line.start, "DELIMITER needs an argument, as in `DELIMITER //`".to_owned()))
+            }
+            ClientCommand::Delimiter(delimiter) if delimiter.contains(&b'\\') => {
+                Err(self.error(line.start, "a delimiter can't contain a backslash; use a different one".to_owned()))
+            }
+            ClientCommand::Delimiter(delimiter) => {
+                self.delimiter = delimiter.to_vec();
                 Ok(None)
             }
-            "use" => Ok(Some(line.start..end)),
-            "quit" | "exit" | "source" | "system" | "tee" | "pager" | "edit" | "connect" => Err(self.error(
+            ClientCommand::Use => Ok(Some(line.start..end)),
+            ClientCommand::Ignored => Ok(None),
+            ClientCommand::Unsupported(command) => Err(self.error(
                 line.start,
-                format!("`{command}` is a command of the `mysql` client, which only it can do; take it out or write SQL instead"),
+                format!("`{command}` is a command of the `mysql` client and can't run here; remove it or write SQL"),
             )),
-            // About the client's own output: nothing to do.
-            _ => Ok(None),
         }
     }
 
@@ -372,7 +334,7 @@ impl<R: Read> Splitter<R> {
         let code = scan.code.unwrap_or(self.start);
         match scan.within {
             Within::Quote { quote, from } => {
-                Err(self.error(from, format!("the quote {} is never closed; close it", char::from(quote))))
+                Err(self.error(from, format!("the quote {} is never closed", char::from(quote))))
             }
             Within::Block { from } => {
                 Err(self.error(from, "the comment `/*` is never closed; close it with `*/`".to_owned()))
@@ -382,30 +344,30 @@ impl<R: Read> Splitter<R> {
             }
             _ if scan.body.is_open() => Err(self.error(
                 code,
-                "the body of this statement is never ended; add the END that is missing, or set a DELIMITER".to_owned(),
+                "the body of this statement has no end; add the missing END, or set a DELIMITER".to_owned(),
             )),
             _ => Ok(()),
         }
     }
 
-    /// Reads more, after moving what is still needed to the front.
+    /// Reads more bytes, after moving those that are still needed to the front of the buffer.
     fn read(&mut self, scan: &mut Scan) -> Result<(), SplitError> {
-        let gone = self.start;
-        self.buffer.drain(..gone);
+        let done = self.start;
+        self.buffer.drain(..done);
         self.start = 0;
-        scan.at -= gone;
-        scan.code = scan.code.map(|code| code - gone);
+        scan.at -= done;
+        scan.code = scan.code.map(|code| code - done);
         match &mut scan.within {
-            Within::Quote { from, .. } | Within::Block { from } => *from -= gone,
+            Within::Quote { from, .. } | Within::Block { from } => *from -= done,
             Within::Code | Within::Line => {}
         }
         if scan.code.is_none() && matches!(scan.within, Within::Code | Within::Line) {
-            // Nothing but comments and white space so far.
+            // Only comments and white space so far.
             let skipped = scan.at;
             self.skip_to(skipped)?;
         }
         let held = self.buffer.len();
-        // Most files are small, and a buffer costs more than reading them.
+        // Most files are small, and a large buffer costs more than reading them.
         let wanted = held.clamp(READ_FIRST, READ).max(held - self.start);
         self.buffer.resize(held + wanted, 0);
         let mut filled = held;
@@ -417,14 +379,14 @@ impl<R: Read> Splitter<R> {
                 }
                 Ok(length) => filled += length,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.error(self.start, format!("can't be read: {error}"))),
+                Err(error) => return Err(self.error(self.start, format!("failed to read the script: {error}"))),
             }
         }
         self.buffer.truncate(filled);
         Ok(())
     }
 
-    /// Moves on to `to`, which must be UTF-8 up to there.
+    /// Skips to `to`. Fails if the skipped bytes are not UTF-8.
     fn skip_to(&mut self, to: usize) -> Result<(), SplitError> {
         let bytes = &self.buffer[self.start..to];
         if let Err(error) = str::from_utf8(bytes) {
@@ -432,74 +394,18 @@ impl<R: Read> Splitter<R> {
             let offset = self.here.offset + error.valid_up_to() as u64;
             return Err(self.error(bad, format!("not UTF-8 at byte {offset}; save the file as UTF-8")));
         }
-        self.here = advance(self.here, bytes);
+        self.here = self.here.advance(bytes);
         self.start = to;
         Ok(())
     }
 
     fn error(&self, at: usize, message: String) -> SplitError {
-        SplitError { at: advance(self.here, &self.buffer[self.start..at.max(self.start)]), message }
+        SplitError { at: self.here.advance(&self.buffer[self.start..at.max(self.start)]), message }
     }
 }
 
-/// Words that the client takes for itself where they begin a line at which no statement is open.
-const CLIENT_COMMANDS: [&str; 26] = [
-    "delimiter",
-    "use",
-    "quit",
-    "exit",
-    "source",
-    "system",
-    "tee",
-    "pager",
-    "edit",
-    "connect",
-    "notee",
-    "nopager",
-    "warnings",
-    "nowarning",
-    "status",
-    "print",
-    "rehash",
-    "help",
-    "clear",
-    "prompt",
-    "charset",
-    "go",
-    "ego",
-    "resetconnection",
-    "query_attributes",
-    "ssl_session_data_print",
-];
-
-fn advance(from: Position, bytes: &[u8]) -> Position {
-    let offset = from.offset + bytes.len() as u64;
-    let characters = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64;
-    // A byte order mark takes no room.
-    let bytes = if from.offset == 0 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
-    match memrchr(b'\n', bytes) {
-        Some(last) => Position {
-            offset,
-            line: from.line + memchr_iter(b'\n', bytes).count() as u64,
-            column: 1 + characters(&bytes[last + 1..]),
-        },
-        None => Position { offset, line: from.line, column: from.column + characters(bytes) },
-    }
-}
-
-/// The first argument of a client command: quoted, or up to white space.
-fn argument_of(text: &[u8]) -> &[u8] {
-    match text.first() {
-        Some(&quote @ (b'\'' | b'"' | b'`')) => match memchr(quote, &text[1..]) {
-            Some(end) => &text[1..=end],
-            None => &text[1..],
-        },
-        _ => &text[..text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len())],
-    }
-}
-
-/// Whether the statement turns `NO_BACKSLASH_ESCAPES` on or off. The client hears of it from the server; here the
-/// statement's own words tell: any other assignment of `sql_mode` is taken to turn it off.
+/// True if the statement turns `NO_BACKSLASH_ESCAPES` on, false if it turns it off. The server reports the mode to the
+/// client; here only the statement's text is known, so any other assignment of `sql_mode` counts as turning it off.
 fn sets_no_backslash_escapes(text: &str) -> Option<bool> {
     let first = tokens(text).find(|token| token.kind == super::TokenKind::Word)?;
     if !first.text.eq_ignore_ascii_case("SET") || text.len() > 64 * 1024 {

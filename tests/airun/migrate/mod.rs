@@ -10,5 +10,4 @@ mod progress;
 mod recovery;
 mod server_migrations;
 pub mod shared_server;
-mod splitter;
 pub mod up_and_rollback;

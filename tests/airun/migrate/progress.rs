@@ -11,7 +11,7 @@ on_both! {
         let mut up = db.start("migrate up");
         let line = up.wait_for("[INFO]");
         let (_, text) = line.split_once("[INFO] ").unwrap();
-        assert_eq!(text, "20260101000001_slow (1 of 1): statement 2 of 2, 24 of 40 bytes, 5 s, User sleep");
+        assert_eq!(text, "20260101000001_slow (1 of 1): statement 2 of 2, 24 of 40 bytes, 5s, User sleep");
         let up = up.finish();
         assert_eq!((up.code, up.stderr.lines().count()), (0, 1), "{up:?}");
     }

@@ -1,4 +1,4 @@
-//! What the real client sends: it talks to a server of ours, which says yes to everything and takes notes.
+//! Finds out what a real client sends, with a fake server that records every packet and answers OK.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -7,20 +7,24 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::Kind;
+/// Limit for every wait.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Nothing that is waited for takes so long.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The servers' own clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    MySql,
+    MariaDb,
+}
 
-/// What the client has sent of `script`, without most comments; `None` where the client finds
-/// fault with it by itself.
-pub fn sent(kind: Kind, script: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// Statements that the client sends for `script`, without most comments. `None` if the client itself rejects the script.
+pub fn sent(client: Client, script: &[u8]) -> Option<Vec<Vec<u8>>> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("its address").port();
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let file = folder.path().join("script.sql");
     fs::write(&file, script).expect("the script");
-    let mut command = client(kind, port);
+    let mut command = program(client, port);
     let mut client = command
         .stdin(fs::File::open(&file).expect("the script"))
         .stdout(Stdio::null())
@@ -28,7 +32,7 @@ pub fn sent(kind: Kind, script: &[u8]) -> Option<Vec<Vec<u8>>> {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     listener.set_nonblocking(true).expect("a listener");
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     let socket = loop {
         match listener.accept() {
             Ok((socket, _)) => break socket,
@@ -39,26 +43,34 @@ pub fn sent(kind: Kind, script: &[u8]) -> Option<Vec<Vec<u8>>> {
         }
     };
     socket.set_nonblocking(false).expect("a socket");
-    socket.set_read_timeout(Some(LIMIT)).expect("a socket");
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     let statements = serve(socket).expect("the client's packets");
     client.wait().expect("the client's end").success().then_some(statements)
 }
 
-/// Keeping comments, clients overlook a `DELIMITER` that an indented one stands before; leaving them out, as was their
-/// default for long, they don't.
-fn client(kind: Kind, port: u16) -> Command {
-    let mut command = kind.client_program();
+/// With `--comments`, the clients overlook a `DELIMITER` that follows an indented comment; without, as was their default
+/// for a long time, they don't.
+fn program(client: Client, port: u16) -> Command {
+    let setting = match client {
+        Client::MySql => "AIRUN_TEST_MYSQL_CLIENT",
+        Client::MariaDb => "AIRUN_TEST_MARIADB_CLIENT",
+    };
+    let line = std::env::var(setting)
+        .unwrap_or_else(|_| panic!("{setting} is not set; run `scripts/test`, which finds both clients and sets it"));
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().expect("the client's program"));
+    command.args(words);
     command.args(["--host=127.0.0.1", "--protocol=tcp", "--user=x", "--skip-comments"]);
     command.args([format!("--port={port}"), "--default-character-set=utf8mb4".to_owned()]);
-    if kind == Kind::MySql {
-        // The commands that clients before 9 know in scripts too.
+    if client == Client::MySql {
+        // Clients before 9 allow these commands in scripts by default.
         command.arg("--commands");
     }
     command.arg("x");
     command
 }
 
-/// Answers each packet with OK until the client says goodbye.
+/// Answers each packet with OK until the client quits.
 fn serve(mut socket: TcpStream) -> io::Result<Vec<Vec<u8>>> {
     const QUIT: u8 = 1;
     const INIT_DB: u8 = 2;
@@ -75,7 +87,7 @@ fn serve(mut socket: TcpStream) -> io::Result<Vec<Vec<u8>>> {
         match packet.split_first() {
             Some((&QUIT, _)) | None => return Ok(statements),
             Some((&INIT_DB, name)) => statements.push([b"use ", name].concat()),
-            Some((&QUERY, text)) if !OF_ITS_OWN.iter().any(|own| text.starts_with(own)) => {
+            Some((&QUERY, text)) if !CLIENT_QUERIES.iter().any(|query| text.starts_with(query)) => {
                 statements.push(text.to_vec())
             }
             Some(_) => {}
@@ -84,13 +96,13 @@ fn serve(mut socket: TcpStream) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-/// What clients ask without being told to.
-const OF_ITS_OWN: [&[u8]; 3] = [b"select @@version_comment", b"select $$", b"SELECT DATABASE()"];
+/// Queries that clients send on their own.
+const CLIENT_QUERIES: [&[u8]; 3] = [b"select @@version_comment", b"select $$", b"SELECT DATABASE()"];
 
 /// No rows, no error; autocommit is on.
 const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 
-/// The server's first packet (protocol 10): a version, no TLS, and a salt that nobody will look at.
+/// The server's first packet (protocol 10): a version, no TLS, and a salt that nobody checks.
 fn greeting() -> Vec<u8> {
     /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, MULTI_STATEMENTS, MULTI_RESULTS,
     /// PLUGIN_AUTH.

@@ -1,13 +1,13 @@
-//! What holds for the splitter whatever it is given; for the tests and for the fuzzer, which includes this file.
+//! Properties of the splitter that hold for any input. The tests and the fuzzer check them.
 
 use std::io::Read;
 
-use airun::migrate::sql::{Position, SplitError, Splitter, statement_digest, tokens};
+use super::super::{Position, SplitError, Splitter, statement_digest, tokens};
 
-/// Statements and where they begin, and what ended it.
+/// Statements with their positions, and the error that ended the script, if any.
 pub type Split = (Vec<(String, Position)>, Option<SplitError>);
 
-/// Splits `script`, of which each read gives at most `chunk` bytes.
+/// Splits `script`, with reads of at most `chunk` bytes.
 pub fn split(script: &[u8], chunk: usize) -> Split {
     let mut splitter = Splitter::new(Trickle { left: script, chunk });
     let mut found = Vec::new();
@@ -20,7 +20,7 @@ pub fn split(script: &[u8], chunk: usize) -> Split {
     }
 }
 
-/// Hands out a few bytes at a time.
+/// A reader that returns a few bytes at a time.
 struct Trickle<'a> {
     left: &'a [u8],
     chunk: usize,
@@ -36,14 +36,14 @@ impl Read for Trickle<'_> {
     }
 }
 
-/// Panics where one of the properties doesn't hold.
+/// Panics if a property doesn't hold for `script`.
 pub fn check(script: &[u8]) {
     let whole = split(script, usize::MAX);
-    assert_eq!(split(script, 1 + script.len() % 7), whole, "how it is read changes nothing");
+    assert_eq!(split(script, 1 + script.len() % 7), whole, "the sizes of reads don't matter");
     let (statements, error) = whole;
     let mut gap = Gap { delimiter: b";".to_vec(), from: 0 };
     for (text, at) in &statements {
-        let from = usize::try_from(at.offset).expect("a place in the script");
+        let from = usize::try_from(at.offset).expect("an offset in the script");
         gap.check(&script[..from], false);
         gap.from = from + length_in(&script[from..], text);
         assert_eq!((at.line, at.column), line_and_column(&script[..from]), "of {text:?}");
@@ -55,27 +55,27 @@ pub fn check(script: &[u8]) {
     }
 }
 
-/// How many bytes of `script` made `text`, which reads `\r\n` as `\n`.
+/// Number of bytes of `script` that `text` was made from; `\r\n` became `\n`.
 fn length_in(script: &[u8], text: &str) -> usize {
     let mut length = 0;
     for &byte in text.as_bytes() {
         if byte == b'\n' && script[length..].starts_with(b"\r\n") {
             length += 1;
         }
-        assert_eq!(script[length], byte, "a statement is a piece of the script: {text:?}");
+        assert_eq!(script[length], byte, "a statement is a part of the script: {text:?}");
         length += 1;
     }
     length
 }
 
 fn line_and_column(before: &[u8]) -> (u64, u64) {
-    let before = str::from_utf8(before).expect("UTF-8, since a statement follows");
+    let before = str::from_utf8(before).expect("UTF-8, because a statement follows");
     let before = before.strip_prefix('\u{feff}').unwrap_or(before);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (1 + before.matches('\n').count() as u64, 1 + line.chars().count() as u64)
 }
 
-/// Tokens stand in the order of the text, and only white space and comments between them.
+/// Tokens come in the order of the text, with only white space and comments between them.
 fn check_tokens(text: &str) {
     let mut end = 0;
     for token in tokens(text) {
@@ -83,24 +83,28 @@ fn check_tokens(text: &str) {
         assert!(!token.text.is_empty() && at >= end, "{token:?} of {text:?}");
         end = at + token.text.len();
     }
-    // A backslash may have been no escape where the text was split, and the tokens don't know; a USE is a whole line,
-    // quotes or not.
+    // The lexer doesn't know whether a backslash was an escape when the text was split. A USE is a whole line, with or
+    // without quotes.
     let is_use = text.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("use"));
     if !text.contains('\\') && !is_use {
-        assert_eq!(statement_digest(text), statement_digest(&format!("{text}\n")), "white space counts for nothing");
+        assert_eq!(
+            statement_digest(text),
+            statement_digest(&format!("{text}\n")),
+            "white space doesn't change the digest"
+        );
     }
 }
 
-/// A statement by itself, under a delimiter that it doesn't hold, is that statement.
+/// A statement alone, with a delimiter that it doesn't contain, is split into exactly that statement.
 fn check_alone(text: &str) {
     let word: String = text.chars().take_while(|c| c.is_ascii_alphabetic() || *c == '_').collect();
-    // By itself on its line a word such as `go` is the client's.
+    // Alone on its line, a word such as `go` is a command of the client.
     let may_be_the_clients = text.len() == word.len() || text[word.len()..].starts_with(|c: char| c.is_whitespace());
-    // Whether a backslash escapes depends on what ran before.
+    // Whether a backslash is an escape depends on earlier statements.
     if (may_be_the_clients && !SQL_WORDS.contains(&word.to_ascii_uppercase().as_str())) || text.contains('\\') {
         return;
     }
-    // `\g` ends a statement within a version comment too, which the server then refuses; `--` is a comment at the end.
+    // `\g` ends a statement even inside a version comment, which the server then rejects. `--` at the end is a comment.
     if text.contains("/*!") || text.contains("/*M!") || text.ends_with("--") {
         return;
     }
@@ -108,20 +112,20 @@ fn check_alone(text: &str) {
     let Some(delimiter) = delimiter else { return };
     let (alone, error) = split(format!("DELIMITER {delimiter}\n{text}").as_bytes(), usize::MAX);
     assert_eq!(error, None, "{text:?}");
-    // Of `\r\r\n` one `\r` is left, and goes with this reading.
-    assert!(alone.len() == 1 && alone[0].0 == text.replace("\r\n", "\n"), "{text:?} by itself: {alone:?}");
+    // One `\r` is left of `\r\r\n`; the second pass removes it.
+    assert!(alone.len() == 1 && alone[0].0 == text.replace("\r\n", "\n"), "{text:?} alone: {alone:?}");
 }
 
 const SQL_WORDS: [&str; 7] = ["SELECT", "INSERT", "CREATE", "BEGIN", "SET", "ALTER", "UPDATE"];
 
-/// What stands between two statements.
+/// The text between two statements.
 struct Gap {
     delimiter: Vec<u8>,
     from: usize,
 }
 
 impl Gap {
-    /// From `from` to the end of `script` there is nothing that should have been sent.
+    /// Nothing between `from` and the end of `script` is a statement.
     fn check(&mut self, script: &[u8], at_end: bool) {
         let mut at = self.from;
         while at < script.len() {
@@ -139,7 +143,7 @@ impl Gap {
             } else if rest.starts_with(b"/*") {
                 assert!(!rest.starts_with(b"/*!"), "a version comment is code");
                 let end = rest[2..].windows(2).position(|two| two == b"*/").map(|end| end + 4);
-                assert!(end.is_some() || at_end, "a comment that ends behind a statement's start");
+                assert!(end.is_some() || at_end, "a comment that ends after the start of a statement");
                 end.unwrap_or(rest.len())
             } else {
                 self.line(&rest[..to_line_end(rest)])
@@ -147,7 +151,7 @@ impl Gap {
         }
     }
 
-    /// The length of a line for the client, which is all that is left to stand there.
+    /// The length of a client command's line, the only other thing that may stand here.
     fn line(&mut self, line: &[u8]) -> usize {
         let text = String::from_utf8_lossy(line);
         let mut words = text.split_ascii_whitespace();
