@@ -141,9 +141,7 @@ mod error;
 mod fault;
 mod interval;
 mod lateness;
-/// Not public API: the fuzzer and the tests use the splitter.
-#[doc(hidden)]
-pub mod migrate;
+mod migrate;
 mod observe;
 mod panics;
 pub mod periodic;

@@ -1,15 +1,15 @@
-//! What changed between a text that ran and the one that is there now.
+//! Shows the difference between an applied script and its file.
 
 use similar::TextDiff;
 
-/// Lines around a change.
+/// Unchanged lines shown around a change.
 const CONTEXT: usize = 1;
-/// Lines shown, at most.
+/// Maximum number of lines shown.
 const LINES_MAX: usize = 40;
 
-/// A unified diff, or a sentence where the old text wasn't kept.
+/// Returns a unified diff, or a sentence if the journal doesn't hold the old text.
 pub fn describe(old: Option<&str>, new: &str) -> String {
-    let Some(old) = old else { return "  (the file was too large to keep what it said)".to_owned() };
+    let Some(old) = old else { return "  (no diff: the file was too large to be kept in the journal)".to_owned() };
     let diff =
         TextDiff::from_lines(old, new).unified_diff().missing_newline_hint(false).context_radius(CONTEXT).to_string();
     let mut lines: Vec<&str> = diff.lines().take(LINES_MAX).collect();

@@ -1,7 +1,7 @@
-//! `migrate dump`: the schema as SQL that makes it again, the same text for the same schema.
+//! `migrate dump`: prints the schema as SQL. The same schema always gives the same text.
 //!
-//! What differs from server to server though the schema is the same is left out: the next `AUTO_INCREMENT`, who made a
-//! view or routine, and the database's own name.
+//! The dump leaves out what can differ between servers with the same schema: the next `AUTO_INCREMENT` value, definers,
+//! and the name of the database.
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -11,15 +11,15 @@ use super::classify::{Object, ObjectKind};
 use super::sql::{Token, TokenKind, tokens};
 use crate::error::Result;
 
-/// The SQL that makes `schema`, without airun's own tables: sequences, tables, routines, views (each behind those that it
-/// reads), triggers, events. To be run by the `mysql` client or as a migration.
+/// Returns SQL that creates `schema`, without airun's own tables: sequences, tables, routines, views (each after those
+/// that it reads), triggers, events. It can run in the `mysql` client or as a migration.
 ///
 /// # Errors
-/// Fails where this user may not see a definition.
+/// Fails if the user may not read a definition.
 pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
-    // The server quotes as its own mode has it; the dump is one for all.
+    // The server's mode decides how it quotes names, and the dump must not depend on it.
     conn.query_drop("SET sql_mode = ''")?;
-    // Defaults such as '0000-00-00' were allowed when they were made.
+    // Old tables may have defaults such as '0000-00-00', which the default mode rejects.
     let mut text = "SET FOREIGN_KEY_CHECKS = 0;\nSET sql_mode = '';\n".to_owned();
     let mut mode = String::new();
     let mut views = Vec::new();
@@ -31,7 +31,7 @@ pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
                 text.push_str(&format!("\n{};\n", sequence(conn, &object.name)?.unwrap_or_default()));
             }
             ObjectKind::Table => {
-                // MariaDB puts the schema before a sequence that a default reads.
+                // MariaDB qualifies a sequence in a default with the schema.
                 let sql = without_schema(&without_charset(&without_auto_increment(&sql)), schema);
                 text.push_str(&format!("\n{sql};\n"));
             }
@@ -51,13 +51,13 @@ fn push_views(text: &mut String, views: Vec<(String, String)>, mode: &mut String
     if !views.is_empty() {
         push_mode(text, "", mode);
     }
-    for view in in_order(views) {
+    for view in sort_views(views) {
         text.push_str(&format!("\n{};\n", without_definer(&view)));
     }
 }
 
 fn push_stored(text: &mut String, conn: &mut Conn, object: &Object, sql: &str, mode: &mut String) -> Result<()> {
-    // A body means what it meant under the mode that it was made with.
+    // The mode at creation decides how a body is parsed.
     push_mode(text, &sql_mode(conn, object)?, mode);
     text.push_str(&format!("\nDELIMITER ;;\n{};;\nDELIMITER ;\n", without_definer(sql)));
     Ok(())
@@ -74,8 +74,8 @@ fn is_sequence(sql: &str) -> bool {
     sql.rfind("\n) ").is_some_and(|options| sql[options..].contains(" SEQUENCE=1"))
 }
 
-/// MySQL names a column's character set beside its collation, which implies it, or not, depending on how the column was
-/// once declared: the same schema would have two texts.
+/// Removes character sets that a collation implies. Depending on how a column was once declared, MySQL prints both or
+/// only the collation, so the same schema would have two texts.
 fn without_charset(sql: &str) -> String {
     let all: Vec<Token<'_>> = tokens(sql).collect();
     let cuts = all
@@ -85,19 +85,20 @@ fn without_charset(sql: &str) -> String {
 }
 
 fn is_view(sql: &str) -> bool {
-    // `CREATE ALGORITHM=… DEFINER=… SQL SECURITY … VIEW`; a table's second word is TABLE, SEQUENCE or TEMPORARY.
+    // A view is `CREATE ALGORITHM=… DEFINER=… SQL SECURITY … VIEW`; for a table the second word is TABLE, SEQUENCE or
+    // TEMPORARY.
     tokens(sql).nth(1).is_some_and(|token| token.upper() == "ALGORITHM")
 }
 
-/// Each view behind those whose names it uses.
-fn in_order(mut views: Vec<(String, String)>) -> Vec<String> {
+/// Sorts views so that each comes after those whose names it uses.
+fn sort_views(mut views: Vec<(String, String)>) -> Vec<String> {
     let mut ordered = Vec::with_capacity(views.len());
     while !views.is_empty() {
         let waiting: Vec<String> = views.iter().map(|(name, _)| name.clone()).collect();
         let ready = views.iter().position(|(name, sql)| {
             !tokens(sql).filter_map(|token| token.name()).any(|used| used != *name && waiting.contains(&used))
         });
-        // A column may be named as a view is, so that two seem to use each other.
+        // A column can have a view's name, so two views may seem to use each other.
         ordered.push(views.remove(ready.unwrap_or(0)).1);
     }
     ordered
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definer_and_the_schema_go() {
+    fn definer_and_schema_are_removed() {
         let view = "CREATE ALGORITHM=UNDEFINED DEFINER=`root`@`%` SQL SECURITY DEFINER VIEW `v` AS select `db`.`t`.`a` AS `a`,'`db`.' AS `b` from `db`.`t`";
         let expected =
             "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select `t`.`a` AS `a`,'`db`.' AS `b` from `t`";
@@ -151,16 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn a_character_set_that_the_collation_implies_goes() {
+    fn character_set_that_the_collation_implies_is_removed() {
         let table = "CREATE TABLE `t` (\n  `a` text CHARACTER SET latin1 COLLATE latin1_bin COMMENT 'CHARACTER SET x COLLATE',\n  `b` text CHARACTER SET ascii\n)";
         assert_eq!(without_charset(table), table.replacen("CHARACTER SET latin1 ", "", 1));
     }
 
     #[test]
-    fn a_view_comes_behind_those_that_it_reads() {
+    fn view_comes_after_those_that_it_reads() {
         let view =
             |name: &str, reads: &str| (name.to_owned(), format!("CREATE VIEW `{name}` AS select 1 from `{reads}`"));
-        let ordered = in_order(vec![view("a", "b"), view("b", "c"), view("c", "t")]);
+        let ordered = sort_views(vec![view("a", "b"), view("b", "c"), view("c", "t")]);
         let names: Vec<&str> = ordered.iter().map(|sql| &sql[13..14]).collect();
         assert_eq!(names, ["c", "b", "a"]);
     }

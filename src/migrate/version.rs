@@ -3,20 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 
 const FORMAT: &str = "%Y%m%d%H%M%S";
 
-/// `YYYYMMDDHHMMSS`, a date that exists. Orders as the number that it is.
+/// `YYYYMMDDHHMMSS`, an existing date and time. Versions are ordered as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// The version for a migration written at `now`, or one second after `newest` if that isn't before it: a new
-    /// migration never sorts before one that exists.
+    /// The version of a migration created at `now`. It is one second after `newest` if `newest` is not in the past, so
+    /// that a new migration always sorts after the existing ones.
     pub fn next(now: DateTime<Utc>, newest: Option<Version>) -> Self {
         let now = Self::at(now.naive_utc());
         match newest {
@@ -25,7 +25,7 @@ impl Version {
         }
     }
 
-    /// The number as the database holds it; `None` where it isn't a date.
+    /// Converts the number from the database; `None` if it is not a date.
     pub fn from_number(number: u64) -> Option<Self> {
         let digits = format!("{number:014}");
         (digits.len() == 14 && NaiveDateTime::parse_from_str(&digits, FORMAT).is_ok()).then_some(Self(number))
@@ -37,7 +37,9 @@ impl Version {
     }
 
     fn at(time: NaiveDateTime) -> Self {
-        Self(time.format(FORMAT).to_string().parse().unwrap_or_default())
+        let parts = [time.month(), time.day(), time.hour(), time.minute(), time.second()];
+        let year = u64::from(time.year().unsigned_abs());
+        Self(parts.into_iter().fold(year, |number, part| number * 100 + u64::from(part)))
     }
 
     fn following(self) -> Self {
@@ -56,7 +58,7 @@ impl FromStr for Version {
         let number = if digits { text.parse().ok() } else { None };
         number.and_then(Self::from_number).ok_or_else(|| {
             Error::usage(format!(
-                "`{text}` is no migration version; give the 14 digits YYYYMMDDHHMMSS of its file name"
+                "`{text}` is not a migration version; use the 14 digits YYYYMMDDHHMMSS of the file name"
             ))
         })
     }
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_dates_that_exist_are_versions() {
+    fn only_existing_dates_are_versions() {
         assert_eq!(version("20260228235959").to_string(), "20260228235959");
         for bad in
             ["", "2026", "20260230000000", "20261301000000", "20260101240000", "2026010100000a", "+0260101000000"]
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_sorts_after_every_other() {
+    fn new_version_sorts_after_all_others() {
         let now = version("20260101120000");
         let time = NaiveDateTime::parse_from_str("20260101120000", FORMAT).unwrap().and_utc();
         assert_eq!(Version::next(time, None), now);

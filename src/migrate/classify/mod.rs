@@ -1,7 +1,7 @@
 //! Classifies statements by what they may do to their transaction and to the schema, which decides how they are
 //! journalled. Pure.
 //!
-//! Whatever is not recognised for certain is [`StatementKind::Unclassified`]. Such a statement runs with an
+//! A statement that is not recognised for certain is [`StatementKind::Unclassified`]. It runs with an
 //! implicit-commit probe (see [`super::execute`]), which finds out what it did.
 
 mod cursor;

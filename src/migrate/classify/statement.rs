@@ -1,8 +1,8 @@
-//! What a statement is, and the schema objects that it names.
+//! The kinds of statements, and the schema objects that they name.
 
 use serde::{Deserialize, Serialize};
 
-/// What a statement may do, which decides how it is recorded in the journal.
+/// The possible effects of a statement, which decide how it is recorded in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatementKind {
     /// DML: reads or changes rows and nothing else, so its journal record can share its transaction.

@@ -40,7 +40,7 @@ enum Block {
     Expression,
 }
 
-/// What precedes the next word.
+/// The context of the next word.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// A statement can begin here.

@@ -1,6 +1,6 @@
 //! Commands of the `mysql` client: lines that the client handles itself instead of sending them to the server.
 
-/// What a line for the client means to the splitter.
+/// A client command, as far as it matters to the splitter.
 pub(super) enum ClientCommand<'a> {
     Delimiter(&'a [u8]),
     /// `USE` is a statement too, so the server gets it.

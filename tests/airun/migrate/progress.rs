@@ -1,4 +1,4 @@
-//! What is to be seen while migrations run.
+//! The progress line of a terminal, and the log lines elsewhere.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::on_both;
 use crate::support::{Running, airun};
 
 on_both! {
-    fn elsewhere_than_on_a_terminal_a_long_statement_is_logged_now_and_then(db) {
+    fn long_statement_is_logged_every_five_seconds_without_a_terminal(db) {
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nSELECT SLEEP(8);", "");
         let mut up = db.start("migrate up");
         let line = up.wait_for("[INFO]");
@@ -16,7 +16,7 @@ on_both! {
         assert_eq!((up.code, up.stderr.lines().count()), (0, 1), "{up:?}");
     }
 
-    fn on_a_terminal_one_line_moves_and_is_gone_at_the_end(db) {
+    fn terminal_shows_a_progress_line_and_clears_it_at_the_end(db) {
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nSELECT SLEEP(1.5);\nINSERT INTO t VALUES (1);", "SELECT SLEEP(1);");
         for (command, done) in [("migrate up", "applied"), ("migrate rollback", "rolled back")] {
             let shown = on_a_terminal(db, command);
@@ -27,12 +27,12 @@ on_both! {
         }
     }
 
-    fn on_a_terminal_what_is_quick_shows_nothing(db) {
+    fn terminal_shows_nothing_for_a_quick_migration(db) {
         db.migration(1, "quick", "CREATE TABLE t (a INT);", "");
         assert!(!on_a_terminal(db, "migrate up").contains('\u{1b}'));
     }
 
-    fn an_error_stands_on_a_line_of_its_own(db) {
+    fn error_is_printed_on_its_own_line(db) {
         db.migration(1, "slow", "SELECT SLEEP(1.5);\nSELECT nosuch;", "");
         let shown = on_a_terminal(db, "migrate up");
         assert!(shown.contains(&format!("{START}{END}airun: error: ")), "{shown:?}");
@@ -42,7 +42,7 @@ on_both! {
 const START: &str = "\r\u{1b}[?7l";
 const END: &str = "\u{1b}[K\u{1b}[?7h";
 
-/// All that airun writes to a terminal, which util-linux's `script` makes.
+/// Everything that airun writes to a terminal, which util-linux's `script` provides.
 fn on_a_terminal(db: &crate::support::Database, args: &str) -> String {
     let line = format!("{} {args}", airun("").get_program().to_string_lossy());
     let mut command = Command::new("script");
