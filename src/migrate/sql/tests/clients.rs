@@ -52,21 +52,27 @@ fn compare(client: Client, script: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     let Some(sent) = fake_server::sent(client, script) else { return Ok(()) };
-    let sent: Vec<_> = sent.iter().map(|sql| String::from_utf8_lossy(sql)).collect();
-    let mut sent = sent.iter().map(|sql| code(sql)).filter(|sql| !sql.is_empty());
-    for (ours, _) in &ours {
-        let theirs = sent.next().ok_or_else(|| format!("{ours:?} is not sent by {client:?}"))?;
-        let whole = code(ours);
-        if whole == theirs {
+    let mut ours = ours.iter();
+    for theirs in sent.iter().map(|sql| String::from_utf8_lossy(sql)) {
+        let sent = code(&theirs);
+        if sent.is_empty() {
+            // The client sends a comment without code only if it has cut it. The server rejects that, and the client stops.
+            if theirs.contains("/*") && !theirs.contains("*/") {
+                return Ok(());
+            }
             continue;
         }
-        if whole.starts_with(&theirs) && may_be_cut_short(ours) {
-            // The server rejects what was sent of the statement, so the client stops here.
+        let (ours, _) = ours.next().ok_or_else(|| format!("{client:?} also sends {sent:?}"))?;
+        let whole = code(ours);
+        if whole.starts_with(&sent) && sent.len() < whole.len() && may_be_cut_short(ours) {
+            // The server rejects a statement that was cut, and the client stops.
             return Ok(());
         }
-        return Err(format!("{ours:?} is {theirs:?} to {client:?}"));
+        if whole != sent {
+            return Err(format!("{ours:?} is {sent:?} to {client:?}"));
+        }
     }
-    sent.next().map_or(Ok(()), |more| Err(format!("{client:?} also sends {more:?}")))
+    ours.next().map_or(Ok(()), |(ours, _)| Err(format!("{ours:?} is not sent by {client:?}")))
 }
 
 /// The tokens of `sql`, joined. The clients replace comments by spaces and don't send a hint that stands alone.
