@@ -1,6 +1,6 @@
 //! An open connection that holds the migration lock, and what every command needs besides.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -10,7 +10,6 @@ use super::journal::{Finished, Journal, NewRow};
 use super::lock::{Lock, Waiting};
 use super::names::fill;
 use super::script::{Script, ScriptSummary};
-use super::version::Version;
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -26,18 +25,10 @@ pub struct Context<'m> {
     /// The longest wait for another migrator, and for the locks that a statement needs.
     pub lock_timeout: Duration,
     lock: Lock,
-    deferred: Option<DeferredCommit>,
-}
-
-/// A migration that ran to its end and whose row still says `applying`.
-///
-/// The row becomes `applied` in the same transaction that inserts the row of the next migration, which saves one commit
-/// for each migration. After a crash before that, recovery finds that every statement was applied.
-struct DeferredCommit {
-    version: Version,
-    name: String,
-    row: Finished,
-    started: Instant,
+    /// The end of a migration whose row still says `applying`. The row becomes `applied` in the same transaction that
+    /// inserts the row of the next migration, which saves one commit for each migration. After a crash before that,
+    /// recovery finds that every statement was applied.
+    deferred: Option<Finished>,
 }
 
 impl<'m> Context<'m> {
@@ -78,32 +69,33 @@ impl<'m> Context<'m> {
 
     /// Inserts the row of a migration, together with the deferred commit of the previous one.
     pub fn insert_row(&mut self, row: &NewRow<'_>) -> Result<()> {
-        let Some(deferred) = self.deferred.take() else { return self.journal.insert(&mut self.conn, row) };
+        let Some(finished) = self.deferred.take() else { return self.journal.insert(&mut self.conn, row) };
         self.conn.query_drop("START TRANSACTION")?;
-        self.journal.finish(&mut self.conn, deferred.version, &deferred.row)?;
+        self.journal.finish(&mut self.conn, &finished)?;
         self.journal.insert(&mut self.conn, row)?;
         fault::point("deferred-recorded");
         self.conn.query_drop("COMMIT")?;
-        self.report_applied(deferred);
+        self.report_applied(finished);
         Ok(())
     }
 
     /// Leaves the last record of a migration to the next [`Context::insert_row`] or [`Context::flush_deferred`].
-    pub fn defer_commit(&mut self, version: Version, name: &str, row: Finished, started: Instant) {
-        self.deferred = Some(DeferredCommit { version, name: name.to_owned(), row, started });
+    pub fn defer_commit(&mut self, finished: Finished) {
+        self.deferred = Some(finished);
     }
 
     /// Writes the deferred record now, if there is one.
     pub fn flush_deferred(&mut self) -> Result<()> {
-        let Some(deferred) = self.deferred.take() else { return Ok(()) };
-        self.journal.finish(&mut self.conn, deferred.version, &deferred.row)?;
+        let Some(finished) = self.deferred.take() else { return Ok(()) };
+        self.journal.finish(&mut self.conn, &finished)?;
         fault::point("deferred-flushed");
-        self.report_applied(deferred);
+        self.report_applied(finished);
         Ok(())
     }
 
-    fn report_applied(&mut self, DeferredCommit { version, name, row, started }: DeferredCommit) {
-        (self.events)(Event::Applied { version, name, statements: row.statements_total, took: started.elapsed() });
+    /// Reports a migration whose row says `applied`.
+    pub fn report_applied(&mut self, Finished { version, name, statements_total, started, .. }: Finished) {
+        (self.events)(Event::Applied { version, name, statements: statements_total, took: started.elapsed() });
     }
 
     /// Refuses a script with a statement that is longer than the server accepts, before anything of it runs.

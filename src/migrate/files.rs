@@ -134,7 +134,8 @@ fn file_name_part(name: &str) -> Result<String> {
     Ok(part)
 }
 
-/// True for an SQL file that starts like a version or ends like a direction, so that it is probably meant as a migration.
+/// True for an SQL file that starts like a version or ends like a direction, so that it is probably meant as a
+/// migration.
 fn resembles_migration(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let Some(stem) = lower.strip_suffix(".sql") else { return false };

@@ -20,10 +20,10 @@ struct SessionState {
     insert_id: Option<u64>,
 }
 
-/// Reads what the script uses of the session, as JSON; `None` if it uses nothing.
-pub fn capture(conn: &mut Conn, summary: &ScriptSummary) -> Result<Option<String>> {
+/// Reads what the script uses of the session. Returns an SQL literal: JSON, or NULL if the script uses nothing.
+pub fn capture(conn: &mut Conn, summary: &ScriptSummary) -> Result<String> {
     if summary.variables.is_empty() && !summary.uses_insert_id {
-        return Ok(None);
+        return Ok(to_sql(None));
     }
     let mut state = SessionState::default();
     if summary.uses_insert_id {
@@ -33,7 +33,7 @@ pub fn capture(conn: &mut Conn, summary: &ScriptSummary) -> Result<Option<String
         let list: Vec<String> = summary.variables.iter().map(|name| user_variable(name)).collect();
         // The binary protocol, because it distinguishes numbers from text.
         let row: Option<Row> = conn.exec_first(format!("SELECT {}", list.join(", ")), ())?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = row else { return Ok(to_sql(None)) };
         let types: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
         for ((name, value), kind) in summary.variables.iter().zip(row.unwrap()).zip(types) {
             state.variables.insert(name.clone(), literal(&value, kind));
@@ -41,14 +41,19 @@ pub fn capture(conn: &mut Conn, summary: &ScriptSummary) -> Result<Option<String
     }
     let json = serde_json::to_string(&state)
         .map_err(|error| Error::failure(format!("failed to write the session's variables as JSON: {error}")))?;
-    Ok(Some(json))
+    Ok(to_sql(Some(&json)))
+}
+
+/// The SQL literal of the journal's JSON.
+pub fn to_sql(json: Option<&str>) -> String {
+    json.map_or_else(|| "NULL".to_owned(), quote_text)
 }
 
 /// An SQL expression for the result of [`capture`], so that the server can compute it after the client has died. It
 /// turns numbers into text.
 pub fn capture_sql(summary: &ScriptSummary) -> String {
     if summary.variables.is_empty() && !summary.uses_insert_id {
-        return "NULL".to_owned();
+        return to_sql(None);
     }
     let mut parts = vec!["'{\"variables\":{'".to_owned()];
     for (i, name) in summary.variables.iter().enumerate() {
@@ -68,7 +73,7 @@ pub fn capture_sql(summary: &ScriptSummary) -> String {
     format!("CONCAT({})", parts.join(", "))
 }
 
-/// Sets the session to what [`capture`] returned.
+/// Sets the session to the JSON in the journal.
 pub fn restore(conn: &mut Conn, json: Option<&str>) -> Result<()> {
     let Some(json) = json else { return Ok(()) };
     let state: SessionState = serde_json::from_str(json)

@@ -122,36 +122,24 @@ impl Migrator<'_> {
 /// Compares files and journal, both in version order.
 pub fn compare(files: &[ParsedMigration], history: Vec<JournalRow>) -> Vec<MigrationStatus<'_>> {
     let newest = history.iter().map(|row| row.version).max();
-    let mut migrations = Vec::with_capacity(files.len());
+    let mut statuses = Vec::with_capacity(files.len());
     let mut history = history.into_iter().peekable();
     for parsed in files {
         let version = parsed.file.version;
         while let Some(row) = history.next_if(|row| row.version < version) {
-            migrations.push(of_row(row, None));
+            statuses.push(of_row(row, None));
         }
-        migrations.push(match history.next_if(|row| row.version == version) {
+        statuses.push(match history.next_if(|row| row.version == version) {
             Some(row) => of_row(row, Some(parsed)),
-            None => of_file(parsed, newest.is_some_and(|newest| newest > version)),
+            None => {
+                let out_of_order = newest.is_some_and(|newest| newest > version);
+                let status = if out_of_order { Status::OutOfOrder } else { Status::Pending };
+                new(version, parsed.file.name.clone(), status, Some(parsed), None)
+            }
         });
     }
-    migrations.extend(history.map(|row| of_row(row, None)));
-    migrations
-}
-
-fn of_file(parsed: &ParsedMigration, newer_is_applied: bool) -> MigrationStatus<'_> {
-    MigrationStatus {
-        version: parsed.file.version,
-        name: parsed.file.name.clone(),
-        status: if newer_is_applied { Status::OutOfOrder } else { Status::Pending },
-        applied_at: None,
-        applied_by: None,
-        duration_ms: None,
-        statements_done: None,
-        statements_total: None,
-        error: None,
-        parsed: Some(parsed),
-        row: None,
-    }
+    statuses.extend(history.map(|row| of_row(row, None)));
+    statuses
 }
 
 fn of_row(row: JournalRow, parsed: Option<&ParsedMigration>) -> MigrationStatus<'_> {
@@ -163,18 +151,29 @@ fn of_row(row: JournalRow, parsed: Option<&ParsedMigration>) -> MigrationStatus<
         (State::Baseline, _) => Status::Baseline,
         (State::Applied, _) => Status::Applied,
     };
-    let partial = row.state.is_partial();
+    let name = parsed.map_or(&row.name, |parsed| &parsed.file.name).clone();
+    new(row.version, name, status, parsed, Some(row))
+}
+
+fn new(
+    version: Version,
+    name: String,
+    status: Status,
+    parsed: Option<&ParsedMigration>,
+    row: Option<JournalRow>,
+) -> MigrationStatus<'_> {
+    let partial = row.as_ref().filter(|row| row.state.is_partial());
     MigrationStatus {
-        version: row.version,
-        name: parsed.map_or(&row.name, |parsed| &parsed.file.name).clone(),
+        version,
+        name,
         status,
-        applied_at: Some(row.applied_at.clone()),
-        applied_by: Some(row.applied_by.clone()),
-        duration_ms: Some(row.duration.as_millis()),
-        statements_done: partial.then_some(row.statements_done),
-        statements_total: partial.then_some(row.statements_total),
-        error: row.error.clone().filter(|_| partial),
+        applied_at: row.as_ref().map(|row| row.applied_at.clone()),
+        applied_by: row.as_ref().map(|row| row.applied_by.clone()),
+        duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
+        statements_done: partial.map(|row| row.statements_done),
+        statements_total: partial.map(|row| row.statements_total),
+        error: partial.and_then(|row| row.error.clone()),
         parsed,
-        row: Some(row),
+        row,
     }
 }

@@ -34,7 +34,8 @@ impl Migrator<'_> {
     /// Applies pending migrations. Returns how many were applied.
     ///
     /// # Errors
-    /// [`ErrorKind::Drift`] if an applied file was edited, [`ErrorKind::LockHeld`], [`ErrorKind::Interrupted`], or the server's error.
+    /// [`ErrorKind::Drift`] if an applied file was edited, [`ErrorKind::LockHeld`], [`ErrorKind::Interrupted`], or the
+    /// server's error.
     pub fn up(&mut self, options: &UpOptions) -> Result<u64> {
         let files = self.files.clone();
         let mut conn = match options.dry_run {
@@ -57,8 +58,8 @@ impl Migrator<'_> {
         let mut ctx = self.open_locked(conn)?;
         ctx.journal.create(&mut ctx.conn)?;
         let applied = apply_pending(&mut ctx, &files, options);
-        // Also after an error, which may have come before the next migration's first record. If that fails as well, the
-        // next run finds out that the migration ran to its end.
+        // Also after an error, because the previous migration is complete if the next one has no row yet. If the flush
+        // fails as well, the next run finds out that the migration is complete.
         match (applied, ctx.flush_deferred()) {
             (Ok(applied), Ok(())) => {
                 ctx.close();
@@ -160,7 +161,8 @@ pub fn next_order<'r>(history: impl Iterator<Item = &'r JournalRow>) -> u64 {
     history.map(|row| row.applied_order).max().unwrap_or(0) + 1
 }
 
-/// Compares files and journal. Refuses edits of applied migrations, because this database and the next one would differ.
+/// Compares files and journal. Refuses edits of applied migrations, because this database and the next one would
+/// differ.
 fn read_statuses<'f>(
     conn: &mut Conn,
     journal: &Journal,

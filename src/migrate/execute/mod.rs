@@ -4,16 +4,16 @@
 //!
 //! - A script that contains only DML is one transaction, together with its row in `ai_migrations`.
 //! - Otherwise each batch of DML shares a transaction with the record that it is done.
-//! - Before a DDL statement runs, the journal records its intent: the statement's number and a fingerprint of each object
-//!   that it changes. The record that it is done is written together with the next intent, which saves one commit for
-//!   each statement. Statements that create something new share one intent; see [`ddl_batch`].
+//! - Before a DDL statement runs, the journal records its intent: the statement's number and a fingerprint of each
+//!   object that it changes. The record that it is done is written together with the next intent, which saves one
+//!   commit for each statement. Statements that create something new share one intent; see [`ddl_batch`].
 //! - An unclassified statement runs in a transaction that holds its intent. If it commits something, it commits the
 //!   intent as well. If it doesn't, the record that it is done commits together with its changes. That record is sent
 //!   in the same packet, so that a server which reaches the statement's end records it even if airun has died.
 //! - In the script's own transaction, records are part of it, so a crash undoes both.
 //!
-//! Storage engines without transactions (MyISAM, Aria, MEMORY) keep changes that a rollback removes from the journal. So
-//! if a crash comes between a change of such a table and its record, the statement runs twice.
+//! Storage engines without transactions (MyISAM, Aria, MEMORY) keep changes that a rollback removes from the journal.
+//! So if a crash comes between a change of such a table and its record, the statement runs twice.
 
 use std::time::Instant;
 

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use super::run::{Direction, RowState, Run, Stop};
+use super::run::{Direction, Done, RowState, Run, Stop};
 use super::statement::Statement;
 use super::tx_mode::TxMode;
 use crate::fault;
 use crate::migrate::event::Event;
-use crate::migrate::journal::{Finished, Intent, NewRow, Progress, State};
+use crate::migrate::journal::{Finished, Intent, Migration, NewRow, Progress, State};
 use crate::migrate::names::hex;
 use crate::migrate::session_state;
 use crate::migrate::sql::Position;
@@ -39,25 +39,30 @@ impl Run<'_, '_> {
             self.row = RowState::Current;
             return Ok(());
         }
-        let session_state = session_state::capture(&mut self.ctx.conn, self.summary)?;
-        let done_checksum = match self.done.statements {
-            0 => String::new(),
-            _ => hex(&self.done.checksum.so_far()),
-        };
         let now = Instant::now();
         let progress = Progress {
-            statements_total: self.summary.total,
-            statements_done: self.done.statements,
-            done_checksum: &done_checksum,
-            intent,
-            session_state: session_state.as_deref(),
             duration: now - self.recorded_at,
+            session_state: session_state::capture(&mut self.ctx.conn, self.summary)?,
+            ..self.progress(&self.done, intent)
         };
-        let (version, state) = (self.direction.version(), self.direction.state());
-        self.ctx.journal.progress(&mut self.ctx.conn, version, state, &progress)?;
+        self.ctx.journal.progress(&mut self.ctx.conn, &progress)?;
         self.recorded_at = now;
         self.row = RowState::Current;
         Ok(())
+    }
+
+    /// The values of the journal row after `done`, without the session and the running time.
+    pub(super) fn progress<'i>(&self, done: &Done, intent: Option<&'i Intent>) -> Progress<'i> {
+        Progress {
+            version: self.direction.version(),
+            state: self.direction.state(),
+            statements_total: self.summary.total,
+            statements_done: done.statements,
+            done_checksum: if done.statements == 0 { String::new() } else { hex(&done.checksum.so_far()) },
+            intent,
+            session_state: session_state::to_sql(None),
+            duration: Duration::ZERO,
+        }
     }
 
     fn insert_row(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
@@ -77,16 +82,22 @@ impl Run<'_, '_> {
     pub(super) fn finish(mut self) -> Result<(), Stop> {
         self.end_transaction()?;
         fault::point("script-ended");
-        let duration = self.recorded_at.elapsed();
-        let statements_total = self.summary.total;
+        let finished = |migration: &Migration<'_>| Finished {
+            version: migration.version,
+            name: migration.name.to_owned(),
+            statements_total: migration.statements_total,
+            checksum: migration.checksum.to_owned(),
+            duration: self.recorded_at.elapsed(),
+            started: self.started,
+        };
         match self.direction {
             Direction::Up { migration, .. } if self.row != RowState::NotBegun => {
-                let checksum = self.summary.checksum.clone();
-                let row = Finished { statements_total, checksum, duration };
-                self.ctx.defer_commit(migration.version, migration.name, row, self.started);
+                let finished = finished(migration);
+                self.ctx.defer_commit(finished);
                 return Ok(());
             }
             Direction::Up { migration, .. } => {
+                let duration = self.recorded_at.elapsed();
                 let row = NewRow { migration: *migration, state: State::Applied, intent: None, duration };
                 self.ctx.journal.insert(&mut self.ctx.conn, &row)?;
             }
@@ -101,12 +112,8 @@ impl Run<'_, '_> {
         }
         fault::point("finished");
         if let Direction::Up { migration, .. } = self.direction {
-            (self.ctx.events)(Event::Applied {
-                version: migration.version,
-                name: migration.name.to_owned(),
-                statements: statements_total,
-                took: self.started.elapsed(),
-            });
+            let finished = finished(migration);
+            self.ctx.report_applied(finished);
         }
         Ok(())
     }

@@ -84,6 +84,13 @@ pub struct Done {
     pub checksum: Checksum,
 }
 
+impl Done {
+    pub fn add(&mut self, statement: Statement<'_>) {
+        self.statements = statement.k;
+        self.checksum.add(statement.text);
+    }
+}
+
 /// How up to date the script's journal row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {

@@ -109,8 +109,7 @@ impl Run<'_, '_> {
 
     /// Counts a statement that ran before.
     pub(super) fn skip(&mut self, statement: Statement<'_>) {
-        self.done.statements = statement.k;
-        self.done.checksum.add(statement.text);
+        self.done.add(statement);
         self.mark_committed();
     }
 

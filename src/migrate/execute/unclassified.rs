@@ -10,11 +10,10 @@ use crate::db;
 use crate::fault;
 use crate::migrate::classify::is_compound;
 use crate::migrate::journal::{Intent, Progress};
-use crate::migrate::names::hex;
 use crate::migrate::session_state;
-use std::time::Duration;
 
-/// The implicit-commit probe. A commit deletes savepoints, so if it no longer exists, the statement committed something.
+/// The implicit-commit probe. A commit deletes savepoints, so if it no longer exists, the statement committed
+/// something.
 const SET_PROBE: &str = "SAVEPOINT airun_commit_probe";
 const TEST_PROBE: &str = "RELEASE SAVEPOINT airun_commit_probe";
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
@@ -29,7 +28,7 @@ impl Run<'_, '_> {
                 self.ctx.conn.query_drop("COMMIT")?;
             }
         }
-        let record = self.record_of(statement);
+        let record = self.record_of(statement)?;
         // A comment for another server is not a statement here, so nothing can follow it in its packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
         let packet = if alone { statement.text.to_owned() } else { format!("{}\n;\n{record}", statement.text) };
@@ -71,21 +70,13 @@ impl Run<'_, '_> {
         Ok(Effect::None)
     }
 
-    /// The SQL that records that `statement` is done. It follows the statement in its packet, so that the server runs it
-    /// even if airun has died.
-    fn record_of(&self, statement: Statement<'_>) -> String {
-        let mut checksum = self.done.checksum.clone();
-        checksum.add(statement.text);
-        let progress = Progress {
-            statements_total: self.summary.total,
-            statements_done: statement.k,
-            done_checksum: &hex(&checksum.so_far()),
-            intent: None,
-            session_state: None,
-            duration: Duration::ZERO,
-        };
-        let (version, state) = (self.direction.version(), self.direction.state());
-        self.ctx.journal.progress_sql(version, state, &progress, &session_state::capture_sql(self.summary))
+    /// The SQL that records that `statement` is done. It follows the statement in its packet, so that the server runs
+    /// it even if airun has died.
+    fn record_of(&self, statement: Statement<'_>) -> Result<String, Stop> {
+        let mut done = self.done.clone();
+        done.add(statement);
+        let session_state = session_state::capture_sql(self.summary);
+        Ok(self.ctx.journal.progress_sql(&Progress { session_state, ..self.progress(&done, None) })?)
     }
 
     fn has_committed(&mut self) -> Result<bool, mysql::Error> {

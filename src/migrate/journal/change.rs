@@ -1,6 +1,6 @@
 //! Values that are written to a row of `ai_migrations`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::intent::Intent;
 use super::row::State;
@@ -30,11 +30,14 @@ pub struct NewRow<'a> {
 /// How far a script has got.
 #[derive(Debug)]
 pub struct Progress<'a> {
+    pub version: Version,
+    pub state: State,
     pub statements_total: u64,
     pub statements_done: u64,
-    pub done_checksum: &'a str,
+    pub done_checksum: String,
     pub intent: Option<&'a Intent>,
-    pub session_state: Option<&'a str>,
+    /// An SQL expression; see [`crate::migrate::session_state`].
+    pub session_state: String,
     /// Added to the row's running time.
     pub duration: Duration,
 }
@@ -42,10 +45,13 @@ pub struct Progress<'a> {
 /// The end of an UP.
 #[derive(Debug)]
 pub struct Finished {
+    pub version: Version,
+    pub name: String,
     pub statements_total: u64,
     pub checksum: String,
     /// Added to the row's running time.
     pub duration: Duration,
+    pub started: Instant,
 }
 
 /// The new values of a row that an operator corrects. A text that is `None` is not changed.

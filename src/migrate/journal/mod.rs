@@ -11,6 +11,7 @@ use mysql::{Conn, Params, Row, params};
 use super::lock::{Lock, LockCondition};
 use super::names::{JOURNAL_TABLE, fill, qualified};
 use super::version::Version;
+use crate::db::quote_text;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 
@@ -131,44 +132,37 @@ FROM DUAL WHERE {lock_held}";
     }
 
     /// Records how far the script of a partial migration has got.
-    pub fn progress(&self, conn: &mut Conn, version: Version, state: State, progress: &Progress<'_>) -> Result<()> {
-        const PROGRESS: &str = "
-UPDATE {locked_table}
-SET {lock_write}statements_total = :total, statements_done = :done, done_checksum = :done_checksum, intent = :intent,
-    session_state = :session_state, error = NULL, duration_ms = duration_ms + :duration
-WHERE version = :version AND state = :state AND {lock_held}";
-        let parameters = params! {
-            "version" => version.number(),
-            "state" => state.as_str(),
-            "total" => progress.statements_total,
-            "done" => progress.statements_done,
-            "done_checksum" => progress.done_checksum,
-            "intent" => progress.intent.map(Intent::to_json).transpose()?,
-            "session_state" => progress.session_state,
-            "duration" => millis(progress.duration),
-        };
-        self.change(conn, "progress", PROGRESS, parameters)
+    pub fn progress(&self, conn: &mut Conn, progress: &Progress<'_>) -> Result<()> {
+        fault::step("progress", "before");
+        conn.query_drop(self.progress_sql(progress)?)
+            .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
+        self.check_written(conn)?;
+        fault::step("progress", "after");
+        Ok(())
     }
 
-    /// The text of [`Journal::progress`], to be sent in one packet after a statement, so that the server runs it even
-    /// if the client has died meanwhile. `session_state` is an SQL expression. The intent is deleted.
-    pub fn progress_sql(&self, version: Version, state: State, progress: &Progress<'_>, session_state: &str) -> String {
+    /// The SQL of [`Journal::progress`]. If it follows a statement in one packet, the server runs it even if the client
+    /// has died meanwhile.
+    pub fn progress_sql(&self, progress: &Progress<'_>) -> Result<String> {
         const PROGRESS: &str = "
 UPDATE {locked_table}
-SET {lock_write}statements_total = {total}, statements_done = {done}, done_checksum = '{done_checksum}', intent = NULL,
-    session_state = {session_state}, error = NULL
+SET {lock_write}statements_total = {total}, statements_done = {done}, done_checksum = '{done_checksum}', intent = {intent},
+    session_state = {session_state}, error = NULL, duration_ms = duration_ms + {duration}
 WHERE version = {version} AND state = '{state}' AND {lock_held}";
-        self.fill(
+        let intent = progress.intent.map(Intent::to_json).transpose()?;
+        Ok(self.fill(
             PROGRESS,
             &[
-                ("version", &version.number().to_string()),
-                ("state", state.as_str()),
+                ("version", &progress.version.number().to_string()),
+                ("state", progress.state.as_str()),
                 ("total", &progress.statements_total.to_string()),
                 ("done", &progress.statements_done.to_string()),
-                ("done_checksum", progress.done_checksum),
-                ("session_state", session_state),
+                ("done_checksum", &progress.done_checksum),
+                ("intent", &intent.as_deref().map_or_else(|| "NULL".to_owned(), quote_text)),
+                ("session_state", &progress.session_state),
+                ("duration", &millis(progress.duration).to_string()),
             ],
-        )
+        ))
     }
 
     /// Fails unless the last change on this connection wrote a row.
@@ -200,7 +194,7 @@ WHERE version = :version AND state = :state AND {lock_held}";
     }
 
     /// Records that the UP ran to its end.
-    pub fn finish(&self, conn: &mut Conn, version: Version, finished: &Finished) -> Result<()> {
+    pub fn finish(&self, conn: &mut Conn, finished: &Finished) -> Result<()> {
         const FINISH: &str = "
 UPDATE {locked_table}
 SET {lock_write}state = 'applied', statements_total = :total, statements_done = :total, checksum = :checksum,
@@ -208,7 +202,7 @@ SET {lock_write}state = 'applied', statements_total = :total, statements_done = 
     applied_at = UTC_TIMESTAMP(6), applied_by = USER()
 WHERE version = :version AND state = 'applying' AND {lock_held}";
         let parameters = params! {
-            "version" => version.number(),
+            "version" => finished.version.number(),
             "total" => finished.statements_total,
             "checksum" => &finished.checksum,
             "duration" => millis(finished.duration),

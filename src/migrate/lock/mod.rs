@@ -40,7 +40,8 @@ impl Lock {
     /// Takes the lock, waiting for at most `limit`.
     ///
     /// # Errors
-    /// [`ErrorKind::LockHeld`] if another migrator held it all the time, naming the holder; [`ErrorKind::Interrupted`] at a signal.
+    /// [`ErrorKind::LockHeld`] if another migrator held it all the time, naming the holder; [`ErrorKind::Interrupted`]
+    /// at a signal.
     pub fn acquire(conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<Self> {
         let until = Instant::now() + waiting.limit;
         let name = &waiting.database.name;

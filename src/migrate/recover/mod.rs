@@ -11,6 +11,7 @@ use super::diff;
 use super::journal::{Intent, Journal, JournalRow, Progress};
 use super::names::qualified;
 use super::script::{Script, ScriptSummary};
+use super::session_state;
 use crate::db::quote_name;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,12 +21,12 @@ mod temporary_tables;
 
 use evidence::{Verdict, count_batched_applied, verdict};
 
-/// Brings `row` up to date with the schema, and checks that the statements that ran are those of the script. `stored` is
-/// the text that ran, if it was kept.
+/// Brings `row` up to date with the schema, and checks that the statements that ran are those of the script. `stored`
+/// is the text that ran, if it was kept.
 ///
 /// # Errors
-/// [`ErrorKind::PartiallyApplied`] if nothing shows whether the last statement was applied; [`ErrorKind::Drift`] if the script's first
-/// statements were edited after they ran, with a diff.
+/// [`ErrorKind::PartiallyApplied`] if nothing shows whether the last statement was applied; [`ErrorKind::Drift`] if the
+/// script's first statements were edited after they ran, with a diff.
 pub fn recover(
     conn: &mut Conn,
     journal: &Journal,
@@ -62,14 +63,16 @@ pub fn recover(
         row.statements_done = k;
     }
     let progress = Progress {
+        version: row.version,
+        state: row.state,
         statements_total: summary.total,
         statements_done: row.statements_done,
-        done_checksum: &row.done_checksum,
+        done_checksum: row.done_checksum.clone(),
         intent: None,
-        session_state: row.session_state.as_deref(),
+        session_state: session_state::to_sql(row.session_state.as_deref()),
         duration: Duration::ZERO,
     };
-    journal.progress(conn, row.version, row.state, &progress)
+    journal.progress(conn, &progress)
 }
 
 fn edited(script: &Script<'_>, done: u64, stored: Option<&str>) -> Result<Error> {

@@ -1,7 +1,7 @@
 //! Restores the session of a script that resumes.
 //!
-//! User variables come from the journal; see [`crate::migrate::session_state`]. Everything else (`SET`, `USE`, `PREPARE`,
-//! `LOCK TABLES`, temporary tables) comes from running the script's own statements again.
+//! User variables come from the journal; see [`crate::migrate::session_state`]. Everything else (`SET`, `USE`,
+//! `PREPARE`, `LOCK TABLES`, temporary tables) comes from running the script's own statements again.
 
 use mysql::Conn;
 use mysql::prelude::Queryable;

@@ -67,7 +67,7 @@ on_both! {
         assert!(db.tables().is_empty());
     }
 
-    fn rollback_needs_no_file_at_all(db) {
+    fn rollback_needs_no_file(db) {
         three(db);
         assert_eq!(db.airun("migrate up").code, 0);
         for file in std::fs::read_dir(db.folder()).unwrap() {
