@@ -9,8 +9,9 @@ use mysql::prelude::Queryable;
 use super::{Connections, Finding};
 use crate::interval;
 use crate::queue::Priority;
+use crate::queue::store::Cursor;
 use crate::queue::store::claim::{self, Pick};
-use crate::queue::store::poll::{Cursor, TaskClass};
+use crate::queue::store::poll::TaskClass;
 
 /// Each table with the columns that this binary needs, and one that an UPDATE may name.
 const SHAPE: [(&str, &str); 3] = [

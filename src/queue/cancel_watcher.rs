@@ -34,7 +34,7 @@ impl CancelWatcher {
         if tokens.is_empty() {
             return Ok(());
         }
-        if let Some(news) = conn.try_run(|conn| lease::news(conn, &tokens))? {
+        if let Some(news) = conn.try_run(|conn| lease::find_changes(conn, &tokens))? {
             self.in_flight.interrupt(news.cancelled.iter(), Interrupted::Cancelled, &self.database);
             self.in_flight.interrupt(news.lost.iter(), Interrupted::LeaseLost, &self.database);
         }

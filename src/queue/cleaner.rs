@@ -27,7 +27,7 @@ impl Cleaner {
         let mut warned = Vec::new();
         loop {
             let mut wait = self.fleet.turn(INTERVAL);
-            match self.conn.try_run(purge::purge) {
+            match self.conn.try_run(purge::purge_batches) {
                 Ok(Some(true)) => wait = PAUSE,
                 Ok(_) => self.warn_unsupported(&mut warned),
                 Err(error) => log::warn!("failed to delete finished tasks: {}", describe(&error)),

@@ -9,7 +9,7 @@ use mysql::{Conn, Transaction};
 use serde::Serialize;
 
 use super::interrupt::{Interrupt, Interrupted};
-use super::store::{ClaimToken, complete, run};
+use super::store::{ClaimToken, complete, run_connection};
 use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
@@ -119,7 +119,7 @@ impl<'a> TaskContext<'a> {
         if conn.is_none() {
             let mut opened = self.database.connect()?;
             if self.conn_is_marked {
-                run::mark(&mut opened, &self.token)?;
+                run_connection::mark(&mut opened, &self.token)?;
             }
             *conn = Some(opened);
         }

@@ -8,7 +8,7 @@ use mysql::prelude::Queryable;
 
 use super::notifier;
 use super::payload::{Priority, TaskPayload};
-use super::store::enqueue::{self as store, New};
+use super::store::enqueue::{self as store, NewTask};
 use crate::error::{Error, Result};
 
 /// The size of the column.
@@ -80,7 +80,7 @@ pub fn enqueue<P: TaskPayload>(conn: &mut impl Queryable, payload: &P) -> Result
 /// ```
 #[must_use]
 pub struct Enqueue<P> {
-    new: New,
+    new: NewTask,
     payload: PhantomData<fn(P)>,
 }
 
@@ -97,7 +97,7 @@ pub struct Enqueued {
 impl<P: TaskPayload> Enqueue<P> {
     /// The defaults of the payload type, to run as soon as possible.
     pub fn new() -> Self {
-        let new = New {
+        let new = NewTask {
             kind: P::KIND.to_owned(),
             version: P::VERSION,
             queue: P::QUEUE.to_owned(),
@@ -190,7 +190,7 @@ fn to_json<P: TaskPayload>(payload: &P) -> Result<String> {
 ///
 /// # Errors
 /// As for [`enqueue`].
-pub(crate) fn insert_one(conn: &mut impl Queryable, new: &New, payload: &str) -> Result<Enqueued> {
+pub(crate) fn insert_one(conn: &mut impl Queryable, new: &NewTask, payload: &str) -> Result<Enqueued> {
     check(new)?;
     let enqueued = match &new.dedupe_key {
         Some(key) => insert_unless_active(conn, new, key, payload)?,
@@ -209,7 +209,7 @@ pub(crate) fn insert_one(conn: &mut impl Queryable, new: &New, payload: &str) ->
 /// As for [`enqueue`], the first error of `payloads`, or a dedupe key was given.
 pub(crate) fn insert_many<P: AsRef<str>>(
     conn: &mut impl Queryable,
-    new: &New,
+    new: &NewTask,
     payloads: impl Iterator<Item = Result<P>>,
 ) -> Result<u64> {
     check(new)?;
@@ -231,16 +231,16 @@ pub(crate) fn wake(conn: &mut impl Queryable) -> mysql::Result<()> {
     Ok(())
 }
 
-fn insert(conn: &mut impl Queryable, new: &New, payload: &str) -> mysql::Result<Enqueued> {
+fn insert(conn: &mut impl Queryable, new: &NewTask, payload: &str) -> mysql::Result<Enqueued> {
     store::insert(conn, new, std::iter::once(payload))?;
     Ok(Enqueued { id: store::last_id(conn)?, inserted: true })
 }
 
 /// The unique key decides. Reading first avoids a failed INSERT, which would leave this transaction with a lock on the
 /// active task's key, and that task's completion would have to wait for it.
-fn insert_unless_active(conn: &mut impl Queryable, new: &New, key: &str, payload: &str) -> Result<Enqueued> {
+fn insert_unless_active(conn: &mut impl Queryable, new: &NewTask, key: &str, payload: &str) -> Result<Enqueued> {
     const TRIES_MAX: usize = 10;
-    if let Some(id) = store::alive(conn, key)? {
+    if let Some(id) = store::active(conn, key)? {
         return Ok(Enqueued { id, inserted: false });
     }
     for _ in 0..TRIES_MAX {
@@ -249,14 +249,14 @@ fn insert_unless_active(conn: &mut impl Queryable, new: &New, key: &str, payload
             result => return Ok(result?),
         }
         // The active task may have finished between the two statements.
-        if let Some(id) = store::alive_now(conn, key)? {
+        if let Some(id) = store::active_now(conn, key)? {
             return Ok(Enqueued { id, inserted: false });
         }
     }
     Err(Error::failure(format!("tasks with the dedupe key `{key}` start and finish too quickly; try again")))
 }
 
-fn check(new: &New) -> Result<()> {
+fn check(new: &NewTask) -> Result<()> {
     check_name("kind", &new.kind)?;
     check_name("queue", &new.queue)?;
     match &new.dedupe_key {

@@ -13,7 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::store::poll::{ClassQuery, Cursor, PollRequest, PollResult};
+use super::store::Cursor;
+use super::store::poll::{ClassQuery, PollRequest, PollResult};
 
 /// After an expensive full scan the next one waits this many times as long as it took, times the number of workers.
 const FULL_SCAN_COST_FACTOR: u32 = 20;

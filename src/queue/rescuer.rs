@@ -13,7 +13,7 @@ use super::in_flight::InFlight;
 use super::stats::Stats;
 use super::store::complete::Retention;
 use super::store::lease::{self, Rescued};
-use super::store::{ClaimToken, MISSING_FOR, fleet};
+use super::store::{ClaimToken, SUSPICION_PERIOD, fleet};
 use super::transition::{ISOLATED_RUNS_MAX, Outcome};
 use crate::db::ReconnectingConn;
 use crate::fault;
@@ -102,12 +102,12 @@ impl Rescuer {
 
     fn rescue_from_dead_workers(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
         let (locks_are_global, retention) = (self.locks_are_global, self.retention);
-        let Some(absent) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
-        if absent.newly_missing {
-            // By then the worker has been missing for long enough.
-            self.schedule.dead_workers = Instant::now() + MISSING_FOR;
+        let Some(found) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
+        if found.newly_suspected {
+            // By then the worker has been suspected for long enough.
+            self.schedule.dead_workers = Instant::now() + SUSPICION_PERIOD;
         }
-        for dead in absent.gone.into_iter().filter(|worker| worker.id != self.worker_id) {
+        for dead in found.dead.into_iter().filter(|worker| worker.id != self.worker_id) {
             let rescued = conn.try_run(|conn| {
                 let tokens = lease::owned(conn, dead.id)?;
                 fault::point("rescue-found");
@@ -121,7 +121,7 @@ impl Rescuer {
                 Ok(rescued)
             })?;
             if let Some(rescued) = rescued {
-                log::warn!("worker {} died: rescued {}", dead.id, tasks(rescued.alive));
+                log::warn!("worker {} died: rescued {}", dead.id, tasks(rescued.pending));
                 self.record(&rescued);
             }
         }
@@ -153,7 +153,7 @@ impl Rescuer {
         if !orphans.is_empty()
             && let Some(rescued) = conn.try_run(|conn| lease::rescue(conn, &orphans, &retention))?
         {
-            log::warn!("rescued {} that belonged to no living worker", tasks(rescued.alive));
+            log::warn!("rescued {} that belonged to no living worker", tasks(rescued.pending));
             self.record(&rescued);
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Rescuer {
                 if rescued.dead == 1 { "it" } else { "each" }
             );
         }
-        self.stats.rescued.fetch_add(rescued.alive, Ordering::Relaxed);
+        self.stats.rescued.fetch_add(rescued.pending, Ordering::Relaxed);
         self.fleet.rescan.store(true, Ordering::Relaxed);
     }
 }

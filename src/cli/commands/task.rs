@@ -67,8 +67,8 @@ pub const COMMANDS: &[Command] = &[
             Flag::value("--limit", "N", "list at most N tasks").default("20"),
             json(
                 "{\"format\": 1, \"database\", \"tasks\": [{\"id\", \"state\", \"kind\", \"payload_version\", \"queue\", \
-                 \"priority\", \"scheduled_at\", \"next_action_at\", \"created_at\", \"started_at\", \"finished_at\", \"claim_count\", \"failures\", \
-                 \"crashes\", \"isolated_runs\", \"max_attempts\", \"timeout_ms\", \"worker_id\", \"cancel_requested\", \
+                 \"priority\", \"scheduled_at\", \"next_action_at\", \"created_at\", \"started_at\", \"finished_at\", \
+                 \"claim_count\", \"failures\", \"crashes\", \"isolated_runs\", \"max_attempts\", \"timeout_ms\", \"worker_id\", \"cancel_requested\", \
                  \"dedupe_key\", \"last_error\"}]}; times are RFC 3339; max_attempts or timeout_ms 0 means the kind's; \
                  priority is 0 (urgent), 1 or 2 (bulk)",
             ),
@@ -119,7 +119,7 @@ pub const COMMANDS: &[Command] = &[
             json(
                 "{\"format\": 1, \"database\", \"tasks\": [{\"kind\", \"queue\", \"states\": {\"pending\": {\"count\", \
                  \"at_least\"}, …}, \"due\": {\"count\", \"at_least\"}, \"oldest_due_ms\"}], \"oldest_due_ms\", \
-                 \"paused\": [{\"scope\", \"name\", \"paused_at\"}], \"workers_alive\", \"workers_gone\"}; at_least is \
+                 \"paused\": [{\"scope\", \"name\", \"paused_at\"}], \"workers_alive\", \"workers_dead\"}; at_least is \
                  true if counting stopped early",
             ),
         ],
@@ -166,12 +166,12 @@ pub const COMMANDS: &[Command] = &[
         path: "task verify",
         summary: "check every row against the queue's invariants",
         flags: &[json(
-            "{\"format\": 1, \"database\", \"checked\", \"findings\": [{\"invariant\", \"broken\", \"advice\", \"count\", \
+            "{\"format\": 1, \"database\", \"checked\", \"findings\": [{\"invariant\", \"description\", \"advice\", \"count\", \
              \"ids\"}]}; ids are the first ten",
         )],
-        help: "Checks every row against the queue's invariants: no task runs for a dead worker or beyond its lease, no \
-               final task lacks an end, no pending task has an owner, no task ran more often than it was claimed or is \
-               allowed to, no two unfinished tasks share a dedupe key, no kind exceeds its concurrency limit. Exits with \
+        help: "Checks every row against the queue's invariants: no task runs on a dead worker or beyond its lease, every \
+               finished task has a finish time, no pending task has a worker, no task ran more often than it was \
+               claimed or is allowed to, no two unfinished tasks share a dedupe key, no kind exceeds its concurrency limit. Exits with \
                1 if one is violated.",
         handler: Some(task::verify),
         ..Command::EMPTY
@@ -195,10 +195,10 @@ pub const COMMANDS: &[Command] = &[
         summary: "list the workers",
         flags: &[json(
             "{\"format\": 1, \"database\", \"workers\": [{\"id\", \"hostname\", \"pid\", \"started_at\", \"last_heartbeat_at\", \
-             \"standing\", \"running\"}]}",
+             \"state\", \"running\"}]}",
         )],
-        help: "Lists the workers that take database tasks: idle, busy, or gone, which means that the others are about to \
-               rescue its tasks.",
+        help: "Lists the workers that take database tasks: idle, busy, or dead, which means that the others will rescue \
+               its tasks.",
         handler: Some(task::workers),
         ..Command::EMPTY
     },

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::operator::Operator;
-use super::tasks;
+use super::queue_conn::QueueConn;
+use super::{count_tasks, is_or_are};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
@@ -14,180 +14,173 @@ use crate::error::{Error, Result};
 use crate::interval;
 use crate::queue::Kind;
 use crate::queue::state::State;
-use crate::queue::store::admin::{self, Cancelled, Control, Retried};
-use crate::queue::store::group::{Filter, groups};
+use crate::queue::store::admin::{self, CancelOutcome, Control, RetryOutcome};
+use crate::queue::store::group::{TaskFilter, groups};
 use crate::queue::store::{inspect, purge as store};
 
 pub fn retry(ids: &[u64], context: &Context, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let mut exit = Exit::Success;
     for &id in ids {
-        let why = match operator.run(|conn| admin::retry(conn, id))? {
-            Retried::Done => {
+        let failure = match conn.run(|conn| admin::retry(conn, id))? {
+            RetryOutcome::Retried => {
                 output.line(&format!("task {id} is pending again"));
                 continue;
             }
-            Retried::Not => not(&mut operator, id, "dead or cancelled")?,
-            Retried::Duplicate => {
-                format!(
-                    "task {id} has the dedupe key of a task that is alive, so it can't be pending; cancel that one first"
-                )
-            }
+            RetryOutcome::NotFinished => unexpected_state(&mut conn, id, "dead or cancelled")?,
+            RetryOutcome::Duplicate => format!(
+                "task {id} can't be retried: a pending or running task has the same dedupe key; cancel that one first"
+            ),
         };
-        print_error("error", &why);
+        print_error("error", &failure);
         exit = Exit::Failure;
     }
-    operator.wake()?;
+    conn.wake()?;
     Ok(exit)
 }
 
-/// Why a task isn't what was expected.
-fn not(operator: &mut Operator<'_>, id: u64, expected: &str) -> Result<String> {
-    Ok(match operator.run(|conn| inspect::state(conn, id))? {
+fn unexpected_state(conn: &mut QueueConn<'_>, id: u64, expected: &str) -> Result<String> {
+    Ok(match conn.run(|conn| inspect::state(conn, id))? {
         Some(state) => format!("task {id} is {}, not {expected}", state.name()),
-        None => format!("there is no task {id} in `{}`", operator.database.name),
+        None => no_such_task(conn, id),
     })
 }
 
+/// The message about a task that does not exist.
+pub fn no_such_task(conn: &QueueConn<'_>, id: u64) -> String {
+    format!("there is no task {id} in `{}`; finished tasks are purged after their retention", conn.database.name)
+}
+
 pub fn retry_dead(kind: Option<String>, context: &Context, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let (mut retried, mut duplicates) = (0, 0);
-    for group in operator.run(|conn| groups(conn, &admin::dead(kind.clone())))? {
-        let mut place = None;
+    let filter = TaskFilter { kind, ..TaskFilter::states(&[State::Dead]) };
+    for group in conn.run(|conn| groups(conn, &filter))? {
+        let mut cursor = None;
         loop {
-            let batch = operator.run(|conn| admin::retry_batch(conn, &group, place.as_ref()))?;
+            let batch = conn.run(|conn| admin::retry_batch(conn, &group, cursor.as_ref()))?;
             retried += batch.retried;
             duplicates += batch.duplicates;
-            operator.wake()?;
-            place = batch.last;
-            if place.is_none() {
+            conn.wake()?;
+            cursor = batch.next;
+            if cursor.is_none() {
                 break;
             }
-            operator
-                .wait(Duration::ZERO)
-                .map_err(|error| error.context(format!("{} are pending again", tasks(retried))))?;
+            conn.check_interrupted().map_err(|error| error.context(format!("retried {}", count_tasks(retried))))?;
         }
     }
-    output.line(&match retried {
-        1 => "1 task is pending again".to_owned(),
-        n => format!("{n} tasks are pending again"),
-    });
+    output.line(&format!("{} {} pending again", count_tasks(retried), is_or_are(retried)));
     if duplicates > 0 {
-        print_error("note", &format!("{} left dead, since living ones have the same dedupe keys", tasks(duplicates)));
+        let reason = "pending or running tasks have the same dedupe keys";
+        print_error("note", &format!("{} stayed dead, because {reason}", count_tasks(duplicates)));
     }
     Ok(Exit::Success)
 }
 
-/// Between two looks at a task that is to end.
-const LOOK: Duration = Duration::from_millis(100);
-
 pub fn cancel(ids: &[u64], wait: Option<Option<Duration>>, context: &Context, output: &mut Output) -> Result<Exit> {
     let retention = worker::retention(context)?;
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let mut exit = Exit::Success;
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for &id in ids {
-        match operator.run(|conn| admin::cancel(conn, id, retention))? {
-            Cancelled::AtOnce => output.line(&format!("task {id} is cancelled")),
-            Cancelled::Asked => {
-                output.line(&format!("task {id} is running; its worker was asked to cancel it"));
-                asked.push(id);
+        match conn.run(|conn| admin::cancel(conn, id, retention))? {
+            CancelOutcome::Cancelled => output.line(&format!("task {id} is cancelled")),
+            CancelOutcome::Requested => {
+                output.line(&format!("task {id} is running; requested its cancellation"));
+                requested.push(id);
             }
-            Cancelled::Not => {
-                print_error("error", &not(&mut operator, id, "pending or running")?);
+            CancelOutcome::Finished => {
+                print_error("error", &unexpected_state(&mut conn, id, "pending or running")?);
                 exit = Exit::Failure;
             }
         }
     }
     if let Some(limit) = wait {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        for id in asked {
-            output.line(&ended(&mut operator, id, deadline)?);
+        for id in requested {
+            output.line(&wait_until_finished(&mut conn, id, deadline)?);
         }
     }
     Ok(exit)
 }
 
-/// Waits until a task has ended, and says how.
-fn ended(operator: &mut Operator<'_>, id: u64, deadline: Option<Instant>) -> Result<String> {
+/// Waits until a task has finished, and returns a message about its state.
+fn wait_until_finished(conn: &mut QueueConn<'_>, id: u64, deadline: Option<Instant>) -> Result<String> {
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
     loop {
-        match operator.run(|conn| inspect::state(conn, id))? {
+        match conn.run(|conn| inspect::state(conn, id))? {
             Some(state) if state.is_final() => return Ok(format!("task {id} is {}", state.name())),
-            Some(_) if deadline.is_none_or(|deadline| Instant::now() < deadline) => operator.wait(LOOK)?,
+            Some(_) if deadline.is_none_or(|deadline| Instant::now() < deadline) => conn.wait(POLL_INTERVAL)?,
             Some(state) => {
                 return Err(Error::failure(format!(
-                    "task {id} is {} still; it ends when its handler looks at `is_cancelled`, or at its timeout",
+                    "task {id} is still {}; its run ends when the handler checks `is_cancelled`, or at its timeout",
                     state.name()
                 )));
             }
-            None => return Ok(format!("task {id} is purged")),
+            None => return Ok(format!("task {id} was purged")),
         }
     }
 }
 
 pub fn purge(older_than: Option<Duration>, states: &[State], context: &Context, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let mut purged = 0;
-    for group in operator.run(|conn| groups(conn, &Filter::states(states)))? {
-        let mut place = None;
+    for group in conn.run(|conn| groups(conn, &TaskFilter::states(states)))? {
+        let mut cursor = None;
         loop {
             let more = match older_than {
                 None => {
-                    let deleted = operator.run(|conn| store::purge_due(conn, &group))?;
+                    let deleted = conn.run(|conn| store::purge_due(conn, &group))?;
                     purged += deleted;
                     deleted > 0
                 }
                 Some(age) => {
-                    let (deleted, last) = operator.run(|conn| store::purge_older(conn, &group, age, place.as_ref()))?;
+                    let (deleted, next) = conn.run(|conn| store::purge_older(conn, &group, age, cursor.as_ref()))?;
                     purged += deleted;
-                    place = last;
-                    place.is_some()
+                    cursor = next;
+                    cursor.is_some()
                 }
             };
             if !more {
                 break;
             }
-            operator.wait(Duration::ZERO).map_err(|error| error.context(format!("purged {}", tasks(purged))))?;
+            conn.check_interrupted().map_err(|error| error.context(format!("purged {}", count_tasks(purged))))?;
         }
     }
     let which = match older_than {
-        None => "whose time was up".to_owned(),
-        Some(age) => format!("that had ended more than {} before", interval::format(age)),
+        None => "whose retention is over".to_owned(),
+        Some(age) => format!("that finished more than {} ago", interval::format(age)),
     };
-    output.line(&format!("purged {} {which}", tasks(purged)));
+    output.line(&format!("purged {} {which}", count_tasks(purged)));
     Ok(Exit::Success)
 }
 
 pub fn pause(control: &Control, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let (scope, name) = control.parts();
     warn_unknown(control, kinds);
-    let shut = operator.run(|conn| admin::pause(conn, control))?;
-    output.line(&if shut {
-        format!("the {scope} `{name}` is paused: no more of it is claimed; what runs goes on")
+    output.line(&if conn.run(|conn| admin::pause(conn, control))? {
+        format!("paused the {scope} `{name}`; tasks that are claimed already still run")
     } else {
-        format!("the {scope} `{name}` was paused already")
+        format!("the {scope} `{name}` is already paused")
     });
     Ok(Exit::Success)
 }
 
 pub fn resume(control: &Control, kinds: &[Arc<Kind>], context: &Context, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
+    let mut conn = QueueConn::connect(context)?;
     let (scope, name) = control.parts();
-    let opened = operator.run(|conn| admin::resume(conn, control))?;
-    if !opened {
-        warn_unknown(control, kinds);
-    }
-    operator.wake()?;
-    output.line(&if opened {
-        format!("the {scope} `{name}` goes on")
+    if conn.run(|conn| admin::resume(conn, control))? {
+        output.line(&format!("resumed the {scope} `{name}`"));
     } else {
-        format!("the {scope} `{name}` was not paused")
-    });
+        warn_unknown(control, kinds);
+        output.line(&format!("the {scope} `{name}` is not paused"));
+    }
+    conn.wake()?;
     Ok(Exit::Success)
 }
 
-/// It may be another binary's, or a slip.
+/// Notes that this binary does not have the kind or queue: the name may be mistyped, or belong to another binary.
 fn warn_unknown(control: &Control, kinds: &[Arc<Kind>]) {
     let known: Vec<&str> = match control {
         Control::Kind(_) => kinds.iter().map(|kind| kind.name.as_str()).collect(),

@@ -1,4 +1,4 @@
-//! `airun task enqueue`: a task, or one for each line.
+//! `airun task enqueue`: enqueues a task, or one for each line of standard input.
 
 use std::io::{self, BufRead as _, Read as _};
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use mysql::TxOpts;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::operator::Operator;
-use super::{JSON_FORMAT, tasks};
+use super::queue_conn::QueueConn;
+use super::{JSON_FORMAT, count_tasks};
 use crate::cli::args::{Args, invalid};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
 use crate::cli::suggest::hint;
 use crate::error::{Error, Result, with_causes};
-use crate::queue::{self, Kind, New, Priority};
+use crate::queue::{self, Kind, NewTask, Priority};
 
-/// What is to be enqueued.
+/// The arguments of `task enqueue`.
 #[derive(Debug, PartialEq)]
 pub struct EnqueueArgs {
     kind: String,
-    payload: Payload,
+    payload: PayloadSource,
     version: Option<u16>,
     queue: Option<String>,
     priority: Option<Priority>,
@@ -30,17 +30,17 @@ pub struct EnqueueArgs {
     timeout: Option<Duration>,
     max_attempts: Option<u32>,
     dedupe_key: Option<String>,
-    /// Whatever this binary knows of the kind.
+    /// Skip the checks against the kinds of this binary.
     unchecked: bool,
 }
 
-/// Where the payload is.
+/// Where the payload comes from.
 #[derive(Debug, PartialEq)]
-enum Payload {
+enum PayloadSource {
     Text(String),
-    /// Standard input is one.
+    /// Standard input is one payload.
     Input,
-    /// Standard input has one on each line.
+    /// Each line of standard input is a payload.
     Lines,
 }
 
@@ -50,13 +50,13 @@ pub fn parse(args: &Args) -> Result<EnqueueArgs> {
     let text = |name| args.value(name).map(str::to_owned);
     let dedupe_key = text("--dedupe-key");
     let payload = match (args.words.get(1).map(String::as_str), lines) {
-        (None, true) => Payload::Lines,
+        (None, true) => PayloadSource::Lines,
         (Some(_), true) => {
             return Err(Error::usage("`--lines` reads the payloads from standard input; don't give another payload"));
         }
-        (Some("-"), false) => Payload::Input,
-        (Some(text), false) => Payload::Text(text.to_owned()),
-        (None, false) => Payload::Text("null".to_owned()),
+        (Some("-"), false) => PayloadSource::Input,
+        (Some(text), false) => PayloadSource::Text(text.to_owned()),
+        (None, false) => PayloadSource::Text("null".to_owned()),
     };
     if dedupe_key.is_some() && lines {
         return Err(Error::usage("`--dedupe-key` can't be used with `--lines`, because it belongs to one task"));
@@ -94,62 +94,56 @@ fn priority(text: &str) -> Result<Priority> {
 }
 
 #[derive(Serialize)]
-struct One {
+struct EnqueuedTask {
     format: u32,
     id: u64,
     inserted: bool,
 }
 
 #[derive(Serialize)]
-struct Many {
+struct EnqueuedTasks {
     format: u32,
     enqueued: u64,
 }
 
-pub fn perform(
-    args: EnqueueArgs,
-    kinds: &[Arc<Kind>],
-    context: &Context,
-    json: bool,
-    output: &mut Output,
-) -> Result<Exit> {
+pub fn run(args: EnqueueArgs, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
     let known = kinds.iter().find(|kind| kind.name == args.kind).map(AsRef::as_ref);
     if known.is_none() && !args.unchecked {
-        return Err(unknown(&args.kind, kinds));
+        return Err(unknown_kind(&args.kind, kinds));
     }
-    let new = new(&args, known);
+    let new = new_task(&args, known);
     let checked = known.filter(|_| !args.unchecked);
     if let Some(kind) = checked.filter(|kind| new.version > kind.version) {
         return Err(Error::usage(format!(
-            "this binary knows `{}` up to payload version {}, not {}; `--unchecked` enqueues it for one that does",
+            "this binary has `{}` only up to payload version {}, not {}; `--unchecked` enqueues it for another binary",
             kind.name, kind.version, new.version
         )));
     }
     match args.payload {
-        Payload::Lines => {
-            let enqueued = many(&new, checked, &mut Operator::connect(context)?)?;
+        PayloadSource::Lines => {
+            let enqueued = enqueue_lines(&new, checked, &mut QueueConn::connect(context)?)?;
             if json {
-                output.json(&Many { format: JSON_FORMAT, enqueued })?;
+                output.json(&EnqueuedTasks { format: JSON_FORMAT, enqueued })?;
             } else {
-                output.line(&format!("enqueued {}", tasks(enqueued)));
+                output.line(&format!("enqueued {}", count_tasks(enqueued)));
             }
         }
-        Payload::Text(text) => one(&text, &new, checked, context, json, output)?,
-        Payload::Input => {
+        PayloadSource::Text(text) => enqueue_one(&text, &new, checked, context, json, output)?,
+        PayloadSource::Input => {
             let mut text = String::new();
             io::stdin()
                 .read_to_string(&mut text)
                 .map_err(|error| Error::failure(format!("failed to read the payload from standard input: {error}")))?;
-            one(&text, &new, checked, context, json, output)?;
+            enqueue_one(&text, &new, checked, context, json, output)?;
         }
     }
     Ok(Exit::Success)
 }
 
-/// The row: as the kind has it, but for what is asked for.
-fn new(args: &EnqueueArgs, known: Option<&Kind>) -> New {
+/// The new task: the arguments, and the kind's defaults for the others.
+fn new_task(args: &EnqueueArgs, known: Option<&Kind>) -> NewTask {
     let default = known.map_or_else(|| "default".to_owned(), |kind| kind.queue.clone());
-    New {
+    NewTask {
         kind: args.kind.clone(),
         version: args.version.unwrap_or_else(|| known.map_or(1, |kind| kind.version)),
         queue: args.queue.clone().unwrap_or(default),
@@ -161,30 +155,30 @@ fn new(args: &EnqueueArgs, known: Option<&Kind>) -> New {
     }
 }
 
-fn unknown(name: &str, kinds: &[Arc<Kind>]) -> Error {
+fn unknown_kind(name: &str, kinds: &[Arc<Kind>]) -> Error {
     Error::usage(format!(
         "this binary has no kind `{name}`{} (`--unchecked` enqueues it for another binary)",
         hint(name, kinds.iter().map(|kind| kind.name.as_str()), "`airun task kinds` lists its kinds")
     ))
 }
 
-/// Whether the payload is JSON, and what its kind takes.
+/// Checks that the payload is JSON, and that its kind can decode it.
 fn check(payload: &str, version: u16, kind: Option<&Kind>) -> Result<()> {
     serde_json::from_str::<&RawValue>(payload)
-        .map_err(|error| Error::usage(format!("the payload is no JSON: {error}; a text is one in double quotes")))?;
+        .map_err(|error| Error::usage(format!("the payload is not JSON: {error}; a JSON text needs double quotes")))?;
     let Some(kind) = kind else { return Ok(()) };
     kind.check(version, payload).map_err(|error| {
         Error::usage(format!(
-            "`{}` version {version} can't take this payload: {}; `--unchecked` enqueues it all the same",
+            "`{}` version {version} can't decode this payload: {}; `--unchecked` enqueues it anyway",
             kind.name,
             with_causes(&error)
         ))
     })
 }
 
-fn one(
+fn enqueue_one(
     payload: &str,
-    new: &New,
+    new: &NewTask,
     checked: Option<&Kind>,
     context: &Context,
     json: bool,
@@ -192,21 +186,24 @@ fn one(
 ) -> Result<()> {
     let payload = payload.trim();
     check(payload, new.version, checked)?;
-    let mut operator = Operator::connect(context)?;
-    let enqueued = operator.once(|conn| queue::insert_one(conn, new, payload))?;
+    let mut conn = QueueConn::connect(context)?;
+    let enqueued = conn.run_once(|conn| queue::insert_one(conn, new, payload))?;
     if json {
-        output.json(&One { format: JSON_FORMAT, id: enqueued.id, inserted: enqueued.inserted })?;
+        output.json(&EnqueuedTask { format: JSON_FORMAT, id: enqueued.id, inserted: enqueued.inserted })?;
         return Ok(());
     }
     if !enqueued.inserted {
-        print_error("note", &format!("task {} is alive and has this dedupe key; nothing was enqueued", enqueued.id));
+        print_error(
+            "note",
+            &format!("task {} is pending or running and has this dedupe key; nothing was enqueued", enqueued.id),
+        );
     }
     output.line(&enqueued.id.to_string());
     Ok(())
 }
 
-/// All of them in one transaction, so that a line that is wrong leaves nothing behind.
-fn many(new: &New, checked: Option<&Kind>, operator: &mut Operator<'_>) -> Result<u64> {
+/// Enqueues all lines in one transaction, so an invalid line means that nothing is enqueued.
+fn enqueue_lines(new: &NewTask, checked: Option<&Kind>, conn: &mut QueueConn<'_>) -> Result<u64> {
     let lines = io::stdin().lock().lines().enumerate().filter_map(|(number, line)| {
         let number = number + 1;
         let line = match line {
@@ -221,14 +218,14 @@ fn many(new: &New, checked: Option<&Kind>, operator: &mut Operator<'_>) -> Resul
         let checked = check(&line, new.version, checked);
         Some(checked.map(|()| line).map_err(|error| error.context(format!("line {number}; nothing was enqueued"))))
     });
-    let count = operator.once(|conn| {
+    let count = conn.run_once(|conn| {
         let mut transaction = conn.start_transaction(TxOpts::default())?;
         let count = queue::insert_many(&mut transaction, new, lines)?;
         transaction.commit()?;
         Ok(count)
     })?;
     if new.delay.is_zero() {
-        operator.wake()?;
+        conn.wake()?;
     }
     Ok(count)
 }

@@ -1,11 +1,11 @@
-//! `airun task kinds`: what this binary can run, and what waits for another.
+//! `airun task kinds`: the kinds that this binary runs, and the pending ones that it does not know.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::operator::Operator;
-use super::{JSON_FORMAT, knows};
+use super::queue_conn::QueueConn;
+use super::{JSON_FORMAT, KindVersion, can_run};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
@@ -13,11 +13,11 @@ use crate::cli::table::Table;
 use crate::error::Result;
 use crate::interval;
 use crate::queue::state::State;
-use crate::queue::store::group::{Filter, groups};
+use crate::queue::store::group::{TaskFilter, groups};
 use crate::queue::{Isolation, Kind, Work};
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedKind<'a> {
     kind: &'a str,
     version: u16,
     queue: &'a str,
@@ -30,7 +30,7 @@ struct Listed<'a> {
     program: Option<String>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> ListedKind<'a> {
     fn of(kind: &'a Kind) -> Self {
         let (isolation, program) = match &kind.work {
             Work::Handler { isolation: Isolation::Thread, .. } => ("thread", None),
@@ -51,42 +51,37 @@ impl<'a> Listed<'a> {
     }
 }
 
-#[derive(Serialize, PartialEq, Eq)]
-struct Unknown {
-    kind: String,
-    version: u16,
-}
-
 #[derive(Serialize)]
-struct Report<'a> {
+struct KindsReport<'a> {
     format: u32,
-    kinds: Vec<Listed<'a>>,
-    /// Pending in the database; `None` where no database is named.
-    unknown: Option<Vec<Unknown>>,
+    kinds: Vec<ListedKind<'a>>,
+    /// Pending kinds that this binary does not know; `None` without a database.
+    unknown: Option<Vec<KindVersion>>,
 }
 
-pub fn perform(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
     let unknown = match context.database()? {
-        Some(_) => Some(unknown(kinds, &mut Operator::connect(context)?)?),
+        Some(_) => Some(unknown_pending(kinds, &mut QueueConn::connect(context)?)?),
         None => None,
     };
-    let report = Report { format: JSON_FORMAT, kinds: kinds.iter().map(|kind| Listed::of(kind)).collect(), unknown };
+    let report =
+        KindsReport { format: JSON_FORMAT, kinds: kinds.iter().map(|kind| ListedKind::of(kind)).collect(), unknown };
     if json {
         output.json(&report)?;
         return Ok(Exit::Success);
     }
     if report.kinds.is_empty() {
-        output.line("no database task is registered");
+        output.line("this binary has no kinds of database tasks");
     } else {
         table(&report.kinds, kinds).print(output);
     }
     match &report.unknown {
-        None => print_error("note", "no database is named, so this doesn't tell what else is pending"),
+        None => print_error("note", "without a database, pending kinds that this binary does not know can't be listed"),
         Some(unknown) => {
-            for Unknown { kind, version } in unknown {
+            for KindVersion { kind, version } in unknown {
                 print_error(
                     "note",
-                    &format!("tasks of kind `{kind}` version {version} are pending, which this binary doesn't know"),
+                    &format!("tasks of kind `{kind}` version {version} are pending, but this binary does not know it"),
                 );
             }
         }
@@ -94,7 +89,7 @@ pub fn perform(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut 
     Ok(Exit::Success)
 }
 
-fn table(listed: &[Listed<'_>], kinds: &[Arc<Kind>]) -> Table {
+fn table(listed: &[ListedKind<'_>], kinds: &[Arc<Kind>]) -> Table {
     let mut table = Table::of(["kind", "version", "queue", "priority", "timeout", "attempts", "at once", "runs in"]);
     for (listed, kind) in listed.iter().zip(kinds) {
         table.row([
@@ -114,12 +109,12 @@ fn table(listed: &[Listed<'_>], kinds: &[Arc<Kind>]) -> Table {
     table
 }
 
-fn unknown(kinds: &[Arc<Kind>], operator: &mut Operator<'_>) -> Result<Vec<Unknown>> {
-    let pending = operator.run(|conn| groups(conn, &Filter::states(&[State::Pending])))?;
-    let mut unknown: Vec<Unknown> = pending
+fn unknown_pending(kinds: &[Arc<Kind>], conn: &mut QueueConn<'_>) -> Result<Vec<KindVersion>> {
+    let pending = conn.run(|conn| groups(conn, &TaskFilter::states(&[State::Pending])))?;
+    let mut unknown: Vec<KindVersion> = pending
         .into_iter()
-        .filter(|group| !knows(kinds, &group.kind, group.version))
-        .map(|group| Unknown { kind: group.kind, version: group.version })
+        .filter(|group| !can_run(kinds, &group.kind, group.version))
+        .map(|group| KindVersion { kind: group.kind, version: group.version })
         .collect();
     unknown.dedup();
     Ok(unknown)

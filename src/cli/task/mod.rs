@@ -1,11 +1,11 @@
-//! `airun task …`: its arguments, and what they ask for.
+//! `airun task …`: the arguments of its commands.
 
 mod change;
 mod check;
 mod enqueue;
 mod kinds;
 mod list;
-mod operator;
+mod queue_conn;
 mod show;
 mod stats;
 mod verify;
@@ -14,6 +14,8 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::args::{Args, invalid};
 use super::context::{Action, Context};
 use super::output::Output;
@@ -21,40 +23,47 @@ use crate::cli::exit::Exit;
 use crate::error::{Error, Result};
 use crate::queue::state::State;
 use crate::queue::store::admin::Control;
-use crate::queue::store::group::Filter;
+use crate::queue::store::group::TaskFilter;
 use crate::queue::{self, Kind, Priority};
 
-/// The version of every `--json` shape of these commands; raised when a field changes its meaning or goes.
+/// Version of the JSON that `--json` prints. It is raised when a field is removed or changes its meaning.
 const JSON_FORMAT: u32 = 1;
+
+/// A kind with a payload version.
+#[derive(Serialize, PartialEq, Eq)]
+struct KindVersion {
+    kind: String,
+    version: u16,
+}
 
 /// The most tasks that `task list` shows.
 const LIST_MAX: usize = 10_000;
 
 pub fn kinds(args: Args) -> Result<Action> {
     let json = args.has("--json");
-    action(move |kinds, context, output| kinds::perform(kinds, context, json, output))
+    action(move |kinds, context, output| kinds::run(kinds, context, json, output))
 }
 
 pub fn enqueue(args: Args) -> Result<Action> {
     let json = args.has("--json");
     let args = enqueue::parse(&args)?;
-    action(move |kinds, context, output| enqueue::perform(args, kinds, context, json, output))
+    action(move |kinds, context, output| enqueue::run(args, kinds, context, json, output))
 }
 
 pub fn list(args: Args) -> Result<Action> {
     let (json, states) = (args.has("--json"), states(&args, &State::ALL)?.unwrap_or_default());
     let text = |name| args.value(name).map(str::to_owned);
-    let filter = Filter { states, kind: text("--kind"), queue: text("--queue") };
+    let filter = TaskFilter { states, kind: text("--kind"), queue: text("--queue") };
     let limit = args.parsed("--limit")?.unwrap_or(20);
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(Error::usage(format!("`--limit` must be from 1 to {LIST_MAX}")));
     }
-    action(move |kinds, context, output| list::perform(&filter, limit, kinds, context, json, output))
+    action(move |kinds, context, output| list::run(&filter, limit, kinds, context, json, output))
 }
 
 pub fn show(args: Args) -> Result<Action> {
     let (id, json) = (ids(&args)?[0], args.has("--json"));
-    action(move |kinds, context, output| show::perform(id, kinds, context, json, output))
+    action(move |kinds, context, output| show::run(id, kinds, context, json, output))
 }
 
 pub fn retry(args: Args) -> Result<Action> {
@@ -77,7 +86,7 @@ pub fn cancel(args: Args) -> Result<Action> {
 
 pub fn stats(args: Args) -> Result<Action> {
     let (exact, json) = (args.has("--exact"), args.has("--json"));
-    action(move |_, context, output| stats::perform(exact, context, json, output))
+    action(move |_, context, output| stats::run(exact, context, json, output))
 }
 
 pub fn purge(args: Args) -> Result<Action> {
@@ -98,17 +107,17 @@ pub fn resume(args: Args) -> Result<Action> {
 
 pub fn verify(args: Args) -> Result<Action> {
     let json = args.has("--json");
-    action(move |kinds, context, output| verify::perform(kinds, context, json, output))
+    action(move |kinds, context, output| verify::run(kinds, context, json, output))
 }
 
 pub fn check(args: Args) -> Result<Action> {
     let json = args.has("--json");
-    action(move |kinds, context, output| check::perform(kinds, context, json, output))
+    action(move |kinds, context, output| check::run(kinds, context, json, output))
 }
 
 pub fn workers(args: Args) -> Result<Action> {
     let json = args.has("--json");
-    action(move |_, context, output| workers::perform(context, json, output))
+    action(move |_, context, output| workers::run(context, json, output))
 }
 
 /// Runs `work` with the kinds of the registry and an output, and reports an output that failed.
@@ -151,23 +160,32 @@ fn states(args: &Args, allowed: &[State]) -> Result<Option<Vec<State>>> {
     })
 }
 
-/// A priority's name; one that there isn't is its number.
-fn priority(number: u8) -> String {
+/// The name of a priority, or its number if it has none.
+fn priority_name(number: u8) -> String {
     let priority = Priority::ALL.into_iter().find(|priority| *priority as u8 == number);
     priority.map_or_else(|| number.to_string(), |priority| priority.name().to_owned())
 }
 
-/// Whether this binary can run tasks of this kind and version.
-fn knows(kinds: &[Arc<Kind>], name: &str, version: u16) -> bool {
+/// True if this binary can run tasks of this kind and version.
+fn can_run(kinds: &[Arc<Kind>], name: &str, version: u16) -> bool {
     kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
 }
 
-/// `1 task`, `2 tasks`
-fn tasks(count: u64) -> String {
-    format!("{count} task{}", if count == 1 { "" } else { "s" })
+/// A number with its noun, for example `1 task` or `2 tasks`.
+fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `1.2s`, of microseconds on either side of now.
+fn count_tasks(number: u64) -> String {
+    count(number, "task")
+}
+
+fn is_or_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
+/// A time span, before or after now, for example `1.2s`.
 fn short(micros: i64) -> String {
     crate::interval::short(Duration::from_micros(micros.unsigned_abs()))
 }

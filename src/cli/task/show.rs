@@ -1,4 +1,4 @@
-//! `airun task show`: all of one task.
+//! `airun task show`: one task in full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::list::{failed, when};
-use super::operator::Operator;
-use super::{JSON_FORMAT, priority};
+use super::change::no_such_task;
+use super::list::{failed_attempts, timing};
+use super::queue_conn::QueueConn;
+use super::{JSON_FORMAT, count, priority_name};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -16,14 +17,14 @@ use crate::cli::table::Table;
 use crate::error::{Error, Result};
 use crate::interval;
 use crate::queue::Kind;
-use crate::queue::store::inspect::{self, Details, Summary};
+use crate::queue::store::inspect::{self, TaskDetails, TaskSummary};
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct TaskReport<'a> {
     format: u32,
     database: &'a str,
     #[serde(flatten)]
-    summary: &'a Summary,
+    summary: &'a TaskSummary,
     payload: &'a RawValue,
     progress: Option<&'a RawValue>,
     result: Option<&'a RawValue>,
@@ -31,29 +32,24 @@ struct Report<'a> {
     pid: Option<u32>,
 }
 
-pub fn perform(id: u64, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
-    let details = operator.run(|conn| inspect::details(conn, id))?;
-    let Some(details) = details else {
-        return Err(Error::failure(format!(
-            "there is no task {id} in `{}`; finished ones are purged after a while",
-            operator.database.name
-        )));
-    };
+pub fn run(id: u64, kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+    let mut conn = QueueConn::connect(context)?;
+    let details = conn.run(|conn| inspect::details(conn, id))?;
+    let details = details.ok_or_else(|| Error::failure(no_such_task(&conn, id)))?;
     if json {
-        output.json(&report(&details, &operator.database.name)?)?;
+        output.json(&report(&details, &conn.database.name)?)?;
     } else {
         table(&details, kinds).print(output);
     }
     Ok(Exit::Success)
 }
 
-fn report<'a>(details: &'a Details, database: &'a str) -> Result<Report<'a>> {
+fn report<'a>(details: &'a TaskDetails, database: &'a str) -> Result<TaskReport<'a>> {
     let raw = |text: &'a str| {
         serde_json::from_str::<&RawValue>(text)
-            .map_err(|error| Error::failure(format!("the row of task {} has no JSON: {error}", details.summary.id)))
+            .map_err(|error| Error::failure(format!("task {} has invalid JSON: {error}", details.summary.id)))
     };
-    Ok(Report {
+    Ok(TaskReport {
         format: JSON_FORMAT,
         database,
         summary: &details.summary,
@@ -65,20 +61,20 @@ fn report<'a>(details: &'a Details, database: &'a str) -> Result<Report<'a>> {
     })
 }
 
-fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
+fn table(details: &TaskDetails, kinds: &[Arc<Kind>]) -> Table {
     let task = &details.summary;
     let mut table = Table::default();
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("task", task.id.to_string());
     row("kind", format!("{} version {}", task.kind, task.payload_version));
-    row("queue", format!("{}, priority {}", task.queue, priority(task.priority)));
-    row("state", format!("{}, {}", task.state.name(), when(task)));
-    row("failed", failed(task, kinds));
+    row("queue", format!("{}, priority {}", task.queue, priority_name(task.priority)));
+    row("state", format!("{}, {}", task.state.name(), timing(task)));
+    row("failed", failed_attempts(task, kinds));
     if task.crashes > 0 {
         row("crashed", task.crashes.to_string());
     }
     if task.isolated_runs > 0 {
-        row("on trial", format!("{}, their ends unknown", task.isolated_runs));
+        row("isolated", format!("{} without an outcome", count(task.isolated_runs, "run")));
     }
     row("claimed", task.claim_count.to_string());
     row("timeout", timeout(task, kinds));
@@ -86,9 +82,12 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
         row("dedupe key", key.clone());
     }
     row("created", format!("{} UTC", task.created_at));
-    let due = if task.state.is_final() { "purged after" } else { "due" };
+    if task.scheduled_at != task.created_at {
+        row("scheduled", format!("{} UTC", task.scheduled_at));
+    }
     if task.worker_id == 0 {
-        row(due, format!("{} UTC", task.next_action_at));
+        let name = if task.state.is_final() { "purged after" } else { "due" };
+        row(name, format!("{} UTC", task.next_action_at));
     }
     if let Some(at) = &task.started_at {
         row("started", format!("{at} UTC"));
@@ -99,7 +98,7 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     if task.worker_id != 0 {
         let place = match &details.runs_on {
             Some((hostname, pid)) => format!(", process {pid} on {hostname}"),
-            None => ", which is no more".to_owned(),
+            None => ", which is not registered".to_owned(),
         };
         row("worker", format!("{}{place}; its lease ends {} UTC", task.worker_id, task.next_action_at));
     }
@@ -116,10 +115,10 @@ fn table(details: &Details, kinds: &[Arc<Kind>]) -> Table {
     table
 }
 
-fn timeout(task: &Summary, kinds: &[Arc<Kind>]) -> String {
+fn timeout(task: &TaskSummary, kinds: &[Arc<Kind>]) -> String {
     if task.timeout_ms > 0 {
         return interval::format(Duration::from_millis(task.timeout_ms.into()));
     }
     let kind = kinds.iter().find(|kind| kind.name == task.kind);
-    kind.map_or_else(|| "as its kind has it".to_owned(), |kind| interval::format(kind.timeout))
+    kind.map_or_else(|| "the kind's default".to_owned(), |kind| interval::format(kind.timeout))
 }

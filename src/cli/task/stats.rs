@@ -1,10 +1,10 @@
-//! `airun task stats`: how many tasks there are, and whether they wait.
+//! `airun task stats`: the number of tasks, and how long they wait.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::operator::Operator;
+use super::queue_conn::QueueConn;
 use super::{JSON_FORMAT, short};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
@@ -13,16 +13,17 @@ use crate::cli::table::Table;
 use crate::db::locks_are_local;
 use crate::error::Result;
 use crate::queue::state::State;
-use crate::queue::store::group::{Filter, groups};
-use crate::queue::store::inspect::{self, Standing};
+use crate::queue::store::group::{TaskFilter, groups};
+use crate::queue::store::inspect::{self, WorkerState};
 
-/// So many tasks of a group are counted: some ten milliseconds.
+/// Counting a group stops here, after some ten milliseconds.
 const COUNT_MAX: u64 = 100_000;
 
-/// A number, which stands for that many or more where counting ended there.
+/// A number of tasks.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 struct Count {
     count: u64,
+    /// True if counting stopped early.
     at_least: bool,
 }
 
@@ -38,17 +39,17 @@ impl Count {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Line {
+struct StatsRow {
     kind: String,
     queue: String,
     states: BTreeMap<State, Count>,
     due: Count,
-    /// How long the oldest of those due has been.
+    /// How long the oldest due task has been due.
     oldest_due_ms: Option<i64>,
 }
 
 #[derive(Serialize)]
-struct Control {
+struct PausedControl {
     scope: String,
     name: String,
     #[serde(serialize_with = "inspect::rfc3339_if_any")]
@@ -56,34 +57,34 @@ struct Control {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct StatsReport<'a> {
     format: u32,
     database: &'a str,
     /// By kind and queue.
-    tasks: Vec<Line>,
+    tasks: Vec<StatsRow>,
     oldest_due_ms: Option<i64>,
-    paused: Vec<Control>,
+    paused: Vec<PausedControl>,
     workers_alive: usize,
-    workers_gone: usize,
+    workers_dead: usize,
 }
 
-pub fn perform(exact: bool, context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
-    let tasks = lines(&mut operator, (!exact).then_some(COUNT_MAX))?;
-    let paused = operator.run(inspect::paused)?;
-    let workers = operator.run(|conn| {
-        let locks_tell = !locks_are_local(conn)?;
-        inspect::workers(conn, locks_tell)
+pub fn run(exact: bool, context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+    let mut conn = QueueConn::connect(context)?;
+    let tasks = rows(&mut conn, (!exact).then_some(COUNT_MAX))?;
+    let paused = conn.run(inspect::paused)?;
+    let workers = conn.run(|conn| {
+        let locks_are_global = !locks_are_local(conn)?;
+        inspect::workers(conn, locks_are_global)
     })?;
-    let gone = workers.iter().filter(|worker| worker.standing == Standing::Gone).count();
-    let report = Report {
+    let dead = workers.iter().filter(|worker| worker.state == WorkerState::Dead).count();
+    let report = StatsReport {
         format: JSON_FORMAT,
-        database: &operator.database.name,
+        database: &conn.database.name,
         oldest_due_ms: tasks.iter().filter_map(|line| line.oldest_due_ms).max(),
         tasks,
-        paused: paused.into_iter().map(|(scope, name, paused_at)| Control { scope, name, paused_at }).collect(),
-        workers_alive: workers.len() - gone,
-        workers_gone: gone,
+        paused: paused.into_iter().map(|(scope, name, paused_at)| PausedControl { scope, name, paused_at }).collect(),
+        workers_alive: workers.len() - dead,
+        workers_dead: dead,
     };
     if json {
         output.json(&report)?;
@@ -93,26 +94,26 @@ pub fn perform(exact: bool, context: &Context, json: bool, output: &mut Output) 
     Ok(Exit::Success)
 }
 
-fn lines(operator: &mut Operator<'_>, limit: Option<u64>) -> Result<Vec<Line>> {
-    let mut lines: BTreeMap<(String, String), Line> = BTreeMap::new();
-    for group in operator.run(|conn| groups(conn, &Filter::default()))? {
-        let count = operator.run(|conn| inspect::count(conn, &group, limit))?;
+fn rows(conn: &mut QueueConn<'_>, limit: Option<u64>) -> Result<Vec<StatsRow>> {
+    let mut lines: BTreeMap<(String, String), StatsRow> = BTreeMap::new();
+    for group in conn.run(|conn| groups(conn, &TaskFilter::default()))? {
+        let count = conn.run(|conn| inspect::count(conn, &group, limit))?;
         let line = lines.entry((group.kind.clone(), group.queue.clone())).or_default();
         line.states.entry(group.state).or_default().add(count, limit);
         if group.state != State::Pending {
             continue;
         }
-        let Some(oldest) = operator.run(|conn| inspect::oldest_due(conn, &group))?.filter(|micros| *micros >= 0) else {
+        let Some(oldest) = conn.run(|conn| inspect::oldest_due(conn, &group))?.filter(|micros| *micros >= 0) else {
             continue;
         };
-        line.due.add(operator.run(|conn| inspect::count_due(conn, &group, limit))?, limit);
+        line.due.add(conn.run(|conn| inspect::count_due(conn, &group, limit))?, limit);
         line.oldest_due_ms = line.oldest_due_ms.max(Some(oldest / 1000));
     }
-    let named = |((kind, queue), line): ((String, String), Line)| Line { kind, queue, ..line };
+    let named = |((kind, queue), row): ((String, String), StatsRow)| StatsRow { kind, queue, ..row };
     Ok(lines.into_iter().map(named).collect())
 }
 
-fn print(report: &Report<'_>, output: &mut Output) {
+fn print(report: &StatsReport<'_>, output: &mut Output) {
     let mut table =
         Table::of(["kind", "queue", "pending", "due", "oldest", "running", "succeeded", "dead", "cancelled"]);
     let mut limited = false;
@@ -132,20 +133,20 @@ fn print(report: &Report<'_>, output: &mut Output) {
         ]);
     }
     if report.tasks.is_empty() {
-        output.line(&format!("no task in `{}`", report.database));
+        output.line(&format!("no tasks in `{}`", report.database));
     } else {
         table.print(output);
     }
     if limited {
-        output.line(&format!("counting ends at {COUNT_MAX} of a sort, which is marked by `+`; `--exact` counts all"));
+        output.line(&format!("`+`: counting stopped at {COUNT_MAX} tasks of a group; `--exact` counts all"));
     }
     for control in &report.paused {
         let since = control.paused_at.as_deref().map(|at| format!(" since {at} UTC")).unwrap_or_default();
         output.line(&format!("the {} `{}` is paused{since}", control.scope, control.name));
     }
-    let gone = match report.workers_gone {
+    let dead = match report.workers_dead {
         0 => String::new(),
-        n => format!(", {n} gone"),
+        n => format!(", {n} dead"),
     };
-    output.line(&format!("workers: {} alive{gone}", report.workers_alive));
+    output.line(&format!("workers: {} alive{dead}", report.workers_alive));
 }

@@ -1,8 +1,8 @@
-//! `airun task workers`.
+//! `airun task workers`: the registered workers.
 
 use serde::Serialize;
 
-use super::operator::Operator;
+use super::queue_conn::QueueConn;
 use super::{JSON_FORMAT, short};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
@@ -10,46 +10,38 @@ use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::db::locks_are_local;
 use crate::error::Result;
-use crate::queue::store::inspect::{self, Standing, Worker};
+use crate::queue::store::inspect::{self, WorkerSummary};
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct WorkersReport<'a> {
     format: u32,
     database: &'a str,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerSummary>,
 }
 
-pub fn perform(context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
-    let mut operator = Operator::connect(context)?;
-    let workers = operator.run(|conn| {
-        let locks_tell = !locks_are_local(conn)?;
-        inspect::workers(conn, locks_tell)
+pub fn run(context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+    let mut conn = QueueConn::connect(context)?;
+    let workers = conn.run(|conn| {
+        let locks_are_global = !locks_are_local(conn)?;
+        inspect::workers(conn, locks_are_global)
     })?;
     if json {
-        output.json(&Report { format: JSON_FORMAT, database: &operator.database.name, workers })?;
+        output.json(&WorkersReport { format: JSON_FORMAT, database: &conn.database.name, workers })?;
         return Ok(Exit::Success);
     }
     if workers.is_empty() {
-        output.line(&format!(
-            "no worker takes database tasks from `{}`; `airun worker` starts one",
-            operator.database.name
-        ));
+        output.line(&format!("no worker runs tasks of `{}`; `airun worker` starts one", conn.database.name));
         return Ok(Exit::Success);
     }
-    let mut table = Table::of(["worker", "state", "host", "process", "tasks", "seen", "started"]);
+    let mut table = Table::of(["worker", "state", "hostname", "pid", "tasks", "heartbeat", "started"]);
     for worker in &workers {
         table.row([
             worker.id.to_string(),
-            match worker.standing {
-                Standing::Idle => "idle",
-                Standing::Busy => "busy",
-                Standing::Gone => "gone",
-            }
-            .to_owned(),
+            worker.state.name().to_owned(),
             worker.hostname.clone(),
             worker.pid.to_string(),
             worker.running.to_string(),
-            format!("{} ago", short(worker.seen_micros)),
+            format!("{} ago", short(worker.heartbeat_age_micros)),
             format!("{} UTC", worker.started_at),
         ]);
     }

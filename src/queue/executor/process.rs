@@ -18,8 +18,8 @@ use crate::observe::scope;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::Work;
-use crate::queue::store::complete::fits;
-use crate::queue::store::{lease, run};
+use crate::queue::store::complete::check_size;
+use crate::queue::store::{lease, run_connection};
 use crate::queue::transition::{Outcome, Retry};
 use crate::shutdown::Phase;
 use crate::threads::{self, Thread};
@@ -34,7 +34,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub fn run(executor: &Executor, job: &Job, deadline: Instant) -> Outcome {
     if job.record.crashes > 0
-        && let Err(error) = with_own_conn(executor, |conn| lease::begin_trial(conn, &job.token))
+        && let Err(error) = with_own_conn(executor, |conn| lease::count_isolated_run(conn, &job.token))
     {
         log::warn!("failed to count its run in a process of its own: {error}");
     }
@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         }
         if matches!(self.job.kind.work, Work::Handler { .. })
             && !status.as_ref().is_ok_and(ExitStatus::success)
-            && let Err(error) = with_own_conn(executor, |conn| run::end(conn, &self.job.token))
+            && let Err(error) = with_own_conn(executor, |conn| run_connection::kill(conn, &self.job.token))
         {
             log::warn!("failed to kill the connection of its process: {error}");
         }
@@ -251,7 +251,7 @@ fn result(output: &str) -> Result<String, TaskError> {
         Ok(json) => json.get().to_owned(),
         Err(_) => serde_json::to_string(output)?,
     };
-    fits(&json)?;
+    check_size(&json)?;
     Ok(json)
 }
 

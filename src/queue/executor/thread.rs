@@ -12,7 +12,7 @@ use crate::queue::context::TaskContext;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
 use crate::queue::kind::{Handler, HandlerError, Work};
-use crate::queue::store::complete::fits;
+use crate::queue::store::complete::check_size;
 use crate::queue::task::Failure;
 use crate::queue::transition::{Outcome, Retry};
 
@@ -51,7 +51,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
 pub fn handle(run: &Handler, version: u16, payload: &str, context: &TaskContext<'_>) -> Outcome {
     match panics::catch(|| run(version, payload, context)) {
         Ok(Ok(_)) if context.completed.get() => Outcome::CompletedInside,
-        Ok(Ok(output)) => match fits(&output) {
+        Ok(Ok(output)) => match check_size(&output) {
             Ok(()) => Outcome::Succeeded(output),
             Err(error) => failed(error),
         },

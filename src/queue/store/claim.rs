@@ -2,61 +2,67 @@
 
 use mysql::{Conn, Error};
 
-use super::poll::{Cursor, TaskClass};
-use super::{LEASE, among, execute, interval, rows};
+use super::literal::Fragment;
+use super::poll::TaskClass;
+use super::{Cursor, LEASE, execute, id_in, roll_back, row, rows};
 use crate::fault;
 
-/// Which tasks of a source to claim.
+/// Which tasks of a class to claim.
 #[derive(Debug)]
 pub enum Pick {
-    /// The first from here on.
+    /// The first ones from this position on.
     From(Cursor),
-    /// These, as far as nobody else has them by now.
+    /// These tasks, except for those that another worker has claimed since.
     These(Vec<u64>),
 }
 
-/// A row that was claimed.
+/// A task that was claimed.
 #[derive(Debug)]
 pub struct Claimed {
     pub id: u64,
     pub payload: String,
-    /// This claim's number.
+    /// The number of this claim.
     pub claim_count: u32,
     pub failures: u32,
     pub crashes: u32,
     pub max_attempts: u32,
     pub timeout_ms: u32,
-    /// As the server writes it.
+    /// In the server's format.
     pub next_action_at: String,
-    /// Since then.
+    /// How long the task has been due.
     pub waited_micros: i64,
 }
 
-type Row = (u64, String, u32, u32, u32, u32, u32, String, i64);
+type ClaimedRow = (u64, String, u32, u32, u32, u32, u32, String, i64);
 
-/// Claims tasks of a source in their order, at most `limit`. They run from the commit on, which has succeeded when this
-/// returns. `fleet_limit` is how many of the kind may run among all workers.
+/// Claims at most `limit` tasks of a class in their order. If this succeeds, the claim is committed. At most `fleet_limit`
+/// tasks of the kind run on all workers together.
 ///
-/// A lost connection leaves it open whether the claim was committed; what it has claimed then is found by its owner.
+/// After a lost connection the claim may or may not be committed; the worker finds such tasks later, by its id.
 pub fn claim(
     conn: &mut Conn,
-    source: &TaskClass,
+    class: &TaskClass,
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
     worker_id: u64,
 ) -> Result<Vec<Claimed>, Error> {
-    let claimed = claim_open(conn, source, pick, limit, fleet_limit, worker_id);
+    let claimed = claim_in_transaction(conn, class, pick, limit, fleet_limit, worker_id);
     if claimed.is_err() {
-        // The next statement must not find a transaction; a connection that is lost has none.
-        drop(execute(conn, "ROLLBACK"));
+        roll_back(conn);
     }
     claimed
 }
 
-fn claim_open(
+const MARK_RUNNING: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
+    SET state = 'running', worker_id = :worker_id, claim_count = claim_count + 1, started_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :lease \
+    WHERE :id_in AND state = 'pending'; \
+    COMMIT";
+
+fn claim_in_transaction(
     conn: &mut Conn,
-    source: &TaskClass,
+    class: &TaskClass,
     pick: &Pick,
     limit: usize,
     fleet_limit: Option<u32>,
@@ -64,41 +70,33 @@ fn claim_open(
 ) -> Result<Vec<Claimed>, Error> {
     let mut begin = "START TRANSACTION; ";
     let mut limit = limit;
-    if let Some(most) = fleet_limit {
+    if let Some(fleet_limit) = fleet_limit {
         begin = "";
-        let room = u64::from(most).saturating_sub(count_behind_gate(conn, &source.kind)?);
-        limit = limit.min(usize::try_from(room).unwrap_or(usize::MAX));
+        let free = u64::from(fleet_limit).saturating_sub(count_running_locked(conn, &class.kind)?);
+        limit = limit.min(usize::try_from(free).unwrap_or(usize::MAX));
     }
-    let found: Vec<Row> = if limit == 0 {
-        Vec::new()
-    } else {
-        let select = select(source, pick, limit);
+    let mut found: Vec<ClaimedRow> = Vec::new();
+    if limit > 0 {
+        let select = select(class, pick, limit);
         log::trace!("{select}");
-        let mut found: Vec<Row> = rows(conn, &format!("{begin}{select}"))?;
+        found = rows(conn, &format!("{begin}{select}"))?;
         found.sort_unstable_by(|a, b| (&a.7, a.0).cmp(&(&b.7, b.0)));
-        found
-    };
+    }
     fault::point("claim-locked");
     if found.is_empty() {
         execute(conn, "ROLLBACK")?;
         return Ok(Vec::new());
     }
-    execute(
-        conn,
-        &format!(
-            "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET state = 'running', worker_id = {worker_id}, claim_count = claim_count + 1, \
-             started_at = UTC_TIMESTAMP(6), next_action_at = UTC_TIMESTAMP(6) + {} WHERE {} AND state = 'pending'; COMMIT",
-            interval(LEASE),
-            among(found.iter().map(|row| row.0).collect())
-        ),
-    )?;
+    let ids = found.iter().map(|row| row.0).collect();
+    execute(conn, &sql!(MARK_RUNNING, worker_id = worker_id, lease = LEASE, id_in = id_in(ids)))?;
     fault::point("claim-committed");
     let claimed = found.into_iter().map(
         |(id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, waited_micros)| {
+            let claim_count = claim_count + 1;
             Claimed {
                 id,
                 payload,
-                claim_count: claim_count + 1,
+                claim_count,
                 failures,
                 crashes,
                 max_attempts,
@@ -111,48 +109,45 @@ fn claim_open(
     Ok(claimed.collect())
 }
 
-/// The statement that finds and locks what a claim takes. The index gives the order: with a sort InnoDB would lock every
-/// row that it looks at.
-pub fn select(source: &TaskClass, pick: &Pick, limit: usize) -> String {
+const SELECT: &str = "SELECT id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, \
+    COALESCE(TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)), 0) FROM ai_server_tasks :which \
+    FOR UPDATE SKIP LOCKED";
+/// The index gives the order. With a sort InnoDB would lock every row that it reads.
+const WHICH_FROM: &str = "FORCE INDEX (by_class) \
+    WHERE state = 'pending' AND :class AND :from AND next_action_at <= UTC_TIMESTAMP(6) \
+    ORDER BY next_action_at, id LIMIT :limit";
+/// Since they were read, they may have been claimed and released for later; on another server they are other tasks.
+const WHICH_THESE: &str = "FORCE INDEX (PRIMARY) \
+    WHERE :id_in AND state = 'pending' AND :class AND next_action_at <= UTC_TIMESTAMP(6)";
+
+/// The statement that finds and locks the tasks for a claim.
+pub fn select(class: &TaskClass, pick: &Pick, limit: usize) -> String {
     let which = match pick {
-        Pick::From(place) => format!(
-            "FORCE INDEX (by_class) WHERE state = 'pending' AND {} AND {} AND next_action_at <= UTC_TIMESTAMP(6) \
-             ORDER BY next_action_at, id LIMIT {limit}",
-            source.condition(),
-            place.condition()
-        ),
-        // They may have been claimed since and be pending again for later, or be other tasks on another server.
-        Pick::These(ids) => format!(
-            "FORCE INDEX (PRIMARY) WHERE {} AND state = 'pending' AND {} AND next_action_at <= UTC_TIMESTAMP(6)",
-            among(ids.iter().copied().take(limit).collect()),
-            source.condition()
-        ),
+        Pick::From(cursor) => {
+            sql!(WHICH_FROM, class = class.condition(), from = cursor.condition(), limit = limit)
+        }
+        Pick::These(ids) => {
+            let ids = ids.iter().copied().take(limit).collect();
+            sql!(WHICH_THESE, class = class.condition(), id_in = id_in(ids))
+        }
     };
-    format!(
-        "SELECT id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, \
-         COALESCE(TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)), 0) FROM ai_server_tasks {which} \
-         FOR UPDATE SKIP LOCKED"
-    )
+    sql!(SELECT, which = Fragment(which))
 }
 
-/// Begins the transaction, lets no other claim of this kind pass until its end, and counts those that run.
-fn count_behind_gate(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
-    execute(
-        conn,
-        &format!(
-            "START TRANSACTION; SELECT 1 FROM ai_server_controls WHERE scope = 'kind' AND name = '{kind}' FOR UPDATE"
-        ),
-    )?;
-    let counted = rows::<(u64,)>(
-        conn,
-        &format!(
-            "SELECT COUNT(*) FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = '{kind}'"
-        ),
-    )?;
-    Ok(counted.first().map_or(0, |(count,)| *count))
+const LOCK_KIND: &str =
+    "START TRANSACTION; SELECT 1 FROM ai_server_controls WHERE scope = 'kind' AND name = :kind FOR UPDATE";
+const COUNT_RUNNING: &str =
+    "SELECT COUNT(*) FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = :kind";
+
+/// Begins a transaction that keeps other workers from claiming tasks of this kind, and counts the running ones.
+fn count_running_locked(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
+    execute(conn, &sql!(LOCK_KIND, kind = kind))?;
+    row::<(u64,)>(conn, &sql!(COUNT_RUNNING, kind = kind)).map(|(count,)| count)
 }
 
-/// Makes sure that a kind with a limit has a gate for its claims to pass through.
+const INSERT_CONTROL: &str = "INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('kind', :kind)";
+
+/// Inserts the row that claims of a kind with a concurrency limit lock.
 pub fn ensure_control_row(conn: &mut Conn, kind: &str) -> Result<(), Error> {
-    execute(conn, &format!("INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('kind', '{kind}')")).map(drop)
+    execute(conn, &sql!(INSERT_CONTROL, kind = kind)).map(drop)
 }

@@ -1,4 +1,5 @@
-//! What became of tasks, written down. Every statement is fenced: a row that was claimed anew is left as it is.
+//! Writing the outcomes of runs. Each statement checks that the claim is still valid: a row that was claimed again since
+//! stays as it is.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,75 +7,60 @@ use std::time::Duration;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
-use super::{ClaimToken, among, execute, in_transaction, interval, rows};
-use crate::db::quote_text;
+use super::lease::release_statement;
+use super::{ClaimToken, execute, id_in, in_transaction, rows};
 use crate::error::TaskError;
 use crate::fault;
 use crate::queue::transition::{Counter, Transition};
 
-/// A text that is kept in the row; bytes.
+/// Maximum size of `last_error`.
 const ERROR_BYTES_MAX: usize = 8 << 10;
-/// JSON that is kept in the row; bytes. As a literal it has twice as many, and MariaDB takes 16 MiB by default.
+/// Maximum size of a result or progress. Its literal is twice as long, and MariaDB accepts packets of 16 MiB by default.
 const RESULT_BYTES_MAX: usize = 4 << 20;
 
-const LOST: &str = "the task is no longer this run's: its lease ran out and it was given to another";
-
-/// How long final rows are kept.
+/// How long finished tasks are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
-    /// Those that succeeded or were cancelled.
+    /// Tasks that succeeded or were cancelled.
     pub finished: Duration,
-    /// The dead.
     pub dead: Duration,
 }
 
-/// Writes the transitions on tasks of one owner: the plain successes in one statement for all of one claim's number, the
-/// others in one transaction. A repetition changes nothing more. How many rows were changed.
+/// All tasks with the same claim count complete in one statement. Without the hint MariaDB uses the index `by_class`.
+const SUCCEED_MANY: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
+    SET state = 'succeeded', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :retention \
+    WHERE :id_in AND state = 'running' AND worker_id = :worker_id AND claim_count = :claim_count";
+
+/// Writes the transitions of one worker's tasks and returns the number of rows that changed: successes without a result
+/// in one statement for each claim count, all others in one transaction. Doing it again changes nothing.
 pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retention: &Retention) -> Result<u64, Error> {
-    let mut plain: Vec<&ClaimToken> = Vec::new();
-    let mut singles: Vec<String> = Vec::new();
-    for (token, transition) in transitions {
-        match transition {
-            // What most handlers return is not worth a value in the row.
-            Transition::Succeeded { result } if result == "null" => plain.push(token),
-            Transition::Succeeded { result } => {
-                singles.push(single(token, &succeeded(Some(result), retention.finished)))
-            }
-            Transition::Retry { after, error, counter } => {
-                let change = pending_again(&format!("UTC_TIMESTAMP(6) + {}", interval(*after)), retention);
-                singles.push(single(token, &format!("{change}, {}", failed(*counter, error))));
-            }
-            Transition::Dead { error, counter } => {
-                let change = finished("dead", retention.dead);
-                singles.push(single(token, &format!("{change}, {}", failed(*counter, error))));
-            }
-            Transition::Cancelled => singles.push(single(token, &finished("cancelled", retention.finished))),
-            Transition::Released => singles.push(single(token, &released(retention))),
-            // In the run's own transaction.
-            Transition::Settled => {}
-        }
-    }
+    // Most handlers return `null`, which isn't stored.
+    let is_plain = |transition: &Transition| matches!(transition, Transition::Succeeded { result } if result == "null");
+    let mut plain: Vec<&ClaimToken> =
+        transitions.iter().filter(|(_, transition)| is_plain(transition)).map(|(token, _)| token).collect();
+    let others: Vec<String> = transitions
+        .iter()
+        .filter(|(_, transition)| !is_plain(transition))
+        .filter_map(|(token, transition)| statement(token, transition, retention))
+        .collect();
     let mut changed = 0;
     plain.sort_unstable_by_key(|token| (token.claim_count, token.id));
-    for alike in plain.chunk_by(|a, b| a.claim_count == b.claim_count) {
-        let Some(first) = alike.first() else { continue };
-        // MariaDB takes the index `by_class` where it may choose.
-        changed += execute(
-            conn,
-            &format!(
-                "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) SET {} WHERE {} \
-                 AND state = 'running' AND worker_id = {} AND claim_count = {}",
-                succeeded(None, retention.finished),
-                among(alike.iter().map(|token| token.id).collect()),
-                first.worker_id,
-                first.claim_count
-            ),
-        )?;
+    for tokens in plain.chunk_by(|a, b| a.claim_count == b.claim_count) {
+        let [ClaimToken { worker_id, claim_count, .. }, ..] = *tokens else { continue };
+        let statement = sql!(
+            SUCCEED_MANY,
+            retention = retention.finished,
+            id_in = id_in(tokens.iter().map(|token| token.id).collect()),
+            worker_id = *worker_id,
+            claim_count = *claim_count,
+        );
+        changed += execute(conn, &statement)?;
     }
-    if !singles.is_empty() {
+    if !others.is_empty() {
         fault::point("complete-halfway");
         changed += in_transaction(conn, |conn| {
-            let changed = singles.iter().map(|statement| execute(conn, statement)).sum::<Result<u64, Error>>()?;
+            let changed = others.iter().map(|statement| execute(conn, statement)).sum::<Result<u64, Error>>()?;
             fault::point("complete-locked");
             Ok(changed)
         })?;
@@ -82,79 +68,97 @@ pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retentio
     Ok(changed)
 }
 
-fn single(token: &ClaimToken, change: &str) -> String {
-    format!("UPDATE ai_server_tasks SET {change} WHERE {}", token.condition())
-}
+const RETRY: &str = "UPDATE ai_server_tasks \
+    SET state = IF(cancel_requested, 'cancelled', 'pending'), worker_id = 0, \
+    finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
+    next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + :retention, UTC_TIMESTAMP(6) + :delay), \
+    failures = failures + :failures, crashes = crashes + :crashes, isolated_runs = 0, last_error = :error \
+    WHERE :claim";
+const BURY: &str = "UPDATE ai_server_tasks \
+    SET state = 'dead', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :retention, \
+    failures = failures + :failures, crashes = crashes + :crashes, isolated_runs = 0, last_error = :error \
+    WHERE :claim";
+const CANCEL: &str = "UPDATE ai_server_tasks \
+    SET state = 'cancelled', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :retention \
+    WHERE :claim";
 
-fn succeeded(result: Option<&str>, retention: Duration) -> String {
-    let result = result.map(|json| format!(", result = {}", quote_text(json))).unwrap_or_default();
-    format!("{}{result}", finished("succeeded", retention))
-}
-
-/// In a final state.
-pub fn finished(state: &str, retention: Duration) -> String {
-    format!(
-        "state = '{state}', worker_id = 0, finished_at = UTC_TIMESTAMP(6), next_action_at = UTC_TIMESTAMP(6) + {}",
-        interval(retention)
-    )
-}
-
-fn failed(counter: Counter, error: &str) -> String {
-    let counter = match counter {
-        Counter::Failure => "failures = failures + 1",
-        Counter::Crash => "crashes = crashes + 1",
+/// The statement for one transition; `None` if the run's own transaction has completed the task.
+fn statement(token: &ClaimToken, transition: &Transition, retention: &Retention) -> Option<String> {
+    let claim = token.condition();
+    let counts = |counter: &Counter| match counter {
+        Counter::Failure => (1_u32, 0_u32),
+        Counter::Crash => (0, 1),
     };
-    format!("{counter}, isolated_runs = 0, last_error = {}", error_text(error))
+    Some(match transition {
+        Transition::Succeeded { result } => succeed(token, result, retention.finished),
+        Transition::Retry { after, error, counter } => {
+            let (failures, crashes) = counts(counter);
+            sql!(
+                RETRY,
+                retention = retention.finished,
+                delay = *after,
+                failures = failures,
+                crashes = crashes,
+                error = shortened(error),
+                claim = claim,
+            )
+        }
+        Transition::Dead { error, counter } => {
+            let (failures, crashes) = counts(counter);
+            sql!(
+                BURY,
+                retention = retention.dead,
+                failures = failures,
+                crashes = crashes,
+                error = shortened(error),
+                claim = claim,
+            )
+        }
+        Transition::Cancelled => sql!(CANCEL, retention = retention.finished, claim = claim),
+        Transition::Released => release_statement(claim, retention),
+        Transition::Settled => return None,
+    })
 }
 
-/// It was due already, so it goes before what has become due since.
-pub fn released(retention: &Retention) -> String {
-    pending_again("LEAST(scheduled_at, UTC_TIMESTAMP(6))", retention)
+/// The part of an error's text that the row stores.
+fn shortened(error: &str) -> &str {
+    &error[..error.floor_char_boundary(ERROR_BYTES_MAX)]
 }
 
-/// One that somebody wants cancelled has no reason to run again.
-fn pending_again(next_action_at: &str, retention: &Retention) -> String {
-    format!(
-        "state = IF(cancel_requested, 'cancelled', 'pending'), worker_id = 0, \
-         finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
-         next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + {}, {next_action_at})",
-        interval(retention.finished)
-    )
+const SUCCEED: &str = "UPDATE ai_server_tasks \
+    SET state = 'succeeded', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :retention, result = :result \
+    WHERE :claim";
+
+fn succeed(token: &ClaimToken, result: &str, retention: Duration) -> String {
+    let result = (result != "null").then_some(result);
+    sql!(SUCCEED, retention = retention, result = result, claim = token.condition())
 }
 
-fn error_text(error: &str) -> String {
-    let mut end = ERROR_BYTES_MAX.min(error.len());
-    while !error.is_char_boundary(end) {
-        end -= 1;
-    }
-    quote_text(&error[..end])
-}
-
-/// Whether a result is small enough for the row.
+/// Checks that a result or progress is small enough to be stored.
 ///
 /// # Errors
-/// How large it is.
-pub fn fits(result: &str) -> Result<(), TaskError> {
-    let bytes = result.len();
+/// The error names its size.
+pub fn check_size(json: &str) -> Result<(), TaskError> {
+    let bytes = json.len();
     if bytes <= RESULT_BYTES_MAX {
         return Ok(());
     }
-    let why = format!("its result can't be stored: it has {bytes} bytes, and {RESULT_BYTES_MAX} is the most");
-    Err(format!("{why}; store it elsewhere, and return where").into())
+    Err(format!("its result has {bytes} bytes, and at most {RESULT_BYTES_MAX} can be stored; store it elsewhere, and return its location").into())
 }
 
-/// Those of the transitions that can't have been written: the row was taken back since, is another run's, or is gone.
+const READ_STATES: &str = "SELECT id, claim_count, CONCAT(state) FROM ai_server_tasks WHERE :id_in";
+
+/// The tasks whose transition was not written, because the row was rescued, claimed again or deleted.
 pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Result<Vec<u64>, Error> {
-    let found = rows::<(u64, u32, String)>(
-        conn,
-        &format!(
-            "SELECT id, claim_count, CONCAT(state) FROM ai_server_tasks WHERE {}",
-            among(transitions.iter().map(|(token, _)| token.id).collect())
-        ),
-    )?;
-    let found: HashMap<(u64, u32), String> =
-        found.into_iter().map(|(id, claim_count, state)| ((id, claim_count), state)).collect();
-    let stands = |token: &ClaimToken, transition: &Transition| {
+    let ids = transitions.iter().map(|(token, _)| token.id).collect();
+    let found: HashMap<(u64, u32), String> = rows::<(u64, u32, String)>(conn, &sql!(READ_STATES, id_in = id_in(ids)))?
+        .into_iter()
+        .map(|(id, claim_count, state)| ((id, claim_count), state))
+        .collect();
+    let is_written = |token: &ClaimToken, transition: &Transition| {
         found.get(&(token.id, token.claim_count)).is_some_and(|state| match transition {
             Transition::Succeeded { .. } => state == "succeeded",
             Transition::Dead { .. } => state == "dead",
@@ -162,50 +166,43 @@ pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Res
             Transition::Cancelled | Transition::Retry { .. } | Transition::Released => state != "running",
         })
     };
-    Ok(transitions.iter().filter(|(token, transition)| !stands(token, transition)).map(|(token, _)| token.id).collect())
+    let refused = transitions.iter().filter(|(token, transition)| !is_written(token, transition));
+    Ok(refused.map(|(token, _)| token.id).collect())
 }
 
-/// Those of `fences` whose tasks still run: the completion inside their handler's transaction was not committed.
+const READ_CLAIMS: &str = "SELECT id, worker_id, claim_count FROM ai_server_tasks WHERE :id_in AND state = 'running'";
+
+/// The claims whose tasks are still running: the handler's transaction with their completion was not committed.
 pub fn unsettled(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<ClaimToken>, Error> {
-    let found = rows::<(u64, u64, u32)>(
-        conn,
-        &format!(
-            "SELECT id, worker_id, claim_count FROM ai_server_tasks WHERE {} AND state = 'running'",
-            among(tokens.iter().map(|token| token.id).collect())
-        ),
-    )?;
-    Ok(found
-        .into_iter()
-        .map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count })
-        .filter(|f| tokens.contains(f))
-        .collect())
+    let ids = tokens.iter().map(|token| token.id).collect();
+    let running = rows::<(u64, u64, u32)>(conn, &sql!(READ_CLAIMS, id_in = id_in(ids)))?;
+    let claims = running.into_iter().map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count });
+    Ok(claims.filter(|token| tokens.contains(token)).collect())
 }
 
-/// Completes a task in its handler's own transaction.
+/// Completes a task in its handler's transaction.
 pub fn complete_in(
     transaction: &mut Transaction<'_>,
     token: &ClaimToken,
     result: &str,
     retention: Duration,
 ) -> Result<(), TaskError> {
-    fits(result)?;
-    let result = (result != "null").then_some(result);
-    fenced(
-        transaction,
-        &format!("UPDATE ai_server_tasks SET {} WHERE {}", succeeded(result, retention), token.condition()),
-    )
+    check_size(result)?;
+    execute_claimed(transaction, &succeed(token, result, retention))
 }
 
-/// Says how far a running task is.
+const SET_PROGRESS: &str = "UPDATE ai_server_tasks SET progress = :json WHERE :claim";
+
+/// Stores the progress of a running task.
 pub fn progress(conn: &mut impl Queryable, token: &ClaimToken, json: &str) -> Result<(), TaskError> {
-    fits(json)?;
-    let json = quote_text(json);
-    fenced(conn, &format!("UPDATE ai_server_tasks SET progress = {json} WHERE {}", token.condition()))
+    check_size(json)?;
+    execute_claimed(conn, &sql!(SET_PROGRESS, json = json, claim = token.condition()))
 }
 
-fn fenced(conn: &mut impl Queryable, statement: &str) -> Result<(), TaskError> {
+/// Executes a statement that changes a row only while its claim is valid.
+fn execute_claimed(conn: &mut impl Queryable, statement: &str) -> Result<(), TaskError> {
     match execute(conn, statement) {
-        Ok(0) => Err(LOST.into()),
+        Ok(0) => Err("the lease of this run expired, and the task was given to another run".into()),
         Ok(_) => Ok(()),
         Err(error) => Err(crate::error::Error::from(error).into()),
     }

@@ -1,47 +1,47 @@
-//! New rows.
+//! Inserting tasks.
 
 use std::time::Duration;
 
 use mysql::Error;
 use mysql::prelude::Queryable;
 
-use super::interval;
-use crate::db::quote_text;
+use super::literal::{Fragment, Literal, push_text, text_bytes_max};
 use crate::queue::payload::Priority;
 
-/// What a row needs but for its payload. Names are plain: letters, digits, `_`, `-`, `.`.
+/// A new task without its payload. Names consist of letters, digits, `_`, `-` and `.`.
 #[derive(Debug, Clone)]
-pub struct New {
+pub struct NewTask {
     pub kind: String,
     pub version: u16,
     pub queue: String,
     pub priority: Priority,
     pub delay: Duration,
-    /// `None`: as its kind has it.
+    /// `None` is the kind's default.
     pub timeout: Option<Duration>,
-    /// `None`: as its kind has it.
+    /// `None` is the kind's default.
     pub max_attempts: Option<u32>,
     pub dedupe_key: Option<String>,
 }
 
-/// A packet that every server takes: MySQL's `max_allowed_packet` was 4 MB once, MariaDB's is 16 MB.
+/// Every server accepts packets of this size: the default of `max_allowed_packet` was 4 MB on old MySQL servers.
 const PACKET_BYTES_MAX: usize = 1 << 20;
 const PACKET_ROWS_MAX: usize = 1000;
-/// The column's default.
-const QUEUE: &str = "default";
+/// The default of the column `queue`.
+const DEFAULT_QUEUE: &str = "default";
 
-/// Inserts a row for each payload; how many.
+/// Inserts a task for each payload, and returns their number.
 pub fn insert<P: AsRef<str>>(
     conn: &mut impl Queryable,
-    new: &New,
+    new: &NewTask,
     payloads: impl Iterator<Item = P>,
 ) -> Result<u64, Error> {
-    let (insert, front) = statement(new);
+    let (insert, row_start) = statement_parts(new);
     let mut sql = insert.clone();
     let (mut rows, mut all) = (0, 0);
     for payload in payloads {
         let payload = payload.as_ref();
-        if rows > 0 && (rows == PACKET_ROWS_MAX || sql.len() + front.len() + literal_max(payload) > PACKET_BYTES_MAX) {
+        let row_bytes_max = row_start.len() + text_bytes_max(payload);
+        if rows > 0 && (rows == PACKET_ROWS_MAX || sql.len() + row_bytes_max > PACKET_BYTES_MAX) {
             conn.query_drop(&sql)?;
             sql.truncate(insert.len());
             rows = 0;
@@ -49,8 +49,8 @@ pub fn insert<P: AsRef<str>>(
         if rows > 0 {
             sql.push(',');
         }
-        sql.push_str(&front);
-        push_literal(&mut sql, payload);
+        sql.push_str(&row_start);
+        push_text(&mut sql, payload);
         sql.push(')');
         rows += 1;
         all += 1;
@@ -61,75 +61,74 @@ pub fn insert<P: AsRef<str>>(
     Ok(all)
 }
 
-/// The statement up to its values, and what stands before each payload. What is as the table has it by itself is left
-/// out: a bulk enqueue is then as quick as the shortest INSERT.
-fn statement(new: &New) -> (String, String) {
-    let mut columns = vec![("kind", format!("'{}'", new.kind))];
-    let mut put = |differs: bool, column, value: String| {
-        if differs {
-            columns.push((column, value));
-        }
+const INSERT: &str = "INSERT INTO ai_server_tasks (:columns, payload) VALUES ";
+const SCHEDULED_AT: &str = "UTC_TIMESTAMP(6) + :delay";
+
+/// The statement up to `VALUES`, and the part of each row before its payload. Columns that have their default value are
+/// left out, which makes a bulk insert as fast as the shortest one.
+fn statement_parts(new: &NewTask) -> (String, String) {
+    let timeout_ms = new.timeout.map(|timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1));
+    let scheduled_at = (!new.delay.is_zero()).then(|| Fragment(sql!(SCHEDULED_AT, delay = new.delay)));
+    let mut columns = Vec::new();
+    let mut row_start = "(".to_owned();
+    let mut add = |column: &'static str, value: &dyn Literal| {
+        columns.push(column);
+        value.write(&mut row_start);
+        row_start.push_str(", ");
     };
-    put(new.version != 1, "payload_version", new.version.to_string());
-    put(new.queue != QUEUE, "queue", format!("'{}'", new.queue));
-    put(new.priority != Priority::Normal, "priority", (new.priority as u8).to_string());
-    put(!new.delay.is_zero(), "scheduled_at", format!("UTC_TIMESTAMP(6) + {}", interval(new.delay)));
-    if let Some(timeout) = new.timeout {
-        put(true, "timeout_ms", u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1).to_string());
+    add("kind", &new.kind);
+    if new.version != 1 {
+        add("payload_version", &new.version);
     }
-    if let Some(attempts) = new.max_attempts {
-        put(true, "max_attempts", attempts.to_string());
+    if new.queue != DEFAULT_QUEUE {
+        add("queue", &new.queue);
+    }
+    if new.priority != Priority::Normal {
+        add("priority", &(new.priority as u8));
+    }
+    if let Some(scheduled_at) = &scheduled_at {
+        add("scheduled_at", scheduled_at);
+    }
+    if let Some(timeout_ms) = &timeout_ms {
+        add("timeout_ms", timeout_ms);
+    }
+    if let Some(max_attempts) = &new.max_attempts {
+        add("max_attempts", max_attempts);
     }
     if let Some(key) = &new.dedupe_key {
-        put(true, "dedupe_key", quote_text(key));
+        add("dedupe_key", key);
     }
-    let (names, values): (Vec<&str>, Vec<String>) = columns.into_iter().unzip();
-    (
-        format!("INSERT INTO ai_server_tasks ({}, payload) VALUES ", names.join(", ")),
-        format!("({}, ", values.join(", ")),
-    )
+    (sql!(INSERT, columns = Fragment(columns.join(", "))), row_start)
 }
 
-/// JSON as a literal: short where it can be. Quotes and backslashes mean different things under different `sql_mode`s.
-fn push_literal(sql: &mut String, json: &str) {
-    if json.bytes().any(|byte| matches!(byte, b'\'' | b'\\') || !byte.is_ascii()) {
-        sql.push_str(&quote_text(json));
-    } else {
-        sql.push('\'');
-        sql.push_str(json);
-        sql.push('\'');
-    }
-}
-
-/// Bytes of a literal, at most.
-fn literal_max(json: &str) -> usize {
-    2 * json.len() + 16
-}
-
-/// Of the row that this session has inserted last.
+/// The id of the task that this session inserted last.
 pub fn last_id(conn: &mut impl Queryable) -> Result<u64, Error> {
-    Ok(conn.query_first("SELECT LAST_INSERT_ID()")?.unwrap_or_default())
+    let missing = || Error::IoError(std::io::Error::other("the server returned no id"));
+    conn.query_first("SELECT LAST_INSERT_ID()")?.ok_or_else(missing)
 }
 
-/// The living task with this key, as far as this session sees it. Takes no lock, so that the task can end meanwhile.
-pub fn alive(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
-    conn.query_first(format!("SELECT id FROM ai_server_tasks WHERE active_dedupe_key = {}", quote_text(key)))
+const SELECT_ACTIVE: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key";
+
+/// The pending or running task with this key that this session's snapshot shows. The row is not locked, so its run can
+/// end meanwhile.
+pub fn active(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
+    conn.query_first(sql!(SELECT_ACTIVE, key = key))
 }
 
-/// As [`alive`], also behind this session's snapshot.
-pub fn alive_now(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
-    conn.query_first(format!(
-        "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = {} LOCK IN SHARE MODE",
-        quote_text(key)
-    ))
+const SELECT_ACTIVE_NOW: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key LOCK IN SHARE MODE";
+
+/// The pending or running task with this key, even if it is newer than this session's snapshot.
+pub fn active_now(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
+    conn.query_first(sql!(SELECT_ACTIVE_NOW, key = key))
 }
 
-/// Whether an insert failed because a living task has its key.
+/// True if an insert failed because a pending or running task has the same key.
 pub fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::MySqlError(error) if error.code == 1062 && error.message.contains("active_dedupe_key"))
 }
 
-/// What tells this database from all others that the host's processes may use.
+/// Identifies this database among all that the processes of this host use.
 pub fn identity(conn: &mut impl Queryable) -> Result<String, Error> {
-    Ok(conn.query_first("SELECT CONCAT_WS('/', @@hostname, @@port, DATABASE())")?.unwrap_or_default())
+    let missing = || Error::IoError(std::io::Error::other("the server returned no name of the database"));
+    conn.query_first("SELECT CONCAT_WS('/', @@hostname, @@port, DATABASE())")?.ok_or_else(missing)
 }

@@ -1,122 +1,125 @@
-//! The workers of a database, as they know of each other.
+//! The workers of a database, and how they detect each other's death.
 
 use mysql::{Conn, Error};
 
-use super::{LEASE, MISSING_FOR, execute, interval, rows};
+use super::literal::Fragment;
+use super::{LEASE, SUSPICION_PERIOD, execute, row, rows};
 use crate::fault;
 
-/// What the workers' locks are called; locks are the server's, not the database's.
+/// Start of the call that names a worker's liveness lock; its id and `)` follow. Named locks belong to the server, so the
+/// name contains the database's.
 pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
 
-/// Whether the tables have the newest column, which is needed when a worker has gone only.
+/// Checks that the tables have the column that is used only after a crash.
 pub fn has_columns(conn: &mut Conn) -> Result<(), Error> {
     execute(conn, "SELECT isolated_runs FROM ai_server_tasks LIMIT 0").map(drop)
 }
 
-/// Adds a worker; its id is the owner of what it claims.
+const REGISTER: &str = "INSERT INTO ai_server_workers (hostname, pid) VALUES (:hostname, :pid)";
+
+/// Registers a worker and returns its id.
 pub fn register(conn: &mut Conn, hostname: &str, pid: u32) -> Result<u64, Error> {
-    let hostname = crate::db::quote_text(hostname);
-    execute(conn, &format!("INSERT INTO ai_server_workers (hostname, pid) VALUES ({hostname}, {pid})"))?;
+    execute(conn, &sql!(REGISTER, hostname = hostname, pid = pid))?;
     Ok(conn.last_insert_id())
 }
 
-/// Adds a worker again that others took for gone, under its old id.
-pub fn rejoin(conn: &mut Conn, worker: u64, hostname: &str, pid: u32) -> Result<(), Error> {
-    let hostname = crate::db::quote_text(hostname);
-    execute(conn, &format!("INSERT INTO ai_server_workers (id, hostname, pid) VALUES ({worker}, {hostname}, {pid})"))
-        .map(drop)
+const REJOIN: &str = "INSERT INTO ai_server_workers (id, hostname, pid) VALUES (:worker_id, :hostname, :pid)";
+
+/// Registers a worker under its old id after others declared it dead.
+pub fn rejoin(conn: &mut Conn, worker_id: u64, hostname: &str, pid: u32) -> Result<(), Error> {
+    execute(conn, &sql!(REJOIN, worker_id = worker_id, hostname = hostname, pid = pid)).map(drop)
 }
 
-/// Takes the lock that says that the worker lives; whether this connection has it now.
-pub fn acquire_liveness_lock(conn: &mut Conn, worker: u64) -> Result<bool, Error> {
-    let taken = rows::<(Option<i64>,)>(conn, &format!("SELECT GET_LOCK({LOCK}{worker}), 0)"))?;
-    if taken != [(Some(1),)] {
-        return Ok(false);
+const GET_LOCK: &str = "SELECT GET_LOCK(:lock, 0)";
+const CLEAR_SUSPICION: &str = "UPDATE ai_server_workers SET suspected_at = NULL WHERE id = :worker_id";
+
+/// Acquires the lock that shows that the worker is alive. Returns true if this connection holds it now.
+pub fn acquire_liveness_lock(conn: &mut Conn, worker_id: u64) -> Result<bool, Error> {
+    let lock = Fragment(format!("{LOCK}{worker_id})"));
+    let acquired = row::<(Option<i64>,)>(conn, &sql!(GET_LOCK, lock = lock))? == (Some(1),);
+    if acquired {
+        execute(conn, &sql!(CLEAR_SUSPICION, worker_id = worker_id))?;
     }
-    execute(conn, &format!("UPDATE ai_server_workers SET suspected_at = NULL WHERE id = {worker}"))?;
-    Ok(true)
+    Ok(acquired)
 }
 
-/// Gives a sign of life; whether the worker is still one of the fleet.
-pub fn heartbeat(conn: &mut Conn, worker: u64, idle: bool) -> Result<bool, Error> {
-    let changed = execute(
-        conn,
-        &format!(
-            "UPDATE ai_server_workers SET last_heartbeat_at = UTC_TIMESTAMP(6), idle = {idle}, suspected_at = NULL \
-             WHERE id = {worker}"
-        ),
-    )?;
-    Ok(changed == 1)
+const HEARTBEAT: &str = "UPDATE ai_server_workers \
+    SET last_heartbeat_at = UTC_TIMESTAMP(6), idle = :idle, suspected_at = NULL WHERE id = :worker_id";
+
+/// Records a heartbeat. Returns true if the worker is still registered.
+pub fn heartbeat(conn: &mut Conn, worker_id: u64, idle: bool) -> Result<bool, Error> {
+    Ok(execute(conn, &sql!(HEARTBEAT, idle = idle, worker_id = worker_id))? == 1)
 }
 
-/// Workers that live, and how many of them are idle.
+/// Number of live workers, and how many of them are idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
+pub struct FleetSize {
     pub alive: u32,
     pub idle: u32,
 }
 
-/// How many workers there are.
-pub fn size(conn: &mut Conn) -> Result<Size, Error> {
-    let counted = rows::<(u32, u32)>(
-        conn,
-        &format!(
-            "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
-             WHERE last_heartbeat_at > UTC_TIMESTAMP(6) - {}",
-            interval(LEASE)
-        ),
-    )?;
-    Ok(counted.first().map_or(Size { alive: 1, idle: 1 }, |&(alive, idle)| Size { alive, idle }))
+const COUNT_WORKERS: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
+    WHERE last_heartbeat_at > UTC_TIMESTAMP(6) - :lease";
+
+/// Counts the live workers.
+pub fn size(conn: &mut Conn) -> Result<FleetSize, Error> {
+    row::<(u32, u32)>(conn, &sql!(COUNT_WORKERS, lease = LEASE)).map(|(alive, idle)| FleetSize { alive, idle })
 }
 
-/// A worker, and where it ran.
+/// A worker that is dead, and where it ran.
 #[derive(Debug)]
-pub struct Worker {
+pub struct DeadWorker {
     pub id: u64,
     pub hostname: String,
     pub pid: u32,
 }
 
-/// Workers that give no sign of life.
+/// What a search for dead workers found.
 #[derive(Debug, Default)]
-pub struct Absent {
-    /// For long enough.
-    pub gone: Vec<Worker>,
-    /// Since this look.
-    pub newly_missing: bool,
+pub struct DeadWorkers {
+    pub dead: Vec<DeadWorker>,
+    /// True if the search made another worker a suspect, which will be dead after [`SUSPICION_PERIOD`].
+    pub newly_suspected: bool,
 }
 
-/// Looks for workers whose lock is free, or whose last sign of life is too old where locks tell nothing; those that
-/// were missing at an earlier look already have gone. A worker that has only lost its connection comes back meanwhile.
-pub fn find_dead(conn: &mut Conn, locks_tell: bool) -> Result<Absent, Error> {
-    let free = if locks_tell { format!("IS_FREE_LOCK({LOCK}id)) = 1 OR ") } else { String::new() };
-    let missing = rows::<(u64, String, u32, i64)>(
-        conn,
-        &format!(
-            "SELECT id, hostname, pid, COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
-             WHERE {free}last_heartbeat_at < UTC_TIMESTAMP(6) - {}",
-            interval(LEASE)
-        ),
-    )?;
-    let mut absent = Absent::default();
-    for (id, hostname, pid, micros) in missing {
-        if micros < 0 {
-            absent.newly_missing = true;
-            execute(
-                conn,
-                &format!(
-                    "UPDATE ai_server_workers SET suspected_at = UTC_TIMESTAMP(6) WHERE id = {id} AND suspected_at IS NULL"
-                ),
-            )?;
+const SELECT_SUSPECTS: &str = "SELECT id, hostname, pid, \
+    COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
+    WHERE :lock_is_free OR last_heartbeat_at < UTC_TIMESTAMP(6) - :lease";
+const SUSPECT: &str = "UPDATE ai_server_workers SET suspected_at = UTC_TIMESTAMP(6) \
+    WHERE id = :worker_id AND suspected_at IS NULL";
+
+/// Finds workers whose liveness lock is free or whose last heartbeat is too old; only the heartbeat counts unless
+/// `locks_are_global`. A worker is dead if it stays suspected for [`SUSPICION_PERIOD`]: one that only lost its connection
+/// reconnects meanwhile.
+pub fn find_dead(conn: &mut Conn, locks_are_global: bool) -> Result<DeadWorkers, Error> {
+    let lock_is_free = lock_is_free("id", locks_are_global);
+    let suspects =
+        rows::<(u64, String, u32, i64)>(conn, &sql!(SELECT_SUSPECTS, lock_is_free = lock_is_free, lease = LEASE))?;
+    let mut found = DeadWorkers::default();
+    for (id, hostname, pid, suspected_micros) in suspects {
+        if suspected_micros < 0 {
+            found.newly_suspected = true;
+            execute(conn, &sql!(SUSPECT, worker_id = id))?;
             fault::point("missing-marked");
-        } else if u128::try_from(micros).is_ok_and(|micros| micros >= MISSING_FOR.as_micros()) {
-            absent.gone.push(Worker { id, hostname, pid });
+        } else if u128::try_from(suspected_micros).is_ok_and(|micros| micros >= SUSPICION_PERIOD.as_micros()) {
+            found.dead.push(DeadWorker { id, hostname, pid });
         }
     }
-    Ok(absent)
+    Ok(found)
 }
 
-/// Removes a worker that has left, or that has gone and has no task any more.
-pub fn deregister(conn: &mut Conn, worker: u64) -> Result<(), Error> {
-    execute(conn, &format!("DELETE FROM ai_server_workers WHERE id = {worker}")).map(drop)
+/// True for a worker whose liveness lock is free, if that means anything here.
+pub(super) fn lock_is_free(id_column: &str, locks_are_global: bool) -> Fragment {
+    if locks_are_global {
+        Fragment(format!("IS_FREE_LOCK({LOCK}{id_column})) = 1"))
+    } else {
+        Fragment("FALSE".to_owned())
+    }
+}
+
+const DEREGISTER: &str = "DELETE FROM ai_server_workers WHERE id = :worker_id";
+
+/// Removes a worker that stopped, or that died and has no more running tasks.
+pub fn deregister(conn: &mut Conn, worker_id: u64) -> Result<(), Error> {
+    execute(conn, &sql!(DEREGISTER, worker_id = worker_id)).map(drop)
 }

@@ -1,15 +1,15 @@
-//! Groups of tasks, as the index `by_class` has them. It jumps from one to the next, so that to name them all costs little,
-//! however many tasks there are; within one its order is that of `next_action_at`.
+//! Groups of tasks that are alike in all that the index `by_class` has before `next_action_at`. The index skips from one
+//! group to the next, so it is cheap to list them, however many tasks there are.
 
 use mysql::{Conn, Error};
 
+use super::literal::{Fragment, push_text};
 use super::rows;
-use crate::db::quote_text;
 use crate::queue::state::State;
 
-/// Tasks that are alike in what the index has before `next_action_at`.
+/// Tasks that are alike; within a group the index orders them by `next_action_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct TaskGroup {
     pub state: State,
     pub kind: String,
     pub version: u16,
@@ -17,60 +17,61 @@ pub struct Group {
     pub priority: u8,
 }
 
-/// Which tasks are meant; no state is all of them.
+/// Which tasks to list. An empty list of states means all states.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct TaskFilter {
     pub states: Vec<State>,
     pub kind: Option<String>,
     pub queue: Option<String>,
 }
 
-impl Filter {
-    /// Tasks in these states.
+impl TaskFilter {
+    /// The tasks in these states.
     pub fn states(states: &[State]) -> Self {
         Self { states: states.to_vec(), ..Self::default() }
     }
 
-    /// Whether every task is meant.
+    /// True if the filter selects all tasks.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-impl Group {
-    /// The rows that it is about, in SQL.
-    pub fn condition(&self) -> String {
-        format!(
-            "state = '{}' AND kind = {} AND payload_version = {} AND queue = {} AND priority = {}",
-            self.state.name(),
-            quote_text(&self.kind),
-            self.version,
-            quote_text(&self.queue),
-            self.priority
-        )
+const IN_GROUP: &str = "state = :state AND kind = :kind AND payload_version = :version AND queue = :queue \
+    AND priority = :priority";
+
+impl TaskGroup {
+    /// True for the rows of the group.
+    pub(super) fn condition(&self) -> Fragment {
+        let Self { state, kind, version, queue, priority } = self;
+        Fragment(sql!(IN_GROUP, state = *state, kind = *kind, version = *version, queue = *queue, priority = *priority))
     }
 }
 
-/// The groups that have tasks, in the index's order.
-pub fn groups(conn: &mut Conn, filter: &Filter) -> Result<Vec<Group>, Error> {
+/// Only columns are selected: with an expression among them the server would read every index entry.
+const SELECT_GROUPS: &str = "SELECT DISTINCT state, kind, payload_version, queue, priority \
+    FROM ai_server_tasks FORCE INDEX (by_class) WHERE state IN (:states):and_kind:and_queue";
+
+/// The groups that have tasks, in the order of the index.
+pub fn groups(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskGroup>, Error> {
     let states: &[State] = if filter.states.is_empty() { &State::ALL } else { &filter.states };
     let names: Vec<String> = states.iter().map(|state| format!("'{}'", state.name())).collect();
     let and = |column: &str, value: &Option<String>| {
-        value.as_deref().map(|value| format!(" AND {column} = {}", quote_text(value))).unwrap_or_default()
+        let mut sql = String::new();
+        if let Some(value) = value {
+            sql.push_str(&format!(" AND {column} = "));
+            push_text(&mut sql, value);
+        }
+        Fragment(sql)
     };
-    // The bare columns: with an expression among them every index entry would be read.
-    let found = rows::<(String, String, u16, String, u8)>(
-        conn,
-        &format!(
-            "SELECT DISTINCT state, kind, payload_version, queue, priority FROM ai_server_tasks FORCE INDEX (by_class) \
-             WHERE state IN ({}){}{}",
-            names.join(", "),
-            and("kind", &filter.kind),
-            and("queue", &filter.queue)
-        ),
-    )?;
-    let group = |(state, kind, version, queue, priority): (String, _, _, _, _)| {
-        Some(Group { state: State::named(&state)?, kind, version, queue, priority })
+    let select = sql!(
+        SELECT_GROUPS,
+        states = Fragment(names.join(", ")),
+        and_kind = and("kind", &filter.kind),
+        and_queue = and("queue", &filter.queue),
+    );
+    let group = |(state, kind, version, queue, priority): (String, String, u16, String, u8)| {
+        Some(TaskGroup { state: State::named(&state)?, kind, version, queue, priority })
     };
-    Ok(found.into_iter().filter_map(group).collect())
+    Ok(rows(conn, &select)?.into_iter().filter_map(group).collect())
 }

@@ -1,5 +1,21 @@
-//! All the SQL on the queue's tables. Every change of a task's state is one statement that names the
-//! state it expects, or one under the row's lock.
+//! All SQL on the queue's tables.
+//!
+//! A statement that changes a task's state names the state that it expects, or runs while it holds the lock of the row.
+//!
+//! Each statement is a constant with named parameters such as `:worker_id`, which [`sql!`] replaces by literals.
+//! Statements aren't prepared, because most name another number of ids each time, and because several share a packet; so
+//! each costs one round trip. A [`Literal`] quotes every text in a way that means the same under each `sql_mode`, and only
+//! a [`Fragment`], a condition that this module wrote, is inserted as it is.
+
+/// Fills the parameters of a statement: `sql!(DELETE, id = 7, limit = BATCH)`.
+macro_rules! sql {
+    ($statement:expr $(, $name:ident = $value:expr)* $(,)?) => {
+        $crate::queue::store::literal::fill(
+            $statement,
+            &[$((stringify!($name), &$value as &dyn $crate::queue::store::literal::Literal)),*],
+        )
+    };
+}
 
 pub mod admin;
 pub mod claim;
@@ -9,9 +25,10 @@ pub mod fleet;
 pub mod group;
 pub mod inspect;
 pub mod lease;
+mod literal;
 pub mod poll;
 pub mod purge;
-pub mod run;
+pub mod run_connection;
 pub mod verify;
 
 use std::time::Duration;
@@ -20,15 +37,17 @@ use mysql::prelude::{FromRow, Queryable};
 use mysql::{Conn, from_row_opt};
 use serde::{Deserialize, Serialize};
 
+use literal::Fragment;
+
 /// How long a claimed task belongs to its worker without an extension of the lease. Only a worker that is suspended, or
 /// whose liveness lock other nodes can't see, keeps tasks that long; a worker that died is detected at once.
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// How long a worker's liveness lock must be free before the worker counts as dead: it may only have lost its connection.
-pub const MISSING_FOR: Duration = Duration::from_secs(2);
+pub const SUSPICION_PERIOD: Duration = Duration::from_secs(2);
 
-/// The right to say what becomes of a task: its row is running, and was claimed by this owner for this time. A later
-/// claim has another number, so that a late finisher can't overwrite what came after it.
+/// The right to complete a task: the row is running, and this worker made its latest claim. A later claim has another
+/// number, so a worker that finishes too late can't overwrite what happened since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimToken {
     pub id: u64,
@@ -37,54 +56,79 @@ pub struct ClaimToken {
 }
 
 impl ClaimToken {
-    /// The rows that it is about, in SQL.
-    fn condition(&self) -> String {
-        format!(
-            "id = {} AND state = 'running' AND worker_id = {} AND claim_count = {}",
-            self.id, self.worker_id, self.claim_count
-        )
+    /// True for the task's row as long as the claim is valid.
+    fn condition(&self) -> Fragment {
+        let Self { id, worker_id, claim_count } = self;
+        Fragment(format!("id = {id} AND state = 'running' AND worker_id = {worker_id} AND claim_count = {claim_count}"))
     }
 }
 
-/// Longer than anything waits, and short enough for every sum of times to be one that the server can write.
-const INTERVAL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// An interval in SQL.
-fn interval(time: Duration) -> String {
-    format!("INTERVAL {} MICROSECOND", time.min(INTERVAL_MAX).as_micros())
+/// A position within a class or group of tasks, in the order of the index `by_class`. Tasks that were enqueued together
+/// have the same time, so the id is part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// In the server's format.
+    pub next_action_at: String,
+    pub id: u64,
 }
 
-/// Does `work` in a transaction, which is undone where it fails.
-fn in_transaction<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<T> {
-    execute(conn, "START TRANSACTION")?;
-    let done = work(conn).and_then(|done| execute(conn, "COMMIT").map(|_| done));
-    if done.is_err() {
-        // The next statement must not find a transaction; a connection that is lost has none.
-        drop(execute(conn, "ROLLBACK"));
+impl Cursor {
+    /// The position after this one.
+    pub fn next(&self) -> Self {
+        Self { id: self.id + 1, ..self.clone() }
     }
-    done
+
+    /// True for the rows from here on. With exactly this condition both servers start reading at the row itself; with one
+    /// more bound on `next_action_at` they read all rows that have that time.
+    fn condition(&self) -> Fragment {
+        let Self { next_action_at: at, id } = self;
+        Fragment(format!("(next_action_at > '{at}' OR (next_action_at = '{at}' AND id >= {id}))"))
+    }
 }
 
-/// The rows with these ids, of which there is at least one. Neighbours are named as a range: that costs the server a
-/// tenth less, and those that are claimed or finished together mostly are.
-fn among(mut ids: Vec<u64>) -> String {
+/// True for the rows from the cursor on, or for all rows if there is none.
+fn from(cursor: Option<&Cursor>) -> Fragment {
+    cursor.map_or_else(|| Fragment("TRUE".to_owned()), Cursor::condition)
+}
+
+/// True for the rows with these ids, of which there is at least one. Consecutive ids, which tasks that are claimed or
+/// finished together mostly have, become a range: that saves a tenth of the server's time.
+fn id_in(mut ids: Vec<u64>) -> Fragment {
     ids.sort_unstable();
-    let mut alone: Vec<String> = Vec::new();
+    let mut single: Vec<String> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
     for run in ids.chunk_by(|a, b| a + 1 == *b) {
         match run {
             [first, .., last] => parts.push(format!("id BETWEEN {first} AND {last}")),
-            [id] => alone.push(id.to_string()),
+            [id] => single.push(id.to_string()),
             [] => {}
         }
     }
-    if !alone.is_empty() {
-        parts.push(format!("id IN ({})", alone.join(", ")));
+    if !single.is_empty() {
+        parts.push(format!("id IN ({})", single.join(", ")));
     }
-    format!("({})", parts.join(" OR "))
+    Fragment(format!("({})", parts.join(" OR ")))
 }
 
-/// Sends statements in one packet and looks at each one's answer; how many rows the last has changed.
+/// Runs `work` in a transaction, which is rolled back if it fails.
+fn in_transaction<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<T> {
+    execute(conn, "START TRANSACTION")?;
+    let done = work(conn).and_then(|done| execute(conn, "COMMIT").map(|_| done));
+    if done.is_err() {
+        roll_back(conn);
+    }
+    done
+}
+
+/// Ends a transaction that failed, so that the next statement doesn't run in it.
+fn roll_back(conn: &mut Conn) {
+    if let Err(error) = execute(conn, "ROLLBACK") {
+        // The transaction ended with the connection, and the first error is reported.
+        log::debug!("failed to roll back: {}", crate::db::describe(&error));
+    }
+}
+
+/// Sends statements in one packet and checks the result of each. Returns how many rows the last one changed.
 fn execute(conn: &mut impl Queryable, sql: &str) -> mysql::Result<u64> {
     let mut result = conn.query_iter(sql)?;
     let mut changed = result.affected_rows();
@@ -97,7 +141,7 @@ fn execute(conn: &mut impl Queryable, sql: &str) -> mysql::Result<u64> {
     Ok(changed)
 }
 
-/// The rows of a statement, which may stand behind others in the packet.
+/// Sends statements in one packet and returns their rows.
 fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
     let mut result = conn.query_iter(sql)?;
     let mut rows = Vec::new();
@@ -109,14 +153,21 @@ fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
     Ok(rows)
 }
 
+/// The only row of a statement that always returns one.
+fn row<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<T> {
+    let missing = || mysql::Error::IoError(std::io::Error::other("the server returned no row"));
+    rows(conn, sql)?.pop().ok_or_else(missing)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::among;
+    use super::id_in;
 
     #[test]
-    fn neighbours_are_a_range() {
-        assert_eq!(among(vec![7]), "(id IN (7))");
-        assert_eq!(among(vec![3, 1, 2]), "(id BETWEEN 1 AND 3)");
-        assert_eq!(among(vec![9, 1, 2, 7, 4, 5]), "(id BETWEEN 1 AND 2 OR id BETWEEN 4 AND 5 OR id IN (7, 9))");
+    fn consecutive_ids_become_a_range() {
+        let condition = |ids: &[u64]| id_in(ids.to_vec()).0;
+        assert_eq!(condition(&[7]), "(id IN (7))");
+        assert_eq!(condition(&[3, 1, 2]), "(id BETWEEN 1 AND 3)");
+        assert_eq!(condition(&[9, 1, 2, 7, 4, 5]), "(id BETWEEN 1 AND 2 OR id BETWEEN 4 AND 5 OR id IN (7, 9))");
     }
 }

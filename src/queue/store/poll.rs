@@ -1,16 +1,17 @@
-//! Looking for tasks that are due, without a lock.
+//! Finding due tasks without locking them.
 //!
-//! The server throws the index entries of claimed tasks away only some time later; while a transaction is left open
-//! somewhere, not at all. A read that names a class and no time ends with the class's own entries. One that names a
-//! time as well, and finds less than it may, goes on through the dead entries of whatever class comes next until it
-//! meets one that lives: a second for a million of them, and several where it locks. So a read from a place is for
+//! The server removes the index entries of claimed tasks only later, and while an old snapshot is open not at all. A query
+//! for a class without a time ends with the class's own entries. A query that also names a time, and finds fewer tasks
+//! than its limit, goes on through the dead entries of the classes that follow, until it meets a live one: for a million
+//! dead entries that takes a second, and several if it locks. So queries that start at a [`Cursor`] are only for places
 //! where tasks are known to be.
 
 use std::collections::BTreeMap;
 
 use mysql::{Conn, Error};
 
-use super::rows;
+use super::literal::Fragment;
+use super::{Cursor, from, rows};
 use crate::db::IS_READ_ONLY;
 use crate::queue::payload::Priority;
 
@@ -23,176 +24,182 @@ pub struct TaskClass {
     pub priority: Priority,
 }
 
+const IN_CLASS: &str = "kind = :kind AND payload_version = :version AND queue = :queue AND priority = :priority";
+
 impl TaskClass {
-    pub(super) fn condition(&self) -> String {
-        format!(
-            "kind = '{}' AND payload_version = {} AND queue = '{}' AND priority = {}",
-            self.kind, self.version, self.queue, self.priority as u8
-        )
+    /// True for the rows of the class.
+    pub(super) fn condition(&self) -> Fragment {
+        let Self { kind, version, queue, priority } = self;
+        let priority = *priority as u8;
+        Fragment(sql!(IN_CLASS, kind = *kind, version = *version, queue = *queue, priority = priority))
     }
 }
 
-/// A place in the order of the index, within a class.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
-    /// As the server writes it.
-    pub next_action_at: String,
-    pub id: u64,
-}
-
-impl Cursor {
-    /// The one behind it.
-    pub fn next(&self) -> Self {
-        Self { id: self.id + 1, ..self.clone() }
-    }
-
-    /// From here on. Tasks that were enqueued together are due at the same moment, so the time alone doesn't tell.
-    pub(super) fn condition(&self) -> String {
-        let Self { next_action_at, id } = self;
-        format!("(next_action_at > '{next_action_at}' OR (next_action_at = '{next_action_at}' AND id >= {id}))")
-    }
-}
-
-/// The first tasks of a class.
+/// A query for the first tasks of a class.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClassQuery {
+    /// Index of the class.
     pub class: usize,
-    /// So many at most.
     pub limit: usize,
-    /// From a place, or from the class's beginning.
+    /// Where to start; `None` is the beginning of the class.
     pub from: Option<Cursor>,
 }
 
-/// What to look at. Sources go by their numbers.
+/// What to poll for. Classes are given by their index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PollRequest {
+    /// Classes whose first tasks are wanted.
     pub alone: Vec<ClassQuery>,
-    /// Of these it is only asked whether one of them has something.
+    /// Classes of which only one is wanted that has a task.
     pub together: Vec<usize>,
-    /// What was enqueued behind this id, whatever its class.
+    /// Also find the due tasks of all classes with a larger id.
     pub newer_than: Option<u64>,
 }
 
-/// Tasks that were enqueued behind an id and are looked at together, at most.
+/// Maximum number of tasks that a query for newer tasks returns.
 pub const NEWER_MAX: usize = 1000;
 
 /// The first tasks of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueTasks {
     pub class: usize,
-    /// Those that are due, in order.
+    /// The due tasks in order.
     pub due: Vec<Cursor>,
-    /// How long the first of them has waited; microseconds.
+    /// How long the first of them has been due.
     pub waited_micros: i64,
-    /// The first that isn't due, and how long until it will be; microseconds.
+    /// The first task that is not due yet, and the microseconds until it is.
     pub ahead: Option<(Cursor, i64)>,
 }
 
-/// What is pending, and which gates are shut.
+/// What a poll found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
     pub heads: Vec<DueTasks>,
-    /// One of those that were looked at together that has something.
+    /// One of the classes in [`PollRequest::together`] that has a task.
     pub woken: Option<usize>,
-    /// Kinds and queues.
+    /// The paused kinds and queues, as scope and name.
     pub paused: Vec<(String, String)>,
-    /// The last id that was given away.
+    /// The largest id in the table.
     pub newest: u64,
-    /// The last of those behind the id, where there may be more.
+    /// The last of the newer tasks that were read, if there may be more.
     pub newer_end: Option<u64>,
-    /// Nothing can be claimed on this server.
+    /// True if the server is read-only, so nothing can be claimed.
     pub read_only: bool,
 }
 
-type Row = (u8, String, u16, String, u8, String, u64, i64);
+/// Which part of a poll's statement a row comes from.
+mod part {
+    pub const SERVER: u8 = 0;
+    pub const PAUSED: u8 = 1;
+    pub const CLASS: u8 = 2;
+    pub const TOGETHER: u8 = 3;
+    pub const NEWER: u8 = 4;
+}
 
-/// Looks at what is pending.
+/// Part, kind (or scope), version, queue (or name), priority, `next_action_at`, id, microseconds until it is due.
+type PollRow = (u8, String, u16, String, u8, String, u64, i64);
+
+const SERVER_AND_PAUSED: &str = "SELECT 0, '', 0, '', 0, '', (SELECT COALESCE(MAX(id), 0) FROM ai_server_tasks), \
+    :is_read_only \
+    UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_controls WHERE paused";
+const CLASS: &str = " UNION ALL (SELECT 2, :columns FROM ai_server_tasks FORCE INDEX (by_class) \
+    WHERE state = 'pending' AND :class AND :from ORDER BY next_action_at, id LIMIT :limit)";
+const TOGETHER: &str = " UNION ALL (SELECT 3, :columns FROM ai_server_tasks FORCE INDEX (by_class) \
+    WHERE state = 'pending' AND :classes LIMIT 1)";
+const NEWER: &str = " UNION ALL (SELECT 4, :columns FROM ai_server_tasks FORCE INDEX (PRIMARY) \
+    WHERE id > :newer_than AND state = 'pending' AND next_action_at <= UTC_TIMESTAMP(6) AND :classes \
+    ORDER BY id LIMIT :limit)";
+const COLUMNS: &str = "kind, payload_version, queue, priority, CAST(next_action_at AS CHAR), id, \
+    COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), next_action_at), 0)";
+
+/// Reads which tasks are pending and what is paused.
 pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) -> Result<PollResult, Error> {
-    const TASK: &str = "kind, payload_version, queue, priority, CAST(next_action_at AS CHAR), id, \
-        COALESCE(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), next_action_at), 0) FROM ai_server_tasks";
-    let mut sql = format!(
-        "SELECT 0, '', 0, '', 0, '', (SELECT COALESCE(MAX(id), 0) FROM ai_server_tasks), {IS_READ_ONLY} \
-         UNION ALL SELECT 1, CONCAT(scope), 0, name, 0, '', 0, 0 FROM ai_server_controls WHERE paused",
-    );
-    let pending = "FORCE INDEX (by_class) WHERE state = 'pending' AND";
-    for ClassQuery { class, limit, from } in &request.alone {
-        let condition = classes[*class].condition();
-        let from = from.as_ref().map(|from| format!(" AND {}", from.condition())).unwrap_or_default();
-        sql.push_str(&format!(
-            " UNION ALL (SELECT 2, {TASK} {pending} {condition}{from} ORDER BY next_action_at, id LIMIT {limit})"
-        ));
-    }
-    if !request.together.is_empty() {
-        let classes: Vec<&TaskClass> = request.together.iter().map(|number| &classes[*number]).collect();
-        sql.push_str(&format!(" UNION ALL (SELECT 3, {TASK} {pending} {} LIMIT 1)", any_of(&classes)));
-    }
-    if let Some(newer_than) = request.newer_than {
-        sql.push_str(&format!(
-            " UNION ALL (SELECT 4, {TASK} FORCE INDEX (PRIMARY) WHERE id > {newer_than} AND state = 'pending' \
-             AND next_action_at <= UTC_TIMESTAMP(6) AND {} ORDER BY id LIMIT {NEWER_MAX})",
-            any_of(&classes.iter().collect::<Vec<_>>())
-        ));
-    }
     let mut found = PollResult::default();
-    let mut newer_than = Vec::new();
+    let mut newer = Vec::new();
     let mut tasks: BTreeMap<usize, Vec<(Cursor, i64)>> = BTreeMap::new();
-    for (what, first, version, second, priority, next_action_at, id, wait_micros) in rows::<Row>(conn, &sql)? {
-        let is_it = |class: &TaskClass| {
-            class.kind == first && class.version == version && class.queue == second && class.priority as u8 == priority
+    for row in rows::<PollRow>(conn, &statement(classes, request))? {
+        let (part, kind, version, queue, priority, next_action_at, id, wait_micros) = row;
+        let matches = |class: &TaskClass| {
+            class.kind == kind && class.version == version && class.queue == queue && class.priority as u8 == priority
         };
-        match what {
-            0 => (found.newest, found.read_only) = (id, wait_micros != 0),
-            1 => found.paused.push((first, second)),
-            3 => found.woken = classes.iter().position(is_it),
-            _ => {
-                newer_than.extend((what == 4).then_some(id));
-                if let Some(class) = classes.iter().position(is_it) {
+        match part {
+            part::SERVER => (found.newest, found.read_only) = (id, wait_micros != 0),
+            part::PAUSED => found.paused.push((kind, queue)),
+            part::TOGETHER => found.woken = classes.iter().position(matches),
+            part::CLASS | part::NEWER => {
+                newer.extend((part == part::NEWER).then_some(id));
+                if let Some(class) = classes.iter().position(matches) {
                     tasks.entry(class).or_default().push((Cursor { next_action_at, id }, wait_micros));
                 }
             }
+            _ => unreachable!("a poll's statement has no part {part}"),
         }
     }
-    if newer_than.len() == NEWER_MAX {
-        found.newer_end = newer_than.into_iter().max();
+    if newer.len() == NEWER_MAX {
+        found.newer_end = newer.into_iter().max();
     }
     found.heads = tasks.into_iter().map(|(class, tasks)| head(class, tasks)).collect();
     Ok(found)
 }
 
+/// One statement for all parts of the poll.
+fn statement(classes: &[TaskClass], request: &PollRequest) -> String {
+    let columns = || Fragment(COLUMNS.to_owned());
+    let mut sql = sql!(SERVER_AND_PAUSED, is_read_only = Fragment(IS_READ_ONLY.to_owned()));
+    for ClassQuery { class, limit, from: start } in &request.alone {
+        sql.push_str(&sql!(
+            CLASS,
+            columns = columns(),
+            class = classes[*class].condition(),
+            from = from(start.as_ref()),
+            limit = *limit,
+        ));
+    }
+    if !request.together.is_empty() {
+        let classes = any_of(request.together.iter().map(|index| &classes[*index]));
+        sql.push_str(&sql!(TOGETHER, columns = columns(), classes = classes));
+    }
+    if let Some(newer_than) = request.newer_than {
+        let classes = any_of(classes.iter());
+        sql.push_str(&sql!(NEWER, columns = columns(), newer_than = newer_than, classes = classes, limit = NEWER_MAX));
+    }
+    sql
+}
+
 fn head(class: usize, mut tasks: Vec<(Cursor, i64)>) -> DueTasks {
     tasks.sort_unstable();
-    // What was enqueued just now may be seen by both ways.
+    // Both the class's query and the one for newer tasks may have found a task.
     tasks.dedup_by(|a, b| a.0 == b.0);
     let waited_micros = tasks.first().map_or(0, |(_, wait)| -wait);
     let (due, ahead): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, wait)| *wait <= 0);
-    let due = due.into_iter().map(|(place, _)| place).collect();
+    let due = due.into_iter().map(|(cursor, _)| cursor).collect();
     DueTasks { class, due, waited_micros, ahead: ahead.into_iter().next() }
 }
 
-/// The tasks of any of the classes, in as few words as may be: kinds that have the same versions, queues and priorities among
-/// them go together.
-fn any_of(classes: &[&TaskClass]) -> String {
-    let mut of_kind: BTreeMap<&str, BTreeMap<(u16, &str), Vec<String>>> = BTreeMap::new();
+/// True for the tasks of any of the classes. Kinds that have the same versions, queues and priorities share one condition,
+/// which keeps the statement short.
+fn any_of<'c>(classes: impl Iterator<Item = &'c TaskClass>) -> Fragment {
+    let mut by_kind: BTreeMap<&str, BTreeMap<(u16, &str), Vec<String>>> = BTreeMap::new();
     for class in classes {
-        let priorities = of_kind.entry(&class.kind).or_default().entry((class.version, &class.queue)).or_default();
+        let priorities = by_kind.entry(&class.kind).or_default().entry((class.version, &class.queue)).or_default();
         priorities.push((class.priority as u8).to_string());
     }
-    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (kind, places) in of_kind {
-        let places: Vec<String> = places
+    let mut kinds_by_condition: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (kind, queues) in by_kind {
+        let conditions: Vec<String> = queues
             .into_iter()
             .map(|((version, queue), priorities)| {
-                format!(
-                    "(payload_version = {version} AND queue = '{queue}' AND priority IN ({}))",
-                    priorities.join(", ")
-                )
+                let priorities = priorities.join(", ");
+                format!("(payload_version = {version} AND queue = '{queue}' AND priority IN ({priorities}))")
             })
             .collect();
-        alike.entry(places.join(" OR ")).or_default().push(format!("'{kind}'"));
+        kinds_by_condition.entry(conditions.join(" OR ")).or_default().push(format!("'{kind}'"));
     }
-    let groups: Vec<String> =
-        alike.into_iter().map(|(places, kinds)| format!("(kind IN ({}) AND ({places}))", kinds.join(", "))).collect();
-    format!("({})", groups.join(" OR "))
+    let any: Vec<String> = kinds_by_condition
+        .into_iter()
+        .map(|(condition, kinds)| format!("(kind IN ({}) AND ({condition}))", kinds.join(", ")))
+        .collect();
+    Fragment(format!("({})", any.join(" OR ")))
 }
 
 #[cfg(test)]
@@ -200,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_that_are_alike_go_together() {
+    fn kinds_with_the_same_queues_share_a_condition() {
         let class =
             |kind: &str, priority| TaskClass { kind: kind.to_owned(), version: 1, queue: "q".to_owned(), priority };
         let classes = [
@@ -211,7 +218,7 @@ mod tests {
             class("c", Priority::Bulk),
         ];
         assert_eq!(
-            any_of(&classes.iter().collect::<Vec<_>>()),
+            any_of(classes.iter()).0,
             "((kind IN ('b') AND ((payload_version = 1 AND queue = 'q' AND priority IN (0)))) OR \
              (kind IN ('a', 'c') AND ((payload_version = 1 AND queue = 'q' AND priority IN (0, 2)))))"
         );

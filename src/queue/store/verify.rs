@@ -1,172 +1,177 @@
-//! What must be true of the rows, whatever happened: held against all of them.
+//! The queue's invariants: conditions that must hold for every row, whatever happened.
 
 use mysql::{Conn, Error};
 
-use super::fleet::LOCK;
+use super::fleet::lock_is_free;
+use super::literal::Fragment;
 use super::rows;
-use crate::db::quote_text;
 use crate::queue::transition::CRASHES_MAX;
 
-/// A promise about rows.
+/// A rule that rows must follow.
 #[derive(Debug)]
 pub struct Invariant {
     pub name: &'static str,
-    /// What is so where it is broken.
-    pub broken: &'static str,
+    /// What the rows that violate it are: "1 task …".
+    pub description: &'static str,
     pub advice: &'static str,
 }
 
-const BY_HAND: &str = "airun never writes that: look for whoever changes the table by hand";
-const RESCUE: &str = "a worker takes such tasks back within seconds: start one, or see why none does";
+/// A row that violates an invariant.
+#[derive(Debug)]
+pub struct Violation {
+    pub invariant: &'static Invariant,
+    pub task_id: u64,
+}
 
-/// Of a single row; with the condition in SQL.
-const OF_ROWS: [(Invariant, &str); 8] = [
+const EDITED: &str = "airun never writes this: find out which other program or person changes the table";
+const RESCUE: &str = "a worker rescues such tasks within seconds: start one, or look for errors in the workers' logs";
+
+/// The invariants of a single row, each with the SQL condition of the rows that violate it.
+const ROW_INVARIANTS: [(Invariant, &str); 8] = [
     (
-        Invariant { name: "pending_with_owner", broken: "pending with an worker_id", advice: BY_HAND },
+        Invariant { name: "pending_with_worker", description: "pending with a worker", advice: EDITED },
         "state = 'pending' AND worker_id <> 0",
     ),
     (
-        Invariant { name: "running_without_owner", broken: "running without an worker_id", advice: RESCUE },
+        Invariant { name: "running_without_worker", description: "running without a worker", advice: RESCUE },
         "state = 'running' AND worker_id = 0",
     ),
     (
-        Invariant { name: "final_with_owner", broken: "final with an worker_id", advice: BY_HAND },
+        Invariant { name: "finished_with_worker", description: "finished with a worker", advice: EDITED },
         "state IN ('succeeded', 'dead', 'cancelled') AND worker_id <> 0",
     ),
     (
-        Invariant { name: "final_without_end", broken: "final without a time of the end", advice: BY_HAND },
+        Invariant { name: "finished_without_time", description: "finished without a finish time", advice: EDITED },
         "state IN ('succeeded', 'dead', 'cancelled') AND finished_at = '1970-01-01'",
     ),
     (
-        Invariant { name: "alive_with_end", broken: "alive with a time of the end", advice: BY_HAND },
+        Invariant {
+            name: "unfinished_with_time",
+            description: "pending or running with a finish time",
+            advice: EDITED,
+        },
         "state IN ('pending', 'running') AND finished_at <> '1970-01-01'",
     ),
     (
-        Invariant { name: "attempts_exceeded", broken: "tried more often than allowed", advice: BY_HAND },
+        Invariant { name: "attempts_exceeded", description: "with more attempts than allowed", advice: EDITED },
         "max_attempts > 0 AND failures >= max_attempts + (state IN ('succeeded', 'dead', 'cancelled'))",
     ),
     (
-        Invariant { name: "runs_without_claim", broken: "run more often than claimed", advice: BY_HAND },
+        Invariant { name: "runs_exceed_claims", description: "with more runs than claims", advice: EDITED },
         "CAST(failures AS SIGNED) + crashes + (state IN ('running', 'succeeded')) > claim_count",
     ),
     (
         Invariant {
-            name: "never_claimed",
-            broken: "pending in a priority or with a payload version that no worker looks for",
-            advice: "priorities are 0 to 2, versions begin at 1: mend who enqueues them, and these by UPDATE",
+            name: "unclaimable",
+            description: "pending with a priority or payload version that no worker claims",
+            advice: "priorities are 0 to 2 and versions start at 1: fix the program that enqueues them, and UPDATE the rows",
         },
         "state = 'pending' AND (priority > 2 OR payload_version = 0)",
     ),
 ];
 
-/// Those that took more workers with them than they may.
-const CRASHES: Invariant =
-    Invariant { name: "crashes_exceeded", broken: "alive after crashes that make it dead", advice: BY_HAND };
+const CRASHES: Invariant = Invariant {
+    name: "crashes_exceeded",
+    description: "pending or running after so many crashes that it should be dead",
+    advice: EDITED,
+};
 const LEASE_EXPIRED: Invariant =
-    Invariant { name: "lease_expired", broken: "running with a lease that has run out", advice: RESCUE };
-const OWNER_UNKNOWN: Invariant =
-    Invariant { name: "owner_unknown", broken: "running for a worker that there isn't", advice: RESCUE };
-const OWNER_GONE: Invariant =
-    Invariant { name: "owner_gone", broken: "running for a worker that has gone", advice: RESCUE };
-const DUPLICATES: Invariant = Invariant {
-    name: "dedupe_key_twice",
-    broken: "alive with the dedupe key of another",
-    advice: "the unique key `active_dedupe_key` is missing: cancel all but one of each, and make it anew",
+    Invariant { name: "lease_expired", description: "running with an expired lease", advice: RESCUE };
+const WORKER_UNKNOWN: Invariant =
+    Invariant { name: "worker_unknown", description: "running on a worker that is not registered", advice: RESCUE };
+const WORKER_DEAD: Invariant =
+    Invariant { name: "worker_dead", description: "running on a worker that is dead", advice: RESCUE };
+const DUPLICATE_KEY: Invariant = Invariant {
+    name: "duplicate_dedupe_key",
+    description: "pending or running with the dedupe key of another one",
+    advice: "the unique key `active_dedupe_key` is missing: cancel all but one task of each key, and create it again",
 };
-const LIMIT: Invariant = Invariant {
+const CONCURRENCY: Invariant = Invariant {
     name: "concurrency_exceeded",
-    broken: "running beyond what its kind may at once",
-    advice: "right after the limit was lowered this passes by itself; otherwise please report it",
+    description: "running beyond the concurrency limit of the kind",
+    advice: "this is temporary if the limit was just lowered; otherwise please report it",
 };
 
-/// A row that breaks an invariant.
-pub type Broken = (&'static Invariant, u64);
-
-/// Rows of one page: some tens of milliseconds.
+/// Rows of one page: the server needs some tens of milliseconds for it.
 const PAGE: u64 = 20_000;
 
-/// A page that was looked at.
+/// The result of checking a page of rows.
 #[derive(Debug)]
-pub struct Page {
+pub struct CheckedPage {
     pub checked: u64,
-    /// The last id; `None` where nothing is left.
+    /// The last id of the page; `None` if there are no more rows.
     pub last: Option<u64>,
-    pub broken: Vec<Broken>,
+    pub violations: Vec<Violation>,
 }
 
-/// Holds the rows of the next page behind the id `after` against what must be true of each.
-pub fn page(conn: &mut Conn, after: u64) -> Result<Page, Error> {
-    let bounds = rows::<(Option<u64>, u64)>(
-        conn,
-        &format!(
-            "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM ai_server_tasks WHERE id > {after} ORDER BY id LIMIT {PAGE}) AS page"
-        ),
-    )?;
+const PAGE_BOUNDS: &str = "SELECT MAX(id), COUNT(*) FROM \
+    (SELECT id FROM ai_server_tasks WHERE id > :after ORDER BY id LIMIT :limit) AS page";
+const SELECT_VIOLATIONS: &str = "SELECT id, CONCAT(:flags) FROM ai_server_tasks \
+    WHERE id > :after AND id <= :last AND (:any)";
+
+/// Checks the row invariants on the next page of rows, those whose id is greater than `after`.
+pub fn check_page(conn: &mut Conn, after: u64) -> Result<CheckedPage, Error> {
+    let bounds = rows::<(Option<u64>, u64)>(conn, &sql!(PAGE_BOUNDS, after = after, limit = PAGE))?;
     let Some(&(Some(last), checked)) = bounds.first() else {
-        return Ok(Page { checked: 0, last: None, broken: Vec::new() });
+        return Ok(CheckedPage { checked: 0, last: None, violations: Vec::new() });
     };
     let crashes = format!("crashes >= {CRASHES_MAX} AND state IN ('pending', 'running')");
-    let conditions: Vec<(&'static Invariant, &str)> = OF_ROWS
+    let conditions: Vec<(&'static Invariant, &str)> = ROW_INVARIANTS
         .iter()
         .map(|(invariant, condition)| (invariant, *condition))
         .chain([(&CRASHES, crashes.as_str())])
         .collect();
     let flags: Vec<String> = conditions.iter().map(|(_, condition)| format!("IF({condition}, '1', '0')")).collect();
     let any: Vec<String> = conditions.iter().map(|(_, condition)| format!("({condition})")).collect();
-    let found = rows::<(u64, String)>(
-        conn,
-        &format!(
-            "SELECT id, CONCAT({}) FROM ai_server_tasks WHERE id > {after} AND id <= {last} AND ({})",
-            flags.join(", "),
-            any.join(" OR ")
-        ),
-    )?;
-    let mut broken = Vec::new();
-    for (id, flags) in found {
-        let marked = conditions.iter().zip(flags.bytes()).filter(|(_, flag)| *flag == b'1');
-        broken.extend(marked.map(|((invariant, _), _)| (*invariant, id)));
-    }
-    Ok(Page { checked, last: Some(last), broken })
-}
-
-/// Running tasks that nobody runs, each with its claim. What is so for a moment only isn't broken: the caller looks twice.
-pub fn running(conn: &mut Conn, locks_tell: bool) -> Result<Vec<(Broken, u32)>, Error> {
-    let gone =
-        if locks_tell { format!("w.id IS NOT NULL AND IS_FREE_LOCK({LOCK}w.id)) = 1") } else { "FALSE".to_owned() };
-    let sql = format!(
-        "SELECT * FROM (SELECT t.id, t.claim_count, t.next_action_at < UTC_TIMESTAMP(6) AS expired, \
-         t.worker_id <> 0 AND w.id IS NULL AS unknown, {gone} AS gone FROM ai_server_tasks t FORCE INDEX (by_class) \
-         LEFT JOIN ai_server_workers w ON w.id = t.worker_id WHERE t.state = 'running') AS running \
-         WHERE expired OR unknown OR gone"
+    let select = sql!(
+        SELECT_VIOLATIONS,
+        flags = Fragment(flags.join(", ")),
+        after = after,
+        last = last,
+        any = Fragment(any.join(" OR ")),
     );
-    let mut broken = Vec::new();
-    for (id, claim_count, expired, unknown, gone) in rows::<(u64, u32, bool, bool, bool)>(conn, &sql)? {
-        let marked = [(expired, &LEASE_EXPIRED), (unknown, &OWNER_UNKNOWN), (gone, &OWNER_GONE)];
-        broken.extend(
-            marked.into_iter().filter(|(is_so, _)| *is_so).map(|(_, invariant)| ((invariant, id), claim_count)),
-        );
+    let mut violations = Vec::new();
+    for (task_id, flags) in rows::<(u64, String)>(conn, &select)? {
+        let violated = conditions.iter().zip(flags.bytes()).filter(|(_, flag)| *flag == b'1');
+        violations.extend(violated.map(|((invariant, _), _)| Violation { invariant, task_id }));
     }
-    Ok(broken)
+    Ok(CheckedPage { checked, last: Some(last), violations })
 }
 
-/// Living tasks whose dedupe key another one has too; of each key the first.
-pub fn duplicates(conn: &mut Conn) -> Result<Vec<Broken>, Error> {
-    let found = rows::<(u64,)>(
-        conn,
-        "SELECT MIN(id) FROM ai_server_tasks WHERE active_dedupe_key IS NOT NULL \
-         GROUP BY active_dedupe_key HAVING COUNT(*) > 1",
-    )?;
-    Ok(found.into_iter().map(|(id,)| (&DUPLICATES, id)).collect())
+const SELECT_UNATTENDED: &str = "SELECT * FROM (\
+    SELECT t.id, t.claim_count, t.next_action_at < UTC_TIMESTAMP(6) AS expired, \
+    t.worker_id <> 0 AND w.id IS NULL AS unknown, w.id IS NOT NULL AND :lock_is_free AS dead \
+    FROM ai_server_tasks t FORCE INDEX (by_class) LEFT JOIN ai_server_workers w ON w.id = t.worker_id \
+    WHERE t.state = 'running') AS running WHERE expired OR unknown OR dead";
+
+/// Running tasks without a live worker, each with the number of its claim. A violation may be temporary, because rows,
+/// workers and locks are not read at the same moment: the caller checks twice.
+pub fn find_unattended(conn: &mut Conn, locks_are_global: bool) -> Result<Vec<(Violation, u32)>, Error> {
+    let select = sql!(SELECT_UNATTENDED, lock_is_free = lock_is_free("w.id", locks_are_global));
+    let mut violations = Vec::new();
+    for (task_id, claim_count, expired, unknown, dead) in rows::<(u64, u32, bool, bool, bool)>(conn, &select)? {
+        let flags = [(expired, &LEASE_EXPIRED), (unknown, &WORKER_UNKNOWN), (dead, &WORKER_DEAD)];
+        let violated = flags.into_iter().filter(|(is_violated, _)| *is_violated);
+        violations.extend(violated.map(|(_, invariant)| (Violation { invariant, task_id }, claim_count)));
+    }
+    Ok(violations)
 }
 
-/// Running tasks of a kind beyond those that may run at once.
-pub fn beyond(conn: &mut Conn, kind: &str, limit: u32) -> Result<Vec<Broken>, Error> {
-    let found = rows::<(u64,)>(
-        conn,
-        &format!(
-            "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = {} ORDER BY id",
-            quote_text(kind)
-        ),
-    )?;
-    Ok(found.into_iter().skip(limit as usize).map(|(id,)| (&LIMIT, id)).collect())
+const SELECT_DUPLICATES: &str = "SELECT MIN(id) FROM ai_server_tasks WHERE active_dedupe_key IS NOT NULL \
+    GROUP BY active_dedupe_key HAVING COUNT(*) > 1";
+
+/// The first task of each dedupe key that several pending or running tasks have.
+pub fn find_duplicates(conn: &mut Conn) -> Result<Vec<Violation>, Error> {
+    let found = rows::<(u64,)>(conn, SELECT_DUPLICATES)?;
+    Ok(found.into_iter().map(|(task_id,)| Violation { invariant: &DUPLICATE_KEY, task_id }).collect())
+}
+
+const SELECT_RUNNING: &str =
+    "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = :kind ORDER BY id";
+
+/// The running tasks of a kind beyond its concurrency limit.
+pub fn find_excess(conn: &mut Conn, kind: &str, limit: u32) -> Result<Vec<Violation>, Error> {
+    let found = rows::<(u64,)>(conn, &sql!(SELECT_RUNNING, kind = kind))?;
+    let excess = found.into_iter().skip(limit as usize);
+    Ok(excess.map(|(task_id,)| Violation { invariant: &CONCURRENCY, task_id }).collect())
 }

@@ -59,24 +59,24 @@ fn a_wrong_command_line_says_what_to_do() {
         ),
         (
             "task enqueue echo hello",
-            "the payload is no JSON: expected value at line 1 column 1; a text is one in double quotes",
+            "the payload is not JSON: expected value at line 1 column 1; a JSON text needs double quotes",
         ),
         (
             "task enqueue echo hello --unchecked",
-            "the payload is no JSON: expected value at line 1 column 1; a text is one in double quotes",
+            "the payload is not JSON: expected value at line 1 column 1; a JSON text needs double quotes",
         ),
         ("task enqueue echo 1 2", "unexpected argument `2`; usage: airun task enqueue KIND [PAYLOAD | - | --lines]"),
         (
             "task enqueue once {}",
-            "`once` version 1 can't take this payload: missing field `key` at line 1 column 2; `--unchecked` enqueues it all the same",
+            "`once` version 1 can't decode this payload: missing field `key` at line 1 column 2; `--unchecked` enqueues it anyway",
         ),
         (
             "task enqueue once",
-            "`once` version 1 can't take this payload: invalid type: null, expected struct Effect at line 1 column 4; `--unchecked` enqueues it all the same",
+            "`once` version 1 can't decode this payload: invalid type: null, expected struct Effect at line 1 column 4; `--unchecked` enqueues it anyway",
         ),
         (
             "task enqueue versioned 1 --payload-version 3",
-            "this binary knows `versioned` up to payload version 2, not 3; `--unchecked` enqueues it for one that does",
+            "this binary has `versioned` only up to payload version 2, not 3; `--unchecked` enqueues it for another binary",
         ),
         ("task enqueue echo 1 --priority fast", "invalid value `fast` for `--priority`: use urgent, normal or bulk"),
         ("task enqueue echo 1 --max-attempts 0", "`--max-attempts` must be at least 1"),
@@ -109,20 +109,22 @@ on_both! {
         db.prepare();
         let kinds = db.told("task kinds");
         let lines: Vec<&str> = kinds.lines().collect();
-        assert_eq!(lines[0], "kind       version  queue    priority  timeout  attempts  at once  runs in");
+        let header = ["kind", "version", "queue", "priority", "timeout", "attempts", "at", "once", "runs", "in"];
+        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), header);
         for line in [
-            "act_apart  1        default  normal    1m       2         any      a process",
-            "single     1        default  normal    1m       10        1        a thread",
-            "script     1        default  normal    1m       2         any      the program `sh`",
+            "act_apart 1 default normal 1m 2 any a process",
+            "single 1 default normal 1m 10 1 a thread",
+            "script 1 default normal 1m 2 any the program `sh`",
         ] {
-            assert!(lines.contains(&line), "{kinds}");
+            let is_it = |other: &&str| other.split_whitespace().eq(line.split_whitespace());
+            assert!(lines.iter().any(is_it), "{line}: {kinds}");
         }
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload_version, payload) VALUES ('newer', 1, '1'), ('versioned', 3, '1'), ('echo', 1, '1'), ('newer', 1, '2')"]);
         let finished = db.lab("task kinds");
         assert_eq!(
             finished.stderr,
-            "airun: note: tasks of kind `newer` version 1 are pending, which this binary doesn't know\n\
-             airun: note: tasks of kind `versioned` version 3 are pending, which this binary doesn't know\n"
+            "airun: note: tasks of kind `newer` version 1 are pending, but this binary does not know it\n\
+             airun: note: tasks of kind `versioned` version 3 are pending, but this binary does not know it\n"
         );
         let json = db.json("task kinds");
         assert_eq!(json["unknown"], serde_json::json!([{"kind": "newer", "version": 1}, {"kind": "versioned", "version": 3}]));
@@ -156,7 +158,7 @@ on_both! {
             .map(|row| if db.kind == crate::support::Kind::MariaDb { row.replace("[1, ", "[1,") } else { row.to_owned() })
         );
         let again = db.lab("task enqueue echo 8 --dedupe-key k");
-        let note = "airun: note: task 2 is alive and has this dedupe key; nothing was enqueued\n";
+        let note = "airun: note: task 2 is pending or running and has this dedupe key; nothing was enqueued\n";
         assert_eq!(parts(again), (0, "2\n".to_owned(), note.to_owned()));
         assert_eq!(db.json("task enqueue echo 8 --dedupe-key k"), serde_json::json!({"format": 1, "id": 2, "inserted": false}));
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
@@ -174,14 +176,14 @@ on_both! {
         let wrong = db.lab_with("task enqueue once --lines", &format!("{lines}{{\"kay\": 1}}\n"));
         assert_eq!(
             parts(wrong),
-            (2, String::new(), "airun: error: line 2501; nothing was enqueued: `once` version 1 can't take this payload: missing field `key` at line 1 column 10; `--unchecked` enqueues it all the same\n".to_owned())
+            (2, String::new(), "airun: error: line 2501; nothing was enqueued: `once` version 1 can't decode this payload: missing field `key` at line 1 column 10; `--unchecked` enqueues it anyway\n".to_owned())
         );
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["2502"]);
     }
 
     fn the_list_has_the_newest_first(db) {
         db.prepare();
-        assert_eq!(db.told("task list"), format!("no such task in `{}`\n", db.name));
+        assert_eq!(db.told("task list"), format!("no tasks in `{}`\n", db.name));
         for n in 1..=5 {
             put(db, if n % 2 == 0 { "echo" } else { "noop" }, &n.to_string());
         }
@@ -243,7 +245,7 @@ on_both! {
         let at = db.rows(&format!("SELECT created_at FROM ai_server_tasks WHERE id = {echo}")).concat();
         assert_eq!(shown["created_at"], format!("{}Z", at.replace(' ', "T")));
         db.told(&format!("task cancel {running} --wait"));
-        refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished ones are purged after a while", db.name));
+        refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished tasks are purged after their retention", db.name));
         stop(worker);
     }
 
@@ -272,7 +274,7 @@ on_both! {
         let finished = db.lab(&format!("task retry {one} {one} 99"));
         assert_eq!(
             parts(finished),
-            (1, format!("task {one} is pending again\n"), format!("airun: error: task {one} is pending, not dead or cancelled\nairun: error: there is no task 99 in `{}`\n", db.name))
+            (1, format!("task {one} is pending again\n"), format!("airun: error: task {one} is pending, not dead or cancelled\nairun: error: there is no task 99 in `{}`; finished tasks are purged after their retention\n", db.name))
         );
         assert_eq!(db.rows(&format!("SELECT state, failures, crashes, cancel_requested, finished_at, next_action_at <= UTC_TIMESTAMP(6), last_error FROM ai_server_tasks WHERE id = {one}")),
             ["pending|0|0|0|1970-01-01 00:00:00.000000|1|no such lamp"]);
@@ -284,7 +286,7 @@ on_both! {
         let worker = db.worker();
         db.until_done();
         assert_eq!(db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state"), ["succeeded|5"]);
-        assert_eq!(db.told("task verify"), "checked 5 tasks: nothing wrong\n");
+        assert_eq!(db.told("task verify"), "checked 5 tasks: all invariants hold\n");
         stop(worker);
     }
 
@@ -300,11 +302,11 @@ on_both! {
         let finished = db.lab("task retry --dead");
         assert_eq!(
             parts(finished),
-            (0, "1198 tasks are pending again\n".to_owned(), "airun: note: 2 tasks left dead, since living ones have the same dedupe keys\n".to_owned())
+            (0, "1198 tasks are pending again\n".to_owned(), "airun: note: 2 tasks stayed dead, because pending or running tasks have the same dedupe keys\n".to_owned())
         );
         assert_eq!(db.rows("SELECT dedupe_key FROM ai_server_tasks WHERE state = 'dead' ORDER BY id"), ["key100", "key700"]);
         let dead = db.rows("SELECT MIN(id) FROM ai_server_tasks WHERE state = 'dead'").concat();
-        refused(db, &format!("task retry {dead}"), 1, &format!("task {dead} has the dedupe key of a task that is alive, so it can't be pending; cancel that one first"));
+        refused(db, &format!("task retry {dead}"), 1, &format!("task {dead} can't be retried: a pending or running task has the same dedupe key; cancel that one first"));
     }
 
     fn pending_tasks_are_cancelled_at_once_and_running_ones_asked(db) {
@@ -321,7 +323,7 @@ on_both! {
         for id in [running, apart] {
             db.until_state(id, "running");
         }
-        let asked = format!("task {running} is running; its worker was asked to cancel it\ntask {apart} is running; its worker was asked to cancel it\n");
+        let asked = format!("task {running} is running; requested its cancellation\ntask {apart} is running; requested its cancellation\n");
         assert_eq!(db.told(&format!("task cancel {running} {apart} --wait=60s")), format!("{asked}task {running} is cancelled\ntask {apart} is cancelled\n"));
         refused(db, &format!("task cancel {running}"), 1, &format!("task {running} is cancelled, not pending or running"));
         stop(worker);
@@ -334,14 +336,14 @@ on_both! {
         db.until_state(hung, "running");
         let finished = db.lab(&format!("task cancel {hung} --wait=0"));
         assert_eq!(finished.code, 1, "{finished:?}");
-        assert!(finished.stderr.contains(&format!("task {hung} is running still; it ends when its handler looks at `is_cancelled`")), "{finished:?}");
+        assert!(finished.stderr.contains(&format!("task {hung} is still running; its run ends when the handler checks `is_cancelled`")), "{finished:?}");
         worker.signal("KILL");
         worker.finish();
     }
 
     fn stats_count_and_say_where_counting_ended(db) {
         db.prepare();
-        assert_eq!(db.told("task stats"), format!("no task in `{}`\nworkers: 0 alive\n", db.name));
+        assert_eq!(db.told("task stats"), format!("no tasks in `{}`\nworkers: 0 alive\n", db.name));
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload, priority, queue, scheduled_at) VALUES ('echo', '1', 0, 'default', UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), ('echo', '1', 1, 'default', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR), ('noop', '1', 1, 'other', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR)"]);
         db.told("task enqueue echo 1 --delay 1h");
         db.told("task cancel 4");
@@ -364,7 +366,7 @@ on_both! {
             db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
         }
         let table = db.told("task stats");
-        assert!(table.contains(" 100000+ ") && table.contains("counting ends at 100000 of a sort, which is marked by `+`; `--exact` counts all\n"), "{table}");
+        assert!(table.contains(" 100000+ ") && table.contains("`+`: counting stopped at 100000 tasks of a group; `--exact` counts all\n"), "{table}");
         let exact = db.told("task stats --exact");
         assert!(exact.contains(" 100010 ") && !exact.contains('+'), "{exact}");
     }
@@ -372,8 +374,8 @@ on_both! {
     fn a_paused_kind_or_queue_is_not_claimed(db) {
         db.prepare();
         let worker = db.worker();
-        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` is paused: no more of it is claimed; what runs goes on\n");
-        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` was paused already\n");
+        assert_eq!(db.told("task pause --kind echo"), "paused the kind `echo`; tasks that are claimed already still run\n");
+        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` is already paused\n");
         let slip = db.lab("task pause --kind nop");
         assert_eq!((slip.code, slip.stderr.as_str()), (0, "airun: note: this binary has no kind `nop`; did you mean `noop`?\n"));
         // The worker has looked since, or it could still be about to claim by what it saw before.
@@ -385,9 +387,9 @@ on_both! {
             db.until_state(passed, "succeeded");
         }
         assert_eq!(db.rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {paused}")), ["pending|0"]);
-        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` goes on\n");
+        assert_eq!(db.told("task resume --kind echo"), "resumed the kind `echo`\n");
         db.until_state(paused, "succeeded");
-        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` was not paused\n");
+        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` is not paused\n");
         db.told("task pause --queue default");
         // Nothing else tells that it has looked again; whatever it claims by its old look ends.
         db.until("SELECT COUNT(*) FROM ai_server_controls WHERE scope = 'queue' AND paused", &["1"]);
@@ -397,7 +399,7 @@ on_both! {
         stop(worker);
         assert_eq!(db.rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {held}")), ["pending|0"]);
         let worker = db.worker();
-        assert_eq!(db.told("task resume --queue default"), "the queue `default` goes on\n");
+        assert_eq!(db.told("task resume --queue default"), "resumed the queue `default`\n");
         db.until_state(held, "succeeded");
         stop(worker);
     }
@@ -414,23 +416,23 @@ on_both! {
             "INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES ('echo', '1', '2020-01-01')",
         ]);
         let left = || db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state");
-        assert_eq!(db.told("task purge"), "purged 1 task whose time was up\n");
+        assert_eq!(db.told("task purge"), "purged 1 task whose retention is over\n");
         assert_eq!(left(), ["pending|1", "succeeded|2501", "dead|1", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 20h --state dead,cancelled"), "purged 1 task that had ended more than 20h before\n");
+        assert_eq!(db.told("task purge --older-than 20h --state dead,cancelled"), "purged 1 task that finished more than 20h ago\n");
         assert_eq!(left(), ["pending|1", "succeeded|2501", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 1d"), "purged 2500 tasks that had ended more than 1d before\n");
+        assert_eq!(db.told("task purge --older-than 1d"), "purged 2500 tasks that finished more than 1d ago\n");
         assert_eq!(left(), ["pending|1", "succeeded|1", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 0s"), "purged 2 tasks that had ended more than 0s before\n");
+        assert_eq!(db.told("task purge --older-than 0s"), "purged 2 tasks that finished more than 0s ago\n");
         assert_eq!(left(), ["pending|1"]);
     }
 
     fn check_names_what_this_binary_can_not_decode(db) {
         db.prepare();
-        assert_eq!(db.told("task check"), "decoded 0 tasks pending: nothing wrong\n");
+        assert_eq!(db.told("task check"), "decoded all pending payloads: 0 tasks\n");
         // More than a page, all due in the same moment.
         let rows = vec!["('once', '{\"key\": 1}', '2020-01-01')"; 250].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES {rows}")]);
-        assert_eq!(db.told("task check"), "decoded 250 tasks pending: nothing wrong\n");
+        assert_eq!(db.told("task check"), "decoded all pending payloads: 250 tasks\n");
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload_version, payload) VALUES ('versioned', 1, '7'), ('versioned', 2, '7'), ('versioned', 3, '7'), ('newer', 1, '{')".replace("'{'", "'{}'").as_str()]);
         let ids = db.rows("SELECT id FROM ai_server_tasks WHERE payload_version = 2").concat();
         let finished = db.lab("task check");
@@ -438,10 +440,10 @@ on_both! {
             parts(finished),
             (
                 1,
-                format!("task {ids} of kind `versioned` version 2: invalid type: integer `7`, expected struct Second at line 1 column 1\n\
-                         1 of 252 tasks pending can't be decoded and would be dead at once; decode their version, or raise it\n"),
-                "airun: note: this binary doesn't know kind `newer` version 1, which is left for one that does\n\
-                 airun: note: this binary doesn't know kind `versioned` version 3, which is left for one that does\n".to_owned(),
+                format!("task {ids} of kind `versioned` version 2: invalid type: integer `7`, expected struct Versioned at line 1 column 1\n\
+                         1 of 252 tasks can't be decoded and would be dead after the deploy; let the handler decode their payloads, or give it a higher version\n"),
+                "airun: note: this binary does not know kind `newer` version 1; its tasks are left to another binary\n\
+                 airun: note: this binary does not know kind `versioned` version 3; its tasks are left to another binary\n".to_owned(),
             )
         );
         db.execute(&["UPDATE ai_server_tasks SET payload = '{\"kay\": 1}' WHERE kind = 'once' AND id % 2 = 0"]);
@@ -460,7 +462,7 @@ on_both! {
         let json = db.json("task workers");
         let listed = &json["workers"][0];
         assert_eq!((&listed["pid"], &listed["running"]), (&worker.id().into(), &1.into()), "{json}");
-        assert_ne!(listed["standing"], "gone", "{json}");
+        assert_ne!(listed["state"], "dead", "{json}");
         let table = db.told("task workers");
         assert!(table.starts_with("worker  state  host") && table.contains(&format!("  {}  ", worker.id())), "{table}");
         assert!(db.told("task stats").ends_with("workers: 1 alive\n"));
@@ -468,10 +470,10 @@ on_both! {
         worker.finish();
         // Its lock is free when the server has seen its connection end.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while db.json("task workers")["workers"][0]["standing"] != "gone" {
+        while db.json("task workers")["workers"][0]["state"] != "dead" {
             assert!(std::time::Instant::now() < deadline);
         }
-        assert!(db.told("task stats").ends_with("workers: 0 alive, 1 gone\n"));
+        assert!(db.told("task stats").ends_with("workers: 0 alive, 1 dead\n"));
     }
 }
 

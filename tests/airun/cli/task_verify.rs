@@ -1,4 +1,4 @@
-//! `airun task verify` finds nothing after a healthy run, and whatever is broken by hand.
+//! `airun task verify` finds nothing after a healthy run, and each invariant that a manual change violates.
 
 use crate::on_both;
 use crate::support::{Database, stop};
@@ -12,33 +12,33 @@ fn findings(db: &Database) -> Vec<(String, Vec<u64>)> {
     findings.collect()
 }
 
-/// Each with the change that breaks it for task 2, the changes together being one more invariant's at most.
-const BROKEN: [(&str, &str); 13] = [
-    ("pending_with_owner", "worker_id = 1"),
+/// Invariants, each with a change of task 2 that violates it and no other.
+const VIOLATIONS: [(&str, &str); 13] = [
+    ("pending_with_worker", "worker_id = 1"),
     (
-        "running_without_owner",
+        "running_without_worker",
         "state = 'running', claim_count = 1, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
     ),
     (
-        "owner_unknown",
+        "worker_unknown",
         "state = 'running', claim_count = 1, worker_id = 99, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
     ),
     (
-        "owner_gone",
+        "worker_dead",
         "state = 'running', claim_count = 1, worker_id = 7, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR",
     ),
-    ("final_with_owner", "state = 'dead', worker_id = 1, finished_at = UTC_TIMESTAMP(6)"),
-    ("final_without_end", "state = 'dead'"),
-    ("alive_with_end", "finished_at = UTC_TIMESTAMP(6)"),
+    ("finished_with_worker", "state = 'dead', worker_id = 1, finished_at = UTC_TIMESTAMP(6)"),
+    ("finished_without_time", "state = 'dead'"),
+    ("unfinished_with_time", "finished_at = UTC_TIMESTAMP(6)"),
     ("attempts_exceeded", "max_attempts = 3, failures = 3, claim_count = 3"),
     (
         "attempts_exceeded",
         "state = 'dead', finished_at = UTC_TIMESTAMP(6), max_attempts = 3, failures = 4, claim_count = 4",
     ),
     ("crashes_exceeded", "crashes = 3, claim_count = 3"),
-    ("runs_without_claim", "state = 'succeeded', finished_at = UTC_TIMESTAMP(6), failures = 2, claim_count = 2"),
-    ("never_claimed", "priority = 3"),
-    ("never_claimed", "payload_version = 0"),
+    ("runs_exceed_claims", "state = 'succeeded', finished_at = UTC_TIMESTAMP(6), failures = 2, claim_count = 2"),
+    ("unclaimable", "priority = 3"),
+    ("unclaimable", "payload_version = 0"),
 ];
 
 on_both! {
@@ -52,18 +52,18 @@ on_both! {
         }
         db.told("task enqueue echo 1 --dedupe-key k --delay 1h");
         db.told("task cancel 10");
-        // While it runs, too.
+        // Also while the worker is running tasks.
         assert_eq!(findings(db), []);
         db.until_done();
         stop(worker);
-        assert_eq!(db.told("task verify"), "checked 10 tasks: nothing wrong\n");
+        assert_eq!(db.told("task verify"), "checked 10 tasks: all invariants hold\n");
     }
 
-    fn whatever_is_broken_is_found(db) {
+    fn each_violated_invariant_is_found(db) {
         db.prepare();
         db.execute(&["INSERT INTO ai_server_workers (id, hostname, pid) VALUES (7, 'h', 1)"]);
         let fresh = ["DELETE FROM ai_server_tasks", "INSERT INTO ai_server_tasks (id, kind, payload) VALUES (1, 'echo', '1'), (2, 'echo', '1')"];
-        for (invariant, change) in BROKEN {
+        for (invariant, change) in VIOLATIONS {
             db.execute(&fresh);
             assert_eq!(findings(db), [], "{invariant}");
             db.execute(&[&format!("UPDATE ai_server_tasks SET {change} WHERE id = 2")]);
@@ -72,37 +72,37 @@ on_both! {
         }
     }
 
-    fn a_lease_that_has_run_out_is_found(db) {
+    fn an_expired_lease_is_found(db) {
         db.prepare();
         let worker = db.worker();
         db.told("task enqueue act {\"wait_ms\":600000}");
         db.until_state(1, "running");
         assert_eq!(findings(db), []);
-        // A worker that stands still can't extend it, and keeps its lock.
+        // A stopped process keeps its lock, but can't extend its leases.
         worker.signal("STOP");
         db.execute(&["UPDATE ai_server_tasks SET next_action_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND"]);
         assert_eq!(findings(db), [("lease_expired".to_owned(), vec![1])]);
         let told = db.lab("task verify");
         assert_eq!(
             (told.code, told.stdout.as_str()),
-            (1, "lease_expired: 1 task running with a lease that has run out: 1\n  a worker takes such tasks back within seconds: start one, or see why none does\nchecked 1 task\n")
+            (1, "lease_expired: 1 task running with an expired lease: 1\n  a worker rescues such tasks within seconds: start one, or look for errors in the workers' logs\nchecked 1 task: 1 invariant is violated\n")
         );
         worker.signal("KILL");
         worker.finish();
     }
 
-    fn living_tasks_with_one_key_are_found(db) {
+    fn unfinished_tasks_with_the_same_key_are_found(db) {
         db.prepare();
         db.execute(&[
             "ALTER TABLE ai_server_tasks DROP KEY active_dedupe_key",
             "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('echo', '1', 'k'), ('echo', '1', 'k'), ('echo', '1', 'other'), ('echo', '1', NULL), ('echo', '1', NULL)",
         ]);
-        assert_eq!(findings(db), [("dedupe_key_twice".to_owned(), vec![1])]);
+        assert_eq!(findings(db), [("duplicate_dedupe_key".to_owned(), vec![1])]);
         db.told("task cancel 2");
         assert_eq!(findings(db), []);
     }
 
-    fn a_kind_beyond_its_limit_is_found(db) {
+    fn a_kind_beyond_its_concurrency_limit_is_found(db) {
         db.prepare();
         let worker = db.worker();
         db.told("task enqueue act {\"wait_ms\":600000}");
@@ -111,7 +111,7 @@ on_both! {
         worker.signal("STOP");
         db.execute(&[
             "INSERT INTO ai_server_tasks (kind, payload) VALUES ('single', '1'), ('single', '1')",
-            // Held by the worker that lives but is in no state to look.
+            // They belong to a worker that is alive, but stopped, so it does not release them.
             &format!("UPDATE ai_server_tasks SET state = 'running', worker_id = (SELECT id FROM ai_server_workers), {lease} WHERE kind = 'single' AND id = 2"),
         ]);
         assert_eq!(findings(db), []);

@@ -99,7 +99,7 @@ on_both! {
         db.until_state(id, "dead");
         assert_eq!(
             task(db, id, "claim_count, isolated_runs, last_error"),
-            "25|25|worker_lost: 25 workers have gone while they ran it"
+            "25|25|worker_lost: 25 workers died while they ran the task"
         );
         second.wait_for("gave up 1 task after 25 workers died running it");
         db.until_state(other, "succeeded");

@@ -1,4 +1,4 @@
-//! An operator's connection to the queue.
+//! The connection of a `task` command.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::queue;
 use crate::shutdown::{Shutdown, Woken};
 
-/// One connection, for statements that are tried again where the server undid them to end a deadlock.
-pub struct Operator<'a> {
+/// A connection to the database that the settings name.
+pub struct QueueConn<'a> {
     pub database: Database,
     conn: Conn,
     stop: &'a Shutdown,
 }
 
-/// A statement that is in the way of others so often has some other trouble.
+/// How often a statement is tried that the server rolled back because of a deadlock or a lock timeout.
 const TRIES: u32 = 10;
-const AGAIN: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-impl<'a> Operator<'a> {
+impl<'a> QueueConn<'a> {
     /// Connects to the database that the settings name.
     ///
     /// # Errors
-    /// None is named, or it can't be had.
+    /// The settings name no database, or the connection fails.
     pub fn connect(context: &'a Context) -> Result<Self> {
         let database = context.require_database()?;
         let conn = open_session(&database).map_err(|error| database.explain(&error))?;
         Ok(Self { database, conn, stop: &context.stop })
     }
 
-    /// Does `work`, which must bear being done twice.
+    /// Runs `work`, again if the server rolled it back because of a lock.
     ///
     /// # Errors
-    /// What the server has against it, and what to do where its tables are missing.
+    /// The server's error, with advice if the queue's tables are missing.
     pub fn run<T>(&mut self, mut work: impl FnMut(&mut Conn) -> mysql::Result<T>) -> Result<T> {
         let mut tries = 1;
         loop {
@@ -44,33 +44,41 @@ impl<'a> Operator<'a> {
                 Ok(done) => return Ok(done),
                 Err(error) if tries < TRIES && (is_deadlock(&error) || is_lock_timeout(&error)) => {
                     tries += 1;
-                    self.wait(AGAIN)?;
+                    self.wait(RETRY_DELAY)?;
                 }
                 Err(error) => return Err(queue::unfit(&self.database, &error)),
             }
         }
     }
 
-    /// Does `work` once.
+    /// Runs `work`, which can't be repeated.
     ///
     /// # Errors
-    /// Its own.
-    pub fn once<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+    /// The error of `work`.
+    pub fn run_once<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         work(&mut self.conn)
     }
 
-    /// Waits, and goes on.
+    /// Waits for `duration`.
     ///
     /// # Errors
-    /// A signal came.
-    pub fn wait(&self, time: Duration) -> Result<()> {
-        match self.stop.wait(time) {
-            Woken::Stopping => Err(Error::new(ErrorKind::Interrupted, "stopped by a signal before it was done")),
+    /// A signal interrupted the command.
+    pub fn wait(&self, duration: Duration) -> Result<()> {
+        match self.stop.wait(duration) {
+            Woken::Stopping => Err(Error::new(ErrorKind::Interrupted, "interrupted by a signal")),
             Woken::Elapsed => Ok(()),
         }
     }
 
-    /// Wakes the workers of this host, since something is due.
+    /// Fails if a signal came.
+    ///
+    /// # Errors
+    /// A signal interrupted the command.
+    pub fn check_interrupted(&self) -> Result<()> {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Wakes the workers of this host, because a task is due.
     ///
     /// # Errors
     /// The connection was lost.
