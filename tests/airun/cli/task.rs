@@ -98,7 +98,7 @@ on_both! {
             let finished = db.lab(args);
             assert_eq!(finished.code, 1, "{finished:?}");
             assert!(
-                finished.stderr.starts_with("airun: error: the database can't be used for tasks: 1146 (42S02): ")
+                finished.stderr.starts_with("airun: error: failed to use the database for tasks: 1146 (42S02): ")
                     && finished.stderr.ends_with("; run `airun migrate up` with this binary's migrations first\n"),
                 "{finished:?}"
             );
@@ -453,9 +453,9 @@ on_both! {
         assert_eq!(json["unknown"], serde_json::json!([{"kind": "newer", "version": 1}, {"kind": "versioned", "version": 3}]));
     }
 
-    fn workers_are_listed_and_the_dead_told_from_the_living(db) {
+    fn workers_are_listed_as_alive_or_dead(db) {
         db.prepare();
-        assert_eq!(db.told("task workers"), format!("no worker takes database tasks from `{}`; `airun worker` starts one\n", db.name));
+        assert_eq!(db.told("task workers"), format!("no worker runs tasks of `{}`; `airun worker` starts one\n", db.name));
         let worker = db.worker();
         let id = put(db, "act", "{\"wait_ms\":600000}");
         db.until_state(id, "running");
@@ -464,7 +464,7 @@ on_both! {
         assert_eq!((&listed["pid"], &listed["running"]), (&worker.id().into(), &1.into()), "{json}");
         assert_ne!(listed["state"], "dead", "{json}");
         let table = db.told("task workers");
-        assert!(table.starts_with("worker  state  host") && table.contains(&format!("  {}  ", worker.id())), "{table}");
+        assert!(table.starts_with("worker  state  hostname") && table.contains(&format!("  {}  ", worker.id())), "{table}");
         assert!(db.told("task stats").ends_with("workers: 1 alive\n"));
         worker.signal("KILL");
         worker.finish();
