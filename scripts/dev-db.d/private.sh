@@ -76,6 +76,8 @@ server_words() {
   # MariaDB empties its folder for temporary files when it starts, so servers must not share one.
   mkdir -p "$(dirname "$2")/tmp"
   server_command=("${run[@]}" --no-defaults --datadir="$2" --tmpdir="$(dirname "$2")/tmp")
+  # shellcheck disable=SC2206 # The variable holds several options.
+  server_command+=(${AIRUN_DB_OPTIONS:-})
   # A server refuses to run as root without this option.
   [ "$(id -u)" -ne 0 ] || server_command+=(--user=root)
   [ -z "$root" ] || server_command+=(

@@ -6,8 +6,8 @@ use std::process::Command;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
-use crate::migrate::shared_server::{sleeper, wait_until};
-use crate::support::{Database, Kind, Running, end_server};
+use crate::migrate::shared_server::sleeper;
+use crate::support::{Database, Kind, Running, end_server, wait_until};
 
 /// Runs until it is dropped.
 struct Cluster(TempDir);
@@ -62,6 +62,7 @@ fn slow(one: &Database) {
 }
 
 #[test]
+#[ignore = "long tier"]
 fn two_nodes_do_not_migrate_at_once() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
@@ -102,6 +103,7 @@ fn holder(one: &Database) -> Running {
 }
 
 #[test]
+#[ignore = "long tier"]
 fn another_node_goes_on_after_a_holder_that_was_killed() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
@@ -115,6 +117,7 @@ fn another_node_goes_on_after_a_holder_that_was_killed() {
 }
 
 #[test]
+#[ignore = "long tier"]
 fn a_holder_that_slept_through_its_lease_changes_nothing_more() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();

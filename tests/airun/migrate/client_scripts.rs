@@ -1,10 +1,10 @@
 //! A file that the server's own client accepts has the same result when airun applies it.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest::test_runner::{Config, TestRunner};
 
 use crate::on_both;
-use crate::support::Database;
+use crate::support::{Database, tier};
 
 const SHOP: &str = include_str!("../corpus/shop.sql");
 
@@ -63,7 +63,7 @@ on_both! {
             database.execute(&["CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, what LONGBLOB)"]);
         }
         let log = |database: &Database| database.rows("SELECT what FROM log ORDER BY id");
-        let mut runner = TestRunner::new(Config { cases: 60, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..Config::default() });
+        let mut runner = TestRunner::new(Config { failure_persistence: None, ..tier::slow_property(60) });
         let outcome = runner.run(&script(), |script| {
             for database in [&by_client, &by_airun] {
                 database.execute(&["TRUNCATE log", "DROP TABLE IF EXISTS ai_migrations"]);

@@ -119,6 +119,7 @@ fn straight(db: &Database, args: &str) -> Duration {
 }
 
 on_both! {
+    #[ignore = "long tier"]
     fn killed_at_random_moments(db) {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(KILLS, |kills| kills as u32);
         let mut random = Random::seeded();
@@ -149,6 +150,7 @@ on_both! {
         println!("{:?}: up {ups:?}, rollback {downs:?}", db.kind);
     }
 
+    #[ignore = "long tier"]
     fn the_server_is_killed_at_random_moments(shared) {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(SERVER_KILLS, |kills| (kills as u32).div_ceil(10));
         let mut random = Random::seeded();

@@ -2,9 +2,9 @@
 
 use mysql::prelude::Queryable;
 
-use crate::migrate::shared_server::{sleeper, wait_until};
+use crate::migrate::shared_server::sleeper;
 use crate::on_both;
-use crate::support::{Database, Running};
+use crate::support::{Database, Running, wait_until};
 
 const FORCED: [(&str, &str); 1] = [("AIRUN_FORCE", "lease")];
 

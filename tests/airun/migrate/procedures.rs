@@ -2,9 +2,8 @@
 
 use mysql::prelude::Queryable;
 
-use crate::migrate::shared_server::wait_until;
 use crate::on_both;
-use crate::support::Database;
+use crate::support::{Database, wait_until};
 
 /// Kills airun while the procedure sleeps; its connection is the one in this database that calls.
 fn kill_in_call(db: &Database) {

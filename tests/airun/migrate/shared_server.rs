@@ -3,7 +3,7 @@
 use mysql::prelude::Queryable;
 
 use crate::on_both;
-use crate::support::Database;
+use crate::support::{Database, wait_until};
 
 on_both! {
     fn a_blocked_definition_names_the_blocker_and_succeeds_after_it(db) {
@@ -187,13 +187,4 @@ pub fn sleeper(conn: &mut mysql::Conn, db: &Database) -> Vec<u64> {
         db.name
     ))
     .unwrap()
-}
-
-/// Asks until it is so.
-pub fn wait_until(mut is_so: impl FnMut() -> bool) {
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !is_so() {
-        assert!(std::time::Instant::now() < limit, "it did not come to be");
-        std::thread::yield_now();
-    }
 }

@@ -1,23 +1,8 @@
 //! A crash at each step of a worker in turn: another worker makes it good.
 
-use std::thread;
-
 use super::{put, worker_at};
-use crate::on_both;
-use crate::support::{Database, Kind, stop};
-
-const STEPS: [&str; 8] = [
-    "claim-locked",
-    "claim-committed",
-    "run-begins",
-    "run-ended",
-    "complete-begins",
-    "complete-halfway",
-    "complete-locked",
-    "complete-committed",
-];
-const HEART: [&str; 4] = ["joined", "beat", "lease-locked", "lease-extended"];
-const RESCUE: [&str; 4] = ["missing-marked", "rescue-found", "take-back-locked", "rescue-done"];
+use crate::at_each_point;
+use crate::support::{Database, stop};
 
 /// Tasks of which each has its effect, or its result, once.
 fn fill(db: &Database) {
@@ -42,64 +27,107 @@ fn crash(db: &Database, fault: &str) {
     assert_eq!(crashed.code, 128 + 6, "{fault}: {crashed:?}");
 }
 
-/// Several at once, since most of the time is waiting.
-fn each(kind: Kind, faults: &[String], body: impl Fn(&Database, &str) + Sync) {
-    for some in faults.chunks(4) {
-        thread::scope(|scope| {
-            for fault in some {
-                scope.spawn(|| body(&Database::new(kind), fault));
-            }
-        });
+fn task_survives(db: &Database, point: &str) {
+    let first = format!("{point}:1");
+    fill(db);
+    crash(db, &first);
+    let worker = db.worker();
+    all_is_well(db, &first);
+    stop(worker);
+}
+
+fn task_survives_later(db: &Database, point: &str) {
+    let third = format!("{point}:3");
+    fill(db);
+    let crashed = worker_at(&db.url(), "", &[("AIRUN_FAULT", &third)]);
+    db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claim_count > 0", &["1"]);
+    // A worker claims many tasks at once, so it reaches some points a third time only if more tasks come.
+    for _ in 0..3 {
+        put(db, "fails", r#"{"times": 2}"#);
+    }
+    let crashed = crashed.finish();
+    assert_eq!(crashed.code, 128 + 6, "{third}: {crashed:?}");
+    db.execute(&["DELETE FROM ai_server_tasks WHERE payload LIKE '%2%' AND kind = 'fails'"]);
+    let worker = db.worker();
+    all_is_well(db, &third);
+    stop(worker);
+}
+
+fn heartbeat_survives(db: &Database, point: &str) {
+    fill(db);
+    // It runs for long enough that its lease has to be extended.
+    put(db, "act", r#"{"wait_ms": 15000}"#);
+    crash(db, point);
+    db.execute(&["UPDATE ai_server_tasks SET payload = '{\"wait_ms\": 1}' WHERE kind = 'act'"]);
+    let worker = db.worker();
+    db.until_done();
+    db.execute(&["DELETE FROM ai_server_tasks WHERE kind = 'act'"]);
+    all_is_well(db, point);
+    stop(worker);
+}
+
+fn rescue_survives(db: &Database, point: &str) {
+    fill(db);
+    // This worker certainly leaves tasks behind.
+    crash(db, "claim-committed");
+    crash(db, point);
+    let worker = db.worker();
+    all_is_well(db, point);
+    stop(worker);
+}
+
+mod life {
+    use super::*;
+
+    at_each_point! {
+        task_survives:
+        claim_locked
+        claim_committed
+        run_begins
+        run_ended
+        complete_begins
+        complete_halfway
+        complete_locked
+        complete_committed
     }
 }
 
-on_both! {
-    fn a_crash_at_any_step_of_a_tasks_life_is_made_good(db) {
-        let faults: Vec<String> = STEPS.iter().flat_map(|step| [format!("{step}:1"), format!("{step}:3")]).collect();
-        each(db.kind, &faults, |db, fault| {
-            fill(db);
-            // What a point is passed at a third time comes later.
-            let crashed = worker_at(&db.url(), "", &[("AIRUN_FAULT", fault)]);
-            if fault.ends_with(":3") {
-                db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claim_count > 0", &["1"]);
-                for _ in 0..3 {
-                    put(db, "fails", r#"{"times": 2}"#);
-                }
-                db.until("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
-            }
-            let crashed = crashed.finish();
-            assert_eq!(crashed.code, 128 + 6, "{fault}: {crashed:?}");
-            db.execute(&["DELETE FROM ai_server_tasks WHERE payload LIKE '%2%' AND kind = 'fails'"]);
-            let worker = db.worker();
-            all_is_well(db, fault);
-            stop(worker);
-        });
-    }
+mod later_life {
+    use super::*;
 
-    fn a_crash_at_any_step_of_the_heart_is_made_good(db) {
-        each(db.kind, &HEART.map(str::to_owned), |db, fault| {
-            fill(db);
-            // Long enough for its lease to be extended.
-            put(db, "act", r#"{"wait_ms": 15000}"#);
-            crash(db, fault);
-            db.execute(&["UPDATE ai_server_tasks SET payload = '{\"wait_ms\": 1}' WHERE kind = 'act'"]);
-            let worker = db.worker();
-            db.until_done();
-            db.execute(&["DELETE FROM ai_server_tasks WHERE kind = 'act'"]);
-            all_is_well(db, fault);
-            stop(worker);
-        });
+    at_each_point! {
+        task_survives_later:
+        claim_locked
+        claim_committed
+        run_begins
+        run_ended
+        complete_begins
+        complete_halfway
+        complete_locked
+        complete_committed
     }
+}
 
-    fn a_crash_at_any_step_of_a_rescue_is_made_good(db) {
-        each(db.kind, &RESCUE.map(str::to_owned), |db, fault| {
-            fill(db);
-            // It leaves tasks behind for certain.
-            crash(db, "claim-committed");
-            crash(db, fault);
-            let worker = db.worker();
-            all_is_well(db, fault);
-            stop(worker);
-        });
+mod heartbeat {
+    use super::*;
+
+    at_each_point! {
+        heartbeat_survives:
+        joined
+        beat
+        lease_locked
+        lease_extended
+    }
+}
+
+mod rescue {
+    use super::*;
+
+    at_each_point! {
+        rescue_survives:
+        missing_marked
+        rescue_found
+        take_back_locked
+        rescue_done
     }
 }

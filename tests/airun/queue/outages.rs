@@ -98,6 +98,7 @@ on_both! {
         stop(worker);
     }
 
+    #[ignore = "long tier"]
     fn of_several_hosts_the_one_that_can_be_written_to_is_found_again(shared) {
         let kind = shared.kind;
         let servers = [OwnServer::start(kind), OwnServer::start(kind)];

@@ -7,7 +7,9 @@ mod process;
 mod proxy;
 mod queue;
 mod server;
+pub mod tier;
 mod user;
+mod wait;
 
 pub use database::{Database, rows};
 pub use mixed::{Victim, effects, write_mixed};
@@ -17,11 +19,12 @@ pub use proxy::Proxy;
 pub use queue::{stop, stop_after_lost_connections};
 pub use server::Kind;
 pub use user::User;
+pub use wait::{LIMIT, wait_until};
 
 /// A test that runs on MySQL and on MariaDB, each time with an empty database of its own.
 #[macro_export]
 macro_rules! on_both {
-    ($(fn $name:ident($db:ident) $body:block)+) => {$(
+    ($($(#[$attribute:meta])* fn $name:ident($db:ident) $body:block)+) => {$(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -29,16 +32,26 @@ macro_rules! on_both {
             fn promise($db: &$crate::support::Database) $body
 
             #[test]
+            $(#[$attribute])*
             fn mysql() {
                 promise(&$crate::support::Database::new($crate::support::Kind::MySql));
             }
 
             #[test]
+            $(#[$attribute])*
             fn mariadb() {
                 promise(&$crate::support::Database::new($crate::support::Kind::MariaDb));
             }
         }
     )+};
+}
+
+/// A test on both servers for each fault point, whose name has `-` instead of `_`.
+#[macro_export]
+macro_rules! at_each_point {
+    ($check:ident: $($point:ident)+) => {
+        $crate::on_both! { $(fn $point(db) { $check(db, &stringify!($point).replace('_', "-")); })+ }
+    };
 }
 
 /// The text without how long things took, which no two runs share: `in 12ms` becomes `in …`.

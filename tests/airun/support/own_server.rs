@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::server::Kind;
-use crate::migrate::shared_server::wait_until;
+use super::wait_until;
 
 /// Runs until it is dropped; its data are in a folder of its own.
 pub struct OwnServer {

@@ -6,12 +6,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, unbounded};
 
-/// Nothing that a test waits for takes so long.
-const LIMIT: Duration = Duration::from_secs(60);
+use super::LIMIT;
 
 /// airun with `args`, and nothing of this process's settings.
 pub fn airun(args: &str) -> Command {

@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Database, Finished, Running, lab};
+use super::database::rows;
+use super::{Database, Finished, LIMIT, Running, lab};
 
-/// Nothing that a test waits for takes so long.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Shown if a test waits in vain.
+const TASKS: &str = "SELECT * FROM ai_server_tasks";
 
 impl Database {
     /// Makes the queue's tables, and the others of this server.
@@ -65,15 +66,16 @@ impl Database {
     /// Waits until a query has these rows.
     pub fn until(&self, query: &str, expected: &[&str]) {
         let deadline = Instant::now() + LIMIT;
-        while self.rows(query) != expected {
+        let mut conn = self.conn();
+        loop {
+            let found = rows(&mut conn, query);
+            if found == expected {
+                return;
+            }
             assert!(
                 Instant::now() < deadline,
-                "{query}\nhas {:?}\ninstead of {expected:?}; the tasks:\n{}",
-                self.rows(query),
-                self.rows(
-                    "SELECT id, kind, state, claim_count, failures, crashes, worker_id, last_error FROM ai_server_tasks"
-                )
-                .join("\n")
+                "{query}\nreturns {found:?}\ninstead of {expected:?}; the tasks:\n{}",
+                rows(&mut conn, TASKS).join("\n")
             );
             std::thread::sleep(Duration::from_millis(20));
         }
