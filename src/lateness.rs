@@ -1,13 +1,13 @@
-//! How late runs start: a histogram of fixed size.
+//! A histogram of durations with a fixed size.
 
 use std::time::Duration;
 
-/// Steps within each doubling, so that a quantile is at most a sixteenth too high.
-const STEPS: usize = 16;
-/// Doublings from a microsecond to more than a century.
+/// Buckets for each doubling, so a quantile is at most a sixteenth too high.
+const BUCKETS: usize = 16;
+/// Doublings, which reach from a microsecond to more than a century.
 const DOUBLINGS: usize = 52;
 
-/// Counts by lateness, in steps that grow with it.
+/// Counts of durations, in buckets that grow with the duration.
 #[derive(Debug, Clone)]
 pub struct Lateness {
     counts: Vec<u32>,
@@ -17,20 +17,20 @@ pub struct Lateness {
 
 impl Default for Lateness {
     fn default() -> Self {
-        Self { counts: vec![0; STEPS * DOUBLINGS], total: 0, max: Duration::ZERO }
+        Self { counts: vec![0; BUCKETS * DOUBLINGS], total: 0, max: Duration::ZERO }
     }
 }
 
 impl Lateness {
-    /// Adds one run's.
+    /// Adds one duration.
     pub fn add(&mut self, lateness: Duration) {
-        let count = &mut self.counts[step(micros(lateness))];
+        let count = &mut self.counts[bucket(micros(lateness))];
         *count = count.saturating_add(1);
         self.total += 1;
         self.max = self.max.max(lateness);
     }
 
-    /// The lateness that a share of `share` runs didn't exceed; zero where there were none.
+    /// Returns the duration that a share of `share` of them did not exceed; zero if there are none.
     pub fn quantile(&self, share: f64) -> Duration {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -43,7 +43,7 @@ impl Lateness {
         self.max
     }
 
-    /// The greatest, exactly.
+    /// Returns the exact maximum.
     pub fn max(&self) -> Duration {
         self.max
     }
@@ -53,22 +53,22 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn step(micros: u64) -> usize {
-    if micros < STEPS as u64 {
+fn bucket(micros: u64) -> usize {
+    if micros < BUCKETS as u64 {
         return micros as usize;
     }
-    let doubling = micros.ilog2() as usize - STEPS.ilog2() as usize;
-    let within = (micros >> doubling) as usize - STEPS;
-    ((doubling + 1) * STEPS + within).min(STEPS * DOUBLINGS - 1)
+    let doubling = micros.ilog2() as usize - BUCKETS.ilog2() as usize;
+    let within = (micros >> doubling) as usize - BUCKETS;
+    ((doubling + 1) * BUCKETS + within).min(BUCKETS * DOUBLINGS - 1)
 }
 
-/// The first microsecond behind a step.
-fn end(step: usize) -> u64 {
-    if step < STEPS {
-        return step as u64 + 1;
+/// The first microsecond after a bucket.
+fn end(bucket: usize) -> u64 {
+    if bucket < BUCKETS {
+        return bucket as u64 + 1;
     }
-    let (doubling, within) = (step / STEPS - 1, step % STEPS);
-    ((STEPS + within + 1) as u64) << doubling
+    let (doubling, within) = (bucket / BUCKETS - 1, bucket % BUCKETS);
+    ((BUCKETS + within + 1) as u64) << doubling
 }
 
 #[cfg(test)]
@@ -92,11 +92,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_step_holds_what_it_counts(micros in 0u64..1 << 50) {
-            let index = step(micros);
+        fn a_duration_is_within_its_bucket(micros in 0u64..1 << 50) {
+            let index = bucket(micros);
             prop_assert!(micros < end(index));
             prop_assert!(index == 0 || end(index - 1) <= micros);
-            prop_assert!(end(index) as f64 <= (micros as f64 * (1.0 + 1.0 / STEPS as f64)) + 1.0);
+            prop_assert!(end(index) as f64 <= (micros as f64 * (1.0 + 1.0 / BUCKETS as f64)) + 1.0);
         }
     }
 }

@@ -21,22 +21,16 @@ pub struct Command {
     pub path: &'static str,
     /// One line for the list of commands. Without one the command is hidden.
     pub summary: &'static str,
-    pub arguments: Arguments,
+    /// The arguments that are not flags: their usage, and how many there are at least and at most.
+    pub arguments: (&'static str, usize, usize),
     pub flags: &'static [Flag],
-    /// The text of its page, above the flags.
+    /// What its page says in addition to the summary.
     pub help: &'static str,
     pub examples: &'static [&'static str],
     /// The commands of a group.
     pub commands: &'static [Self],
     /// Reads the arguments and returns what to do. A group and a page have none.
     pub handler: Option<fn(Args) -> Result<Action>>,
-}
-
-/// The arguments that are not flags.
-pub struct Arguments {
-    pub usage: &'static str,
-    pub min: usize,
-    pub max: usize,
 }
 
 /// A flag, with all that is known about it.
@@ -67,13 +61,41 @@ impl Command {
     pub const EMPTY: Self = Self {
         path: "",
         summary: "",
-        arguments: Arguments { usage: "", min: 0, max: 0 },
+        arguments: ("", 0, 0),
         flags: &[],
         help: "",
         examples: &[],
         commands: &[],
         handler: None,
     };
+
+    pub const fn new(path: &'static str, summary: &'static str, handler: fn(Args) -> Result<Action>) -> Self {
+        Self { handler: Some(handler), ..Self::EMPTY.named(path, summary) }
+    }
+
+    pub const fn group(path: &'static str, summary: &'static str, commands: &'static [Self]) -> Self {
+        Self { commands, ..Self::EMPTY.named(path, summary) }
+    }
+
+    pub const fn named(self, path: &'static str, summary: &'static str) -> Self {
+        Self { path, summary, ..self }
+    }
+
+    pub const fn arguments(self, usage: &'static str, min: usize, max: usize) -> Self {
+        Self { arguments: (usage, min, max), ..self }
+    }
+
+    pub const fn flags(self, flags: &'static [Flag]) -> Self {
+        Self { flags, ..self }
+    }
+
+    pub const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    pub const fn examples(self, examples: &'static [&'static str]) -> Self {
+        Self { examples, ..self }
+    }
 
     /// The last word of its path.
     pub fn name(&self) -> &'static str {
@@ -87,7 +109,7 @@ impl Command {
 
     /// `airun migrate up VERSION`
     pub fn usage(&self) -> String {
-        let words = ["airun", self.path, self.arguments.usage];
+        let words = ["airun", self.path, self.arguments.0];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
@@ -212,7 +234,7 @@ impl Parser {
         }
         let words: Vec<String> =
             words.into_iter().map(OsString::into_string).collect::<Result<_, _>>().map_err(|_| not_utf8())?;
-        let Arguments { min, max, .. } = command.arguments;
+        let (_, min, max) = command.arguments;
         if let Some(word) = words.get(max) {
             return Err(Error::usage(format!("unexpected argument `{word}`; usage: {}", command.usage())));
         }
@@ -324,19 +346,14 @@ mod tests {
 
     static ROOT: Command = Command {
         flags: &[Flag { short: Some("-h"), ..Flag::switch("--help", "") }, Flag::value("--url", "URL", "")],
-        commands: &[Command {
-            path: "go",
-            summary: "goes",
-            arguments: Arguments { usage: "[WHERE]", min: 0, max: 1 },
-            flags: &[
+        commands: &[Command::new("go", "goes", |_| Err(Error::usage("not for tests")))
+            .arguments("[WHERE]", 0, 1)
+            .flags(&[
                 Flag::switch("--strict", ""),
                 Flag::value("--dir", "FOLDER", ""),
                 Flag::value("--count", "N", ""),
                 Flag { value: Value::Optional("TIME"), ..Flag::switch("--wait", "") },
-            ],
-            handler: Some(|_| Err(Error::usage("not for tests"))),
-            ..Command::EMPTY
-        }],
+            ])],
         ..Command::EMPTY
     };
 

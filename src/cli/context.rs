@@ -1,4 +1,4 @@
-//! What a command needs of the process, and what a handler returns.
+//! The context in which a command runs.
 
 use std::path::PathBuf;
 

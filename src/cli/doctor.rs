@@ -1,4 +1,4 @@
-//! `airun doctor`: what is found of the server, and what to do about it.
+//! `airun doctor`: prints the findings about the server, with advice.
 
 use std::path::PathBuf;
 
@@ -70,7 +70,7 @@ fn print(findings: &[Finding], output: &mut Output) {
     }
 }
 
-/// How the migrations stand, where there is a folder of them.
+/// Checks the status of the migrations, if there is a folder of them.
 fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Finding> {
     const CHECK: &str = "migrations";
     let named = context.named_migrations_dir(dir);
@@ -82,14 +82,14 @@ fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> O
     let (result, count) = match Migrator::from_folder(database, &folder, &context.stop).and_then(status) {
         Ok(status) => status,
         Err(error) => {
-            return Some(Finding::problem(CHECK, error.to_string(), "mend that first; see `airun migrate check`"));
+            return Some(Finding::problem(CHECK, error.to_string(), "fix the migrations; see `airun migrate check`"));
         }
     };
     let see = "see `airun migrate status`";
     Some(match result {
-        CheckResult::Pending => Finding::note(CHECK, "some are pending", "run `airun migrate up`"),
-        CheckResult::Drift => Finding::problem(CHECK, "an applied one was edited, or its file is gone", see),
-        CheckResult::Partial => Finding::problem(CHECK, "one stopped half-way", see),
+        CheckResult::Pending => Finding::note(CHECK, "migrations are pending", "run `airun migrate up`"),
+        CheckResult::Drift => Finding::problem(CHECK, "the file of an applied migration was edited or is missing", see),
+        CheckResult::Partial => Finding::problem(CHECK, "a migration stopped half-way", see),
         CheckResult::UpToDate => Finding::ok(CHECK, format!("all {} are applied", count)),
     })
 }

@@ -21,6 +21,7 @@ pub fn page(root: &Command, command: &Command) -> String {
         };
         page.push_str(&format!("usage: {}{more}\n\n", command.usage()));
     }
+    page.push_str(&format!("{}\n", sentence(command.summary)));
     for line in command.help.lines() {
         // A line that begins with white space is laid out by hand.
         page.push_str(&if line.starts_with(' ') { line.to_owned() } else { wrapped(line, 0) });
@@ -62,6 +63,12 @@ fn list(page: &mut String, title: &str, rows: impl Iterator<Item = (String, Stri
             page.push_str(&format!("  {name:width$}{text}\n", width = INDENT - 2));
         }
     }
+}
+
+/// The summary as a sentence of its own.
+fn sentence(summary: &str) -> String {
+    let mut letters = summary.chars();
+    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
 }
 
 fn listed(command: &Command) -> (String, String) {

@@ -1,5 +1,7 @@
-//! A password on the command line is in everybody's process list. So a process that finds one there starts itself anew,
-//! as the same process, with the URL in its environment, which only its own user and root can read (proc(5)).
+//! Removes a password from the process list, where every user could read it.
+//!
+//! The process replaces itself with the same program without the URL in its arguments. The URL is passed in the
+//! environment, which only its own user and root can read (proc(5)).
 
 use std::env;
 use std::ffi::OsString;
@@ -10,16 +12,16 @@ use crate::config::URL_FROM_FLAG;
 
 const FLAG: &str = "--database-url";
 
-/// Doesn't come back where it has hidden a password; where that fails, the command goes on as it is.
+/// Does not return if it has hidden a password. If that fails, the command continues with the password visible.
 pub fn hide_password(args: &[OsString]) {
-    let Some((url, rest)) = taken_out(args) else { return };
+    let Some((url, rest)) = extract(args) else { return };
     let Ok(program) = env::current_exe() else { return };
     let error = Command::new(program).args(rest).env(URL_FROM_FLAG, url).exec();
     log::debug!("failed to hide the password from the process list: {error}");
 }
 
-/// A URL with a password, and the other arguments. One that is given twice is left for the error that it is.
-fn taken_out(args: &[OsString]) -> Option<(String, Vec<OsString>)> {
+/// Returns a URL with a password, and the other arguments. A URL that is given twice is left for the parser to refuse.
+fn extract(args: &[OsString]) -> Option<(String, Vec<OsString>)> {
     let at = args.iter().position(is_flag)?;
     let (url, rest) = match args[at].to_str()?.split_once('=') {
         Some((_, url)) => (url.to_owned(), [&args[..at], &args[at + 1..]].concat()),
@@ -39,11 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_url_with_a_password_is_taken_out() {
-        let taken = |line: &str| taken_out(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+    fn only_a_url_with_a_password_is_extract() {
+        let extracted = |line: &str| extract(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         let rest = vec![OsString::from("up"), OsString::from("--strict")];
         for line in ["up --database-url mysql://u:p@h/d --strict", "up --database-url=mysql://u:p@h/d --strict"] {
-            assert_eq!(taken(line), Some(("mysql://u:p@h/d".to_owned(), rest.clone())));
+            assert_eq!(extracted(line), Some(("mysql://u:p@h/d".to_owned(), rest.clone())));
         }
         for line in [
             "up",
@@ -51,7 +53,7 @@ mod tests {
             "up --database-url mysql://u@h:1/d",
             "--database-url=mysql://u:p@h/d --database-url=x",
         ] {
-            assert_eq!(taken(line), None, "{line}");
+            assert_eq!(extracted(line), None, "{line}");
         }
     }
 }

@@ -111,7 +111,7 @@ impl Process {
     }
 }
 
-/// Runs the command in a thread of its own, so that a second signal ends the process whatever the command is doing.
+/// Runs the command in a thread of its own, so that a second signal can end the process during any wait.
 fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result<Exit> {
     let shutdown = shutdown::on_signals()?;
     let abort = shutdown.until(Phase::Killing);
@@ -123,7 +123,7 @@ fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result
     let running = thread::Builder::new()
         .name("command".to_owned())
         .spawn(move || {
-            // The receiver is gone only if a second signal is ending the process.
+            // This fails only if a second signal is ending the process.
             done.send(action(registry, &context)).ok();
         })
         .map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?;

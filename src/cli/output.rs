@@ -1,4 +1,4 @@
-//! Standard output and standard error: whole lines, no forged ones, and nobody minds a reader that has gone.
+//! Writes to standard output and standard error: whole lines, without control characters.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,31 +8,31 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::observe::escaped;
 
-/// Standard output. A reader that has gone (`| head`) is no error; a full disk is.
+/// Standard output. A full disk is an error; a closed pipe, as after `| head`, is not.
 #[derive(Default)]
 pub struct Output {
     failed: Option<io::Error>,
 }
 
 impl Output {
-    /// One line of text; control characters are escaped.
+    /// Writes a line, with its control characters escaped.
     pub fn line(&mut self, text: &str) {
         self.raw(&format!("{}\n", escaped(text)));
     }
 
-    /// A value for programs, on one line.
+    /// Writes `value` as JSON, on one line.
     ///
     /// # Errors
-    /// It can't be written as JSON.
+    /// It can't be represented as JSON.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value)
-            .map_err(|error| Error::failure(format!("failed to write the answer as JSON: {error}")))?;
-        // What comes from the server may have line breaks, between its tokens only.
+            .map_err(|error| Error::failure(format!("failed to write the result as JSON: {error}")))?;
+        // JSON of the server may have line breaks, but only between its tokens.
         self.raw(&(text.replace(['\n', '\r'], " ") + "\n"));
         Ok(())
     }
 
-    /// Text as it is.
+    /// Writes the text unchanged.
     pub fn raw(&mut self, text: &str) {
         if self.failed.is_none() {
             let mut stdout = io::stdout().lock();
@@ -40,10 +40,10 @@ impl Output {
         }
     }
 
-    /// Whether everything was written.
+    /// Reports whether everything was written.
     ///
     /// # Errors
-    /// What kept it from being written, except that nobody reads it any more.
+    /// A write failed for another reason than a closed pipe.
     pub fn finish(self) -> Result<()> {
         match self.failed {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -54,8 +54,9 @@ impl Output {
     }
 }
 
-/// One message on standard error. There is nobody to tell if that is closed.
+/// Writes a message to standard error. `kind` is `error`, `warning` or `note`.
 pub fn print_error(kind: &str, text: &str) {
     let text: Vec<Cow<'_, str>> = text.lines().map(escaped).collect();
-    io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).unwrap_or_default();
+    // If standard error is closed, there is nowhere to report it.
+    io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).ok();
 }

@@ -68,10 +68,7 @@ fn list(registry: &Registry, json: bool) -> Result<()> {
     } else {
         let width = tasks.iter().map(|task| task.name.len()).max().unwrap_or(0);
         for task in &tasks {
-            output.line(&format!(
-                "{} {:width$}  every {}, next when a worker starts",
-                task.emoji, task.name, task.interval
-            ));
+            output.line(&format!("{} {:width$}  every {}", task.emoji, task.name, task.interval));
         }
         if tasks.is_empty() {
             output.line("no periodic task is registered");

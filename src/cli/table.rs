@@ -1,16 +1,16 @@
-//! Rows in columns.
+//! Prints rows in columns.
 
 use super::output::Output;
 
-/// Columns are as wide as their widest value, two spaces apart; the first row may be names.
+/// Rows whose columns are as wide as their widest value, two spaces apart.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// Begins with the columns' names.
-    pub fn of<const N: usize>(names: [&str; N]) -> Self {
+    /// Starts a table with the names of the columns.
+    pub fn with_header<const N: usize>(names: [&str; N]) -> Self {
         Self { rows: vec![names.map(str::to_owned).to_vec()] }
     }
 
@@ -18,7 +18,7 @@ impl Table {
         self.rows.push(values.to_vec());
     }
 
-    /// Without white space at the ends of lines.
+    /// Returns the lines, without trailing white space.
     pub fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -39,7 +39,7 @@ impl Table {
     }
 }
 
-/// The beginning of the first line, at most `characters` of it.
+/// Returns the first line of `text`, cut to `characters`. An ellipsis marks omitted text.
 pub fn excerpt(text: &str, characters: usize) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
     if line.chars().count() <= characters && line.len() == text.trim().len() {
@@ -55,14 +55,14 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_value() {
-        let mut table = Table::of(["id", "kind", "error"]);
+        let mut table = Table::with_header(["id", "kind", "error"]);
         table.row(["7".to_owned(), "ö".to_owned(), String::new()]);
         table.row(["1234".to_owned(), "x".to_owned(), "no".to_owned()]);
         assert_eq!(table.lines(), ["id    kind  error", "7     ö", "1234  x     no"]);
     }
 
     #[test]
-    fn an_excerpt_says_that_there_is_more() {
+    fn an_excerpt_ends_with_an_ellipsis_if_text_is_omitted() {
         assert_eq!(excerpt("short\n", 10), "short");
         assert_eq!(excerpt("one\ntwo", 10), "one…");
         assert_eq!(excerpt("one two three", 9), "one two…");

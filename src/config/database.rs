@@ -1,4 +1,4 @@
-//! Where the database is and how to get in.
+//! Reads the settings of the database connection.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::url::{self, Url};
 use crate::db::{Database, Tls, TlsMode};
 use crate::error::{Error, Result};
 
-/// The flags that every command which connects takes.
+/// The flags of the database connection.
 #[derive(Default)]
 pub struct DatabaseFlags {
     pub url: Option<String>,
@@ -17,18 +17,18 @@ pub struct DatabaseFlags {
     pub tls_ca: Option<PathBuf>,
 }
 
-/// Carries the value of `--database-url` from a process that hides it to the one that it becomes.
+/// Passes the value of `--database-url` to the process that starts without it in its arguments.
 pub const URL_FROM_FLAG: &str = "AIRUN_DATABASE_URL_FROM_FLAG";
 
 const PORT: u16 = 3306;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The database by `--database-url`, else `DATABASE_URL`, else `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD` or
-/// `DB_PASSWORD_FILE`, `DB_NAME`, `DB_SOCKET`; TLS by `--tls-mode` and `--tls-ca`, else `DB_TLS_MODE` and `DB_TLS_CA`.
-/// `None` where nothing names one.
+/// Returns the database of `--database-url`, otherwise of `DATABASE_URL`, otherwise of `DB_HOST`, `DB_PORT`, `DB_USER`,
+/// `DB_PASSWORD` or `DB_PASSWORD_FILE`, `DB_NAME` and `DB_SOCKET`; `None` if none of them is set. TLS comes from
+/// `--tls-mode` and `--tls-ca`, otherwise from `DB_TLS_MODE` and `DB_TLS_CA`.
 ///
 /// # Errors
-/// Names the setting that is wrong, and never its value where that can hold a secret.
+/// Names the setting that is wrong. A value that can hold a secret is not repeated.
 pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Option<Database>> {
     let (source, url) = if let Some(url) = &flags.url {
         ("`--database-url`".to_owned(), parse(url, "`--database-url`")?)
@@ -58,7 +58,7 @@ pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Opti
             }
             _ => {
                 return Err(Error::usage(format!(
-                    "unknown parameter `{name}` in {source}; known are socket, tls-mode, tls-ca, connect-timeout"
+                    "unknown parameter `{name}` in {source}; use socket, tls-mode, tls-ca or connect-timeout"
                 )));
             }
         }
@@ -74,7 +74,9 @@ pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Opti
     }
     let hosts: Vec<_> = url.hosts.into_iter().map(|(host, port)| (host, port.unwrap_or(PORT))).collect();
     let name = url.database.ok_or_else(|| {
-        Error::usage(format!("{source} names no database; put it behind the host, as in mysql://user@host/database"))
+        Error::usage(format!(
+            "{source} has no database name; append it to the host, for example mysql://user@host/database"
+        ))
     })?;
     Ok(Some(Database {
         hosts: if hosts.is_empty() { vec![("127.0.0.1".to_owned(), PORT)] } else { hosts },
@@ -84,29 +86,30 @@ pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Opti
         name,
         tls,
         connect_timeout,
-        answer_timeout: None,
+        read_timeout: None,
     }))
 }
 
 fn parse(text: &str, source: &str) -> Result<Url> {
-    url::parse(text).map_err(|why| Error::usage(format!("the URL in {source} is wrong: {why}")))
+    url::parse(text).map_err(|reason| Error::usage(format!("invalid URL in {source}: {reason}")))
 }
 
 fn from_parts(environment: &Environment) -> Result<Option<Url>> {
     let Some(name) = environment.get("DB_NAME") else {
         return match ["DB_HOST", "DB_USER"].into_iter().find(|part| environment.get(part).is_some()) {
             Some(part) => {
-                Err(Error::usage(format!("{} is set and `DB_NAME` isn't; set it too", environment.source(part))))
+                Err(Error::usage(format!("{} is set but `DB_NAME` is not; set both", environment.source(part))))
             }
             None => Ok(None),
         };
     };
-    let port = match environment.get("DB_PORT") {
-        Some(port) => Some(port.parse().map_err(|_| {
-            Error::usage(format!("{} must be a port, a number from 1 to 65535", environment.source("DB_PORT")))
-        })?),
-        None => None,
-    };
+    let port =
+        match environment.get("DB_PORT") {
+            Some(port) => Some(port.parse().map_err(|_| {
+                Error::usage(format!("{} must be a port from 1 to 65535", environment.source("DB_PORT")))
+            })?),
+            None => None,
+        };
     let password = match (environment.get("DB_PASSWORD"), environment.get("DB_PASSWORD_FILE")) {
         (Some(password), _) => Some(password.to_owned()),
         (None, Some(path)) => {
@@ -155,13 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_not_shown() {
+    fn an_error_names_the_setting_and_not_its_value() {
         for (process, part) in [
-            (&[("DATABASE_URL", "mysql://u:secret@h")][..], "names no database"),
+            (&[("DATABASE_URL", "mysql://u:secret@h")][..], "has no database name"),
             (&[("DATABASE_URL", "mysql://u:secret@h/d?x=secret")], "unknown parameter `x`"),
-            (&[("DB_HOST", "h"), ("DB_PASSWORD", "secret")], "`DB_NAME` isn't"),
+            (&[("DB_HOST", "h"), ("DB_PASSWORD", "secret")], "`DB_NAME` is not"),
             (&[("DB_NAME", "d"), ("DB_PORT", "secret")], "`DB_PORT` must be a port"),
-            (&[("DB_NAME", "d"), ("DB_TLS_MODE", "sure")], "disabled, preferred, required, verify-ca, verify-identity"),
+            (
+                &[("DB_NAME", "d"), ("DB_TLS_MODE", "sure")],
+                "disabled, preferred, required, verify-ca or verify-identity",
+            ),
         ] {
             let message = load(None, process, &[]).unwrap_err().to_string();
             assert!(message.contains(part) && !message.contains("secret"), "{message}");

@@ -1,4 +1,4 @@
-//! Settings: flag, else environment, else `.env`, else default. A `.env` never overrides the real environment.
+//! Settings from the environment and `.env`. A flag overrides the environment, and the environment overrides `.env`.
 
 mod database;
 mod url;
@@ -11,10 +11,10 @@ pub use database::{DatabaseFlags, URL_FROM_FLAG, database};
 
 use crate::error::{Error, Result};
 
-/// The file that is read from the current folder where `--env-file` names no other.
+/// The file in the current folder that is read without `--env-file`.
 const ENV_FILE: &str = ".env";
 
-/// The environment's variables, and those of the `.env` file behind them.
+/// The variables of the process, and those of a `.env` file.
 #[derive(Default)]
 pub struct Environment {
     process: HashMap<String, String>,
@@ -23,35 +23,34 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The process's own environment and `env_file`, or `.env` if it's there.
+    /// Reads the environment of the process and `env_file`, or `.env` if it exists.
     ///
     /// # Errors
-    /// Fails where a named file can't be read, or a file is no list of `NAME=value`.
+    /// The file can't be read, or has a line that is not `NAME=value`.
     pub fn load(env_file: Option<&str>) -> Result<Self> {
         let name = env_file.unwrap_or(ENV_FILE);
         let mut file = HashMap::new();
         if env_file.is_some() || Path::new(name).exists() {
-            // The error's own text would quote the line, and so a secret.
-            let unreadable = |_| Error::usage(format!("failed to read `{name}`: it must hold lines of NAME=value"));
-            for pair in dotenvy::from_path_iter(name).map_err(unreadable)? {
-                let (key, value) = pair.map_err(unreadable)?;
+            let failed = |error| Error::usage(format!("failed to read `{name}`: {}", reason(&error)));
+            for pair in dotenvy::from_path_iter(name).map_err(failed)? {
+                let (key, value) = pair.map_err(failed)?;
                 file.insert(key, value);
             }
         }
-        // A variable that isn't UTF-8 is none of ours.
+        // airun reads no variable that is not UTF-8.
         let process =
             env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
         Ok(Self { process: process.collect(), file, file_name: name.to_owned() })
     }
 
-    /// The variable's value; an empty one counts as unset.
+    /// Returns the value of a variable; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         let set = |variables: &'_ HashMap<String, String>| variables.contains_key(name);
         let variables = if set(&self.process) { &self.process } else { &self.file };
         variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Where the variable's value comes from, for messages: "`NAME`" or "`NAME` in `.env`".
+    /// Names a variable and its file for a message: "`NAME`" or "`NAME` in `.env`".
     pub fn source(&self, name: &str) -> String {
         if self.process.contains_key(name) || !self.file.contains_key(name) {
             format!("`{name}`")
@@ -67,8 +66,16 @@ impl Environment {
     }
 }
 
+/// The cause without the text of the line, which can hold a secret.
+fn reason(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::Io(error) => error.to_string(),
+        _ => "a line is not NAME=value, or its quotes are not closed".to_owned(),
+    }
+}
+
 impl std::fmt::Debug for Environment {
-    /// Names only: values can be secrets.
+    /// Shows only the names, because values can be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.process.keys()).entries(self.file.keys()).finish()
     }

@@ -1,10 +1,10 @@
 //! Database URLs: `mysql://user:password@host:port,host2:port/database?tls-mode=…`.
 //!
-//! The driver's own parser refuses `/`, `#` and `?` in a password and echoes what it doesn't like. Here the last `@`
-//! ends the credentials and the first `:` in them ends the user, so that every character may stand in a password as it
-//! is; percent-encoded ones are decoded. A `%` that begins no code stands for itself.
+//! The driver's own parser refuses `/`, `#` and `?` in a password, and its errors quote the URL. Here the last `@` ends the
+//! credentials and the first `:` in them ends the user, so a password may contain every character as it is.
+//! Percent-encoded characters are decoded; a `%` without two hexadecimal digits stands for itself.
 
-/// A URL's parts, decoded. No `Debug`: it holds a password.
+/// The decoded parts of a URL. It has no `Debug`, because it holds a password.
 #[derive(PartialEq, Eq, Default)]
 pub(super) struct Url {
     pub user: Option<String>,
@@ -14,12 +14,12 @@ pub(super) struct Url {
     pub parameters: Vec<(String, String)>,
 }
 
-/// Takes a URL apart; the error says what is wrong without quoting it.
+/// Parses a URL. The error does not quote the URL, because it can hold a password.
 pub(super) fn parse(url: &str) -> Result<Url, String> {
     let rest = url
         .strip_prefix("mysql://")
         .or_else(|| url.strip_prefix("mariadb://"))
-        .ok_or("it must start with `mysql://`, as in mysql://user:password@host:3306/database")?;
+        .ok_or("it must start with `mysql://`, for example mysql://user:password@host:3306/database")?;
     let (credentials, rest) = match rest.rfind('@') {
         Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
         None => (None, rest),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_ports_and_parameters_are_told_apart() {
+    fn hosts_ports_and_parameters_are_separated() {
         let url =
             parse("mariadb://u%40x:p@a,b:3307,[::1]:33/my%20db?tls-mode=required&socket=%2Ftmp%2Fs").ok().unwrap();
         assert_eq!(url.user.unwrap(), "u@x");

@@ -1,4 +1,4 @@
-//! Connecting: which host, how fast to give up, whether by TLS.
+//! Opens connections: tries hosts and addresses in turn, with timeouts and TLS.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -16,47 +16,46 @@ use serde::{Deserialize, Serialize};
 use super::{describe, quote_name};
 use crate::error::{Error, Result};
 
-/// Where a database is, and how to get in. As JSON it holds the password, and goes through a pipe to a process of our
-/// own.
+/// A database and the credentials for it. Its JSON holds the password; it goes to child processes through a pipe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Database {
-    /// Tried in this order.
+    /// Hosts with their ports, tried in this order.
     pub hosts: Vec<(String, u16)>,
-    /// Goes before the hosts.
+    /// A socket that is used instead of the hosts.
     pub socket: Option<PathBuf>,
     pub user: Option<String>,
     pub password: Option<Secret>,
     pub name: String,
     pub tls: Tls,
-    /// For one host: to connect and to be let in.
+    /// Limit for connecting and logging in to one host.
     pub connect_timeout: Duration,
-    /// For the answer to a statement; the connection is of no use after that. Without one it is waited for without end.
-    pub answer_timeout: Option<Duration>,
+    /// Limit for the answer to a statement, after which the connection is lost. `None` waits forever.
+    pub read_timeout: Option<Duration>,
 }
 
-/// A text that is never shown.
+/// A text that `Debug` does not show.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Secret(String);
 
-/// Whether and how the connection is encrypted.
+/// How the connection is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     pub mode: TlsMode,
-    /// A file of certificates to trust. The public ones are trusted beside it: the driver has no way to leave them out.
+    /// A file of certificates to trust, in addition to the public ones, which the driver always trusts.
     pub ca: Option<PathBuf>,
 }
 
-/// The `mysql` client's modes.
+/// The modes of the `mysql` client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TlsMode {
     Disabled,
-    /// Where the server offers it; the certificate is not looked at.
+    /// Use TLS if the server offers it, with any certificate.
     Preferred,
-    /// Or no connection; the certificate is not looked at.
+    /// Use TLS or fail, with any certificate.
     Required,
-    /// The certificate must come from a trusted authority.
+    /// Require a certificate of a trusted authority.
     VerifyCa,
-    /// And be made out to this host.
+    /// Require a certificate of a trusted authority for this host.
     VerifyIdentity,
 }
 
@@ -72,31 +71,31 @@ impl Database {
     /// Opens a connection to the database.
     ///
     /// # Errors
-    /// What the last host that was tried had against it.
+    /// The error of the host that was tried last.
     pub fn connect(&self) -> Result<Conn> {
         self.open().map_err(|error| self.explain(&error))
     }
 
-    /// As [`Database::connect`]; a server that leaves a statement unanswered for `answer_timeout` counts as gone.
+    /// Opens a connection that is lost if the server does not answer a statement within `read_timeout`.
     ///
     /// # Errors
     /// As [`Database::connect`].
-    pub fn connect_for(&self, answer_timeout: Duration) -> Result<Conn> {
-        self.with_read_timeout(answer_timeout).connect()
+    pub fn connect_for(&self, read_timeout: Duration) -> Result<Conn> {
+        self.with_read_timeout(read_timeout).connect()
     }
 
-    pub(super) fn with_read_timeout(&self, answer_timeout: Duration) -> Self {
-        Self { answer_timeout: Some(answer_timeout), ..self.clone() }
+    pub(super) fn with_read_timeout(&self, read_timeout: Duration) -> Self {
+        Self { read_timeout: Some(read_timeout), ..self.clone() }
     }
 
     pub(super) fn open(&self) -> mysql::Result<Conn> {
         self.open_in(Some(&self.name))
     }
 
-    /// Opens a connection, making the database first if it is missing.
+    /// Opens a connection, and creates the database first if it is missing.
     ///
     /// # Errors
-    /// As [`Database::connect`], or the user may not make it.
+    /// As [`Database::connect`], or the user may not create the database.
     pub fn connect_or_create(&self) -> Result<Conn> {
         match self.open() {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_BAD_DB => {}
@@ -108,7 +107,7 @@ impl Database {
         self.connect()
     }
 
-    /// Opens a connection to the server, whether or not the database is there.
+    /// Opens a connection to the server that works without the database.
     ///
     /// # Errors
     /// As [`Database::connect`].
@@ -116,7 +115,7 @@ impl Database {
         self.open_in(None).map_err(|error| self.explain(&error))
     }
 
-    /// Whether one of its hosts may be writable while another isn't.
+    /// True if one of its hosts may be writable while another is not.
     pub(super) fn has_several_hosts(&self) -> bool {
         self.socket.is_none() && self.hosts.len() > 1
     }
@@ -137,11 +136,11 @@ impl Database {
                         }
                         last = Some(mysql::Error::DriverError(DriverError::CouldNotConnect(Some((
                             format!("{host}:{port}"),
-                            "none of the hosts can be written to".to_owned(),
+                            "none of the hosts is writable".to_owned(),
                             std::io::ErrorKind::Other,
                         )))));
                     }
-                    // The server has spoken: its other address, or another host, won't say otherwise.
+                    // The server itself refused, so its other addresses would refuse too.
                     Err(error @ mysql::Error::MySqlError(_)) if !several => return Err(error),
                     Err(error) => last = Some(error),
                 }
@@ -150,8 +149,8 @@ impl Database {
         Err(last.unwrap_or(mysql::Error::DriverError(DriverError::CouldNotConnect(None))))
     }
 
-    /// The driver tries a name's first address only, so each is handed to it by itself. Where the certificate is to
-    /// name the host, the driver needs the name.
+    /// Returns options for each address of `host`, because the driver tries only the first one. To check the host in the
+    /// certificate, the driver needs the name instead.
     fn addresses(&self, name: Option<&str>, host: &str, port: u16) -> Vec<OptsBuilder> {
         let options = |host: &str| self.options(name).ip_or_hostname(Some(host)).tcp_port(port);
         let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
@@ -180,14 +179,13 @@ impl Database {
         }
     }
 
-    /// The driver's connect timeout ends with TCP; a server that then says nothing would be waited for without end. Its
-    /// read timeout can't be taken back once connected. So a thread waits, and is left behind with its socket if the
-    /// time is up.
+    /// The driver's connect timeout covers TCP only, so it would wait forever for a server that accepts and stays silent;
+    /// its read timeout can't be changed after connecting. So a thread connects, and is abandoned after the timeout.
     fn open_in_time(&self, options: OptsBuilder) -> Result<Conn, mysql::Error> {
         let (sender, receiver) = bounded(1);
         let connecting = thread::Builder::new().name("connect".to_owned()).spawn(move || {
-            // Nobody may be left to hear it.
-            sender.send(Conn::new(options)).unwrap_or_default();
+            // After the timeout, the receiver is dropped and the connection with it.
+            sender.send(Conn::new(options)).ok();
         });
         connecting.map_err(mysql::Error::IoError)?;
         match receiver.recv_timeout(self.connect_timeout) {
@@ -203,15 +201,15 @@ impl Database {
             .user(self.user.clone())
             .pass(self.password.as_ref().map(|secret| secret.0.clone()))
             .db_name(name)
-            // The driver would go on by the server's socket, without TLS, and perhaps to another server.
+            // The driver would reconnect through the server's socket: without TLS, and perhaps to another server.
             .prefer_socket(false)
             .tcp_connect_timeout(Some(self.connect_timeout))
-            .read_timeout(self.answer_timeout)
-            .write_timeout(self.answer_timeout)
+            .read_timeout(self.read_timeout)
+            .write_timeout(self.read_timeout)
             .tcp_keepalive_time_ms(Some(PROBE_MILLISECONDS))
-            // An UPDATE to the same value counts as one.
+            // An UPDATE to the same value counts as an affected row.
             .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS);
-        // A server whose host has gone says nothing any more: after a minute of that a connection is lost.
+        // If a host disappears without closing its connections, they are lost after a minute.
         #[cfg(target_os = "linux")]
         let options = options
             .tcp_keepalive_probe_interval_secs(Some(PROBE_INTERVAL_SECONDS))
@@ -220,7 +218,7 @@ impl Database {
         options
     }
 
-    /// One line that says what to do next.
+    /// Describes a failed connection and what to do next.
     pub(crate) fn explain(&self, error: &mysql::Error) -> Error {
         let advice = match error {
             error if is_bad_certificate(error) => {
@@ -234,12 +232,12 @@ impl Database {
                 _ => "",
             },
             mysql::Error::DriverError(DriverError::UnknownAuthPlugin(_)) => "; check user and password",
-            mysql::Error::DriverError(DriverError::ConnectTimeout) => "; is it a MySQL server, and can it be reached?",
+            mysql::Error::DriverError(DriverError::ConnectTimeout) => "; check that it is a MySQL server and reachable",
             mysql::Error::DriverError(DriverError::CouldNotConnect(_)) | mysql::Error::IoError(_) => {
-                "; is the server running, and are host and port right?"
+                "; check that the server is running, and host and port"
             }
             mysql::Error::DriverError(DriverError::TlsNotSupported) => {
-                "; the server offers no TLS: use `--tls-mode preferred`"
+                "; the server does not offer TLS, use `--tls-mode preferred`"
             }
             _ => "",
         };
@@ -250,12 +248,12 @@ impl Database {
 /// ER_BAD_DB_ERROR
 const ER_BAD_DB: u16 = 1049;
 
-/// rustls has its own words, which the driver hands on within others.
+/// rustls has no code for this, so its text decides.
 fn is_bad_certificate(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::TlsError(_)) || describe(error).contains("certificate")
 }
 
-/// In SQL. From MariaDB 12 on the variable has words for values.
+/// A condition in SQL. Since MariaDB 12 the values of the variable are words.
 pub const IS_READ_ONLY: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
 fn is_read_only(conn: &mut Conn) -> Result<bool, mysql::Error> {
@@ -275,7 +273,7 @@ impl fmt::Debug for Secret {
 }
 
 impl fmt::Display for Database {
-    /// `user@host:port/name`
+    /// Writes `user@host:port/name`, in backticks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}@", self.user.as_deref().unwrap_or_default())?;
         match &self.socket {
@@ -301,7 +299,7 @@ impl FromStr for TlsMode {
             "verify-identity" => Self::VerifyIdentity,
             _ => {
                 return Err(Error::usage(format!(
-                    "`{text}` is no TLS mode; take one of disabled, preferred, required, verify-ca, verify-identity"
+                    "invalid TLS mode `{text}`; use disabled, preferred, required, verify-ca or verify-identity"
                 )));
             }
         })

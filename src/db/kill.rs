@@ -1,4 +1,4 @@
-//! Ending what another connection runs.
+//! Kills connections and their statements.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use mysql::prelude::Queryable;
 use super::Database;
 use crate::error::Result;
 
-/// Longer than a server that works takes.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A working server answers much faster.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Ends `connection`, and undoes its transaction; one that has ended is no error.
+/// Kills `connection`, which rolls back its transaction. Succeeds if the connection is already closed.
 ///
 /// # Errors
-/// The server can't be reached.
+/// The server is unreachable.
 pub fn kill_connection(database: &Database, connection: u32) -> Result<()> {
-    Ok(kill_by(&mut database.connect_for(ANSWER_TIMEOUT)?, connection)?)
+    Ok(kill_by(&mut database.connect_for(READ_TIMEOUT)?, connection)?)
 }
 
-/// As [`kill_connection`], by a connection that is there.
+/// Does the same as [`kill_connection`], on the open connection `conn`.
 ///
 /// # Errors
 /// The connection was lost.
@@ -31,11 +31,11 @@ pub fn kill_by(conn: &mut Conn, connection: u32) -> mysql::Result<()> {
     }
 }
 
-/// Ends the statement that `connection` runs, if it runs one; the connection stays.
+/// Kills the statement that `connection` is running, if any. The connection stays open.
 ///
 /// # Errors
-/// The server can't be reached, or has no such connection.
+/// The server is unreachable, or has no such connection.
 pub fn kill_query(database: &Database, connection: u32) -> Result<()> {
-    database.connect_for(ANSWER_TIMEOUT)?.query_drop(format!("KILL QUERY {connection}"))?;
+    database.connect_for(READ_TIMEOUT)?.query_drop(format!("KILL QUERY {connection}"))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Connecting, waiting, retrying; the only place that knows the server's kind.
+//! Connections to the server: opening, reconnecting, retrying, killing.
 
 mod connect;
 mod kill;
@@ -15,29 +15,29 @@ pub use reconnect::{ConnStats, ReconnectingConn, Unfinished, jitter, open_sessio
 pub use topology::locks_are_local;
 pub use wait::wait_until_ready;
 
-/// How the driver begins an I/O error of its inner layer.
+/// The start of an I/O error of the driver's inner layer.
 const IO_ERROR: &str = "IO error: ";
 
-/// The server's code and words, or the driver's words without anything secret.
+/// Describes an error by the server's code and message, or by the driver's message without secrets.
 pub fn describe(error: &mysql::Error) -> String {
     use mysql::{DriverError, Error};
     match error {
         Error::MySqlError(server) => format!("{} ({}): {}", server.code, server.state, server.message),
         Error::IoError(error) => error.to_string(),
-        Error::DriverError(DriverError::ConnectTimeout) => "the server didn't answer in time".to_owned(),
+        Error::DriverError(DriverError::ConnectTimeout) => "the server did not answer in time".to_owned(),
         Error::DriverError(DriverError::CouldNotConnect(Some((_, why, _)))) => why.clone(),
-        Error::DriverError(DriverError::TlsNotSupported) => "TLS was asked for".to_owned(),
-        // MySQL names any method for a user that it doesn't know.
+        Error::DriverError(DriverError::TlsNotSupported) => "TLS is required".to_owned(),
+        // MySQL also answers with some method if the user does not exist.
         Error::DriverError(DriverError::UnknownAuthPlugin(method)) => {
             format!("the server asks for the authentication method `{method}`")
         }
-        // The type inside isn't public; an I/O error of its own says why, the others that the server is gone.
+        // The type inside is not public. An I/O error has the cause in its text; all others mean a closed connection.
         Error::CodecError(error) if error.to_string().starts_with(IO_ERROR) => {
             error.to_string().trim_start_matches(IO_ERROR).trim_matches(['`', '\'']).to_owned()
         }
         Error::CodecError(_) => "the connection was closed".to_owned(),
-        // A URL's text can hold a password; airun parses its own, so this is not to be seen.
-        Error::UrlError(_) => "the URL is wrong".to_owned(),
+        // The text of a URL can hold a password. airun parses its own URLs, so this never happens.
+        Error::UrlError(_) => "invalid URL".to_owned(),
         other => other.to_string(),
     }
 }

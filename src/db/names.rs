@@ -1,11 +1,11 @@
-//! Names and texts inside SQL.
+//! Quotes names and texts for SQL.
 
-/// A name in backticks.
+/// Returns `name` in backticks.
 pub fn quote_name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// A text as a literal that means the same under every `sql_mode` and character set.
+/// Returns `text` as a literal that means the same under every `sql_mode` and character set.
 pub fn quote_text(text: &str) -> String {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let mut literal = String::with_capacity(2 * text.len() + 16);

@@ -1,4 +1,4 @@
-//! A connection that comes back by itself.
+//! A connection that reconnects automatically.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,45 +10,46 @@ use mysql::prelude::Queryable;
 use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_permanent, is_read_only, is_transient};
 use super::{Database, describe};
 use crate::error::Error;
+use crate::interval;
 use crate::shutdown::{Shutdown, Woken};
 
-/// Statements here are short, so a server that says nothing for so long has gone.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Says again this often that the server can't be had.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-/// The wait before a connection is tried again, at most. Workers that stay away for longer are taken for gone.
+/// The statements on these connections are short, so a server that is silent for longer is considered lost.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Interval of the log lines about a server that stays unavailable.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest delay before another attempt. It must be short, because a worker that stays away is taken for dead.
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 
-/// Every statement is a transaction of its own or says so, and waits for no lock for long.
+/// Settings of the session: each statement is a transaction of its own unless it begins one, and lock waits are short.
 const SESSION: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 2, SESSION autocommit = 1, SESSION time_zone = '+00:00', \
                        SESSION sql_mode = 'STRICT_ALL_TABLES'",
 ];
 
-/// What happened to links since the start.
+/// Counts over all connections since the start.
 #[derive(Debug, Default)]
 pub struct ConnStats {
-    /// Transactions that were undone to end a deadlock, or waited too long for a lock, and were tried again.
+    /// Transactions that were retried after a deadlock or a lock wait timeout.
     pub retried: AtomicU64,
-    /// Connections that were lost.
+    /// Lost connections.
     pub lost: AtomicU64,
 }
 
-/// Why work on a link wasn't done.
+/// Why work on a connection was not done.
 #[derive(Debug)]
 pub enum Unfinished {
-    /// The worker stops, so no more is tried.
+    /// The worker is stopping, so there is no further attempt.
     GivenUp,
-    /// The server has this against it, and no repetition mends that.
+    /// The server refused it, and another attempt would fail too.
     Refused(mysql::Error),
 }
 
 impl Unfinished {
-    /// An error, but where the stop is all there is to say.
+    /// Turns it into an error, unless the worker is just stopping.
     ///
     /// # Errors
-    /// What the server said, behind `what` was being done.
+    /// The server's error, with `what` was being done in front.
     pub fn unless_stopped(self, what: &str) -> Result<(), Error> {
         match self {
             Self::GivenUp => Ok(()),
@@ -57,17 +58,17 @@ impl Unfinished {
     }
 }
 
-/// One thread's connection.
+/// The connection of one thread.
 pub struct ReconnectingConn {
     database: Database,
     conn: Option<Conn>,
-    /// Its closing ends all trying.
+    /// Ends all attempts when it closes.
     until: Shutdown,
     stats: Arc<ConnStats>,
-    /// How many connections there were.
+    /// Number of connections so far.
     generation: u64,
-    /// When it was told last that the server is read-only.
-    told_read_only: Option<Instant>,
+    /// When a read-only server was logged last.
+    logged_read_only: Option<Instant>,
 }
 
 impl ReconnectingConn {
@@ -78,12 +79,13 @@ impl ReconnectingConn {
             until: until.clone(),
             stats: Arc::clone(stats),
             generation: 0,
-            told_read_only: None,
+            logged_read_only: None,
         }
     }
 
-    /// Does `work`, as often as it takes: again after a deadlock or a lock wait, and on a new connection where the old
-    /// one was lost; without end, until the worker stops. What `work` does must bear being done twice.
+    /// Runs `work` until it succeeds, fails permanently or the worker stops: again after a deadlock or a lock wait, and on
+    /// a new connection if the old one is lost. `work` must be idempotent, because a commit can succeed although its
+    /// answer is lost.
     ///
     /// # Errors
     /// See [`Unfinished`].
@@ -93,21 +95,21 @@ impl ReconnectingConn {
                 Ok(done) => return Ok(done),
                 Err(error) if is_deadlock(&error) || is_lock_timeout(&error) => {
                     let retried = self.stats.retried.fetch_add(1, Ordering::Relaxed);
-                    log::debug!("tried again: {}", describe(&error));
-                    // Several that are in each other's way mustn't go on in step.
+                    log::debug!("retrying a transaction: {}", describe(&error));
+                    // Transactions that collided should not collide again.
                     let wait = Duration::from_micros(500 + retried.wrapping_mul(7919) % 4500);
                     if self.until.wait(wait) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
                     }
                 }
                 Err(error) if is_transient(&error) => {
-                    log::warn!("trying again: {}", describe(&error));
+                    log::warn!("retrying a statement: {}", describe(&error));
                     if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
                     }
                 }
                 Err(error) if is_connection_lost(&error) => self.lost(&error),
-                // It is the wrong one of several, or will be writable again.
+                // This host is not the primary, or not writable for the moment.
                 Err(error) if is_read_only(&error) => {
                     self.lost(&error);
                     if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
@@ -119,7 +121,7 @@ impl ReconnectingConn {
         }
     }
 
-    /// As [`ReconnectingConn::run`], once: an error that another attempt could mend is `Ok(None)`.
+    /// Runs `work` once. An error that another attempt could avoid is `Ok(None)`.
     pub fn try_run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<Option<T>> {
         if self.conn.is_none() {
             match self.connect() {
@@ -142,22 +144,23 @@ impl ReconnectingConn {
         }
     }
 
-    /// Whether there is a connection, as far as that is known.
+    /// True if the last use of the connection did not fail.
     pub fn is_connected(&self) -> bool {
         self.conn.is_some()
     }
 
-    /// Which connection this is, from 1; 0 is none yet. What a session has ends with it.
+    /// The number of the current connection, from 1; 0 if there was none yet. Locks and other state of the session belong
+    /// to one number.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Leaves a server that was found to be read-only, where there are others: the next connection is to one that can
-    /// be written to. Whether there are.
+    /// Drops the connection to a read-only server, if there are other hosts; the next connection goes to a writable one.
+    /// Returns true if there are other hosts.
     pub fn leave_read_only(&mut self) -> bool {
         let leaves = self.database.has_several_hosts();
         if leaves && self.conn.take().is_some() {
-            log::warn!("the database has become read-only: looking for the host that can be written to");
+            log::warn!("the database server is read-only; looking for a writable host");
         }
         leaves
     }
@@ -166,11 +169,11 @@ impl ReconnectingConn {
         self.stats.lost.fetch_add(1, Ordering::Relaxed);
         self.conn = None;
         if is_read_only(error) {
-            // It stays so for a while.
-            if self.told_read_only.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            // A fail-over takes a while, with an attempt every half second.
+            if self.logged_read_only.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
                 return;
             }
-            self.told_read_only = Some(Instant::now());
+            self.logged_read_only = Some(Instant::now());
         }
         log::warn!("lost the connection to the database: {}", describe(error));
     }
@@ -178,22 +181,22 @@ impl ReconnectingConn {
     fn connected(&mut self) -> Result<&mut Conn, Unfinished> {
         let started = Instant::now();
         let mut wait = Duration::from_millis(20);
-        let mut told = None;
+        let mut logged = None;
         while self.conn.is_none() {
             match self.connect() {
                 Ok(conn) => {
-                    if told.is_some() {
-                        log::info!("connected to the database again after {} s", started.elapsed().as_secs());
+                    if logged.is_some() {
+                        log::info!("reconnected to the database after {}", interval::short(started.elapsed()));
                     }
                     self.conn = Some(conn);
                 }
-                // Who was never let in won't be.
+                // The settings have never worked, so they are wrong.
                 Err(error) if self.generation == 0 && is_permanent(&error) => return Err(Unfinished::Refused(error)),
                 Err(error) => {
                     let error = self.database.explain(&error);
-                    if told.is_none_or(|at: Instant| at.elapsed() >= TELL_EVERY) {
+                    if logged.is_none_or(|at: Instant| at.elapsed() >= LOG_INTERVAL) {
                         log::warn!("waiting for the database: {error}");
-                        told = Some(Instant::now());
+                        logged = Some(Instant::now());
                     }
                     if self.until.wait(wait.mul_f64(0.5 + jitter() / 2.0)) == Woken::Stopping {
                         return Err(Unfinished::GivenUp);
@@ -206,16 +209,16 @@ impl ReconnectingConn {
     }
 
     fn connect(&mut self) -> mysql::Result<Conn> {
-        let conn = open_session(&self.database.with_read_timeout(ANSWER_TIMEOUT))?;
+        let conn = open_session(&self.database.with_read_timeout(READ_TIMEOUT))?;
         self.generation += 1;
         Ok(conn)
     }
 }
 
-/// A connection with the session that a link's have.
+/// Opens a connection with the session settings of a [`ReconnectingConn`].
 ///
 /// # Errors
-/// What the server, or the way to it, has against that.
+/// The server is unreachable or refuses the connection.
 pub fn open_session(database: &Database) -> mysql::Result<Conn> {
     let mut conn = database.open()?;
     for statement in SESSION {
@@ -224,7 +227,7 @@ pub fn open_session(database: &Database) -> mysql::Result<Conn> {
     Ok(conn)
 }
 
-/// From 0 to 1, by the hasher's random keys; good enough to keep things from going in step.
+/// Returns a random number from 0 to 1. The randomness of the standard hasher's keys is good enough to spread load.
 pub fn jitter() -> f64 {
     use std::hash::{BuildHasher as _, RandomState};
     (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64

@@ -1,9 +1,9 @@
-//! Whether one server is all there is.
+//! Detects clusters.
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-/// Whether `GET_LOCK` is known to this node only: in Galera, and in a group with several primaries.
+/// Returns true if a lock of `GET_LOCK` holds on this node only, as in Galera and in a group with several primaries.
 ///
 /// # Errors
 /// The connection was lost.

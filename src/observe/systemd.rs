@@ -38,16 +38,14 @@ pub fn stopping(limit: Duration) {
 
 /// How often to call [`keep_alive`], if at all: twice as often as systemd requires.
 pub fn watchdog_interval() -> Option<Duration> {
-    let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    let ours = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
-    (ours && micros > 0).then(|| Duration::from_micros(micros) / 2)
+    sd_notify::watchdog_enabled().map(|interval| interval / 2).filter(|interval| !interval.is_zero())
 }
 
 fn notify(state: &[NotifyState<'_>]) {
     if env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    if let Err(error) = sd_notify::notify(false, state) {
+    if let Err(error) = sd_notify::notify(state) {
         log::debug!("failed to notify systemd: {error}");
     }
 }

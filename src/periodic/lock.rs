@@ -1,9 +1,9 @@
-//! The lock that keeps two processes of one host from running the same task at once: the worker, and `periodic run`
-//! from cron.
+//! The lock that keeps two processes of one host from running the same task at the same time: a worker, and
+//! `airun periodic run` from cron.
 //!
-//! It needs no database, no writable folder, and no cleaning up: on Linux it is a name in the abstract socket namespace,
-//! which one process can have at a time and which the kernel frees when that process ends, however it ends (unix(7)).
-//! Processes in different network namespaces, which containers are, don't see each other's.
+//! It needs no database, no writable folder and no cleanup. On Linux it is a name in the abstract socket namespace, which
+//! the kernel releases when its process ends (unix(7)). Containers have network namespaces of their own, so the lock
+//! does not hold between them.
 
 #[cfg(not(target_os = "linux"))]
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sha2::{Digest, Sha256};
 
-/// Held until it is dropped.
+/// The lock is held until this is dropped.
 #[derive(Debug)]
 pub struct TaskLock {
     #[cfg(target_os = "linux")]
@@ -26,17 +26,18 @@ pub struct TaskLock {
     file: File,
 }
 
-/// The name of a task's lock. `scope` tells two installations on one host apart: the database, or the program's path.
+/// Returns the name of a task's lock. `scope` distinguishes the installations on one host: the database, or the
+/// program's path.
 pub fn name(scope: &str, task: &str) -> String {
     let digest = Sha256::digest(format!("{scope}\0{task}"));
     let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("airun-periodic-{hex}")
 }
 
-/// Takes the lock `name`, or `None` where somebody else has it.
+/// Takes the lock `name`. Returns `None` if another process holds it.
 ///
 /// # Errors
-/// Fails where the system can't give a lock at all.
+/// The system refuses to create a socket.
 #[cfg(target_os = "linux")]
 pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
     match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?) {
@@ -46,10 +47,10 @@ pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
     }
 }
 
-/// Takes the lock `name`, or `None` where somebody else has it.
+/// Takes the lock `name`. Returns `None` if another process holds it.
 ///
 /// # Errors
-/// Fails where the temporary folder can't be written to.
+/// The temporary folder is not writable.
 #[cfg(not(target_os = "linux"))]
 pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
     let file = File::create(std::env::temp_dir().join(name))?;
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time() {
+    fn a_held_lock_is_refused_and_a_released_one_granted() {
         let name = name("test", &format!("{:?}", std::time::SystemTime::now()));
         let held = try_lock(&name).unwrap();
         assert!(held.is_some());

@@ -1,50 +1,50 @@
-//! When a periodic task runs: a pure decision.
+//! Decides when a periodic task runs.
 //!
-//! The ticks of a task stand on a fixed grid of the monotonic clock, `anchor + k · interval`, so that nothing drifts. A
-//! thread that comes late, because a run took long or the process was stopped, runs once for the newest tick that is
-//! due, skips those before it, and is back on the grid: never two runs at once, never a burst.
+//! Ticks are on a fixed grid of the monotonic clock, `anchor + k · interval`, so they do not drift. A thread that is late,
+//! because a run took long or the process was stopped, runs once for the newest due tick and skips those before it. So
+//! two runs never overlap, and there are no bursts.
 
 use std::time::{Duration, Instant};
 
-/// The moments at which a task is due.
+/// The times at which a task is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
     anchor: Instant,
     interval: Duration,
 }
 
-/// What to do now.
+/// The next step of a task's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Nothing is due before then.
+    /// Wait; nothing is due before `until`.
     Wait {
         /// When the next tick is due.
         until: Instant,
     },
-    /// A tick is due.
+    /// Run; a tick is due.
     Run {
         /// Its number, from 0.
         tick: u64,
         /// When it was due.
         due: Instant,
-        /// How many ticks before it will not be run any more.
+        /// Number of ticks before it that are skipped.
         skipped: u64,
     },
 }
 
 impl Grid {
-    /// Tick 0 is due at `anchor`. An interval of zero is refused when a task is registered.
+    /// Creates a grid whose tick 0 is due at `anchor`. The registry has refused an interval of zero.
     pub fn new(anchor: Instant, interval: Duration) -> Self {
         Self { anchor, interval }
     }
 
-    /// When `tick` is due. What no clock can show is as far away as one can.
+    /// Returns when `tick` is due. A time that the clock can't represent is a century away.
     pub fn due(&self, tick: u64) -> Instant {
         let nanos = self.interval.as_nanos().saturating_mul(u128::from(tick)).min(Duration::MAX.as_nanos());
         self.anchor.checked_add(Duration::from_nanos_u128(nanos)).unwrap_or_else(|| self.far_away())
     }
 
-    /// The newest tick that is due at `now`, if one is.
+    /// Returns the newest tick that is due at `now`, if any.
     fn newest(&self, now: Instant) -> Option<u64> {
         let passed = now.checked_duration_since(self.anchor)?;
         u64::try_from(passed.as_nanos() / self.interval.as_nanos()).ok()
@@ -56,7 +56,7 @@ impl Grid {
     }
 }
 
-/// What to do at `now`, where `next` is the first tick that was neither run nor skipped.
+/// Decides what to do at `now`. `next` is the first tick that was neither run nor skipped.
 pub fn plan(grid: &Grid, next: u64, now: Instant) -> Plan {
     match grid.newest(now) {
         Some(tick) if tick >= next => Plan::Run { tick, due: grid.due(tick), skipped: tick - next },
@@ -95,7 +95,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever runs take and however late the thread wakes: each tick is run or skipped once, in order, never
+        /// For any durations of runs and any delays of the thread, each tick is run or skipped once, in order and never
         /// early, and a late run is for the newest tick.
         #[test]
         fn each_tick_is_run_or_skipped_exactly_once(

@@ -1,4 +1,4 @@
-//! One run of a task, and the thread that does one after the other.
+//! Runs a periodic task: once, or at every tick.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::observe::scope;
 use crate::panics;
 use crate::shutdown::{Shutdown, Woken};
 
-/// Runs `task` at every tick of `grid` until the stop. This is the body of the task's thread.
+/// Runs `task` at every tick of `grid` until the shutdown. This is the body of the task's thread.
 pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats: &TaskStats, shutdown: &Shutdown) {
     let mut next = 0;
     while !shutdown.is_stopping() {
@@ -29,7 +29,8 @@ pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats
                 stats.begin(start, lateness, skipped);
                 let _scope = scope::enter([("task", task.name().into()), ("tick", tick.into())]);
                 if skipped > 0 {
-                    log::warn!("late by {}: skipped={skipped}", interval::short(lateness));
+                    let _scope = scope::enter([("skipped", skipped.into())]);
+                    log::warn!("started {} late; the ticks before this one are skipped", interval::short(lateness));
                 }
                 stats.end(at_tick(task, tick, lock_name, shutdown));
                 next = tick + 1;
@@ -38,16 +39,16 @@ pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats
     }
 }
 
-/// One run under the task's lock.
+/// Runs the task once while holding its lock.
 fn at_tick(task: &mut dyn PeriodicTask, tick: u64, lock_name: &str, shutdown: &Shutdown) -> Outcome {
     let lock = match lock::try_lock(lock_name) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
-            log::warn!("not run: another process of this host is running it: skipped=1");
+            log::warn!("skipped 1 tick: another process on this host is running the task");
             return Outcome::Skipped;
         }
         Err(error) => {
-            log::error!("not run: failed to take the task's lock: {error}");
+            log::error!("failed to take the task's lock: {error}");
             return Outcome::Failed;
         }
     };
@@ -56,7 +57,7 @@ fn at_tick(task: &mut dyn PeriodicTask, tick: u64, lock_name: &str, shutdown: &S
     outcome
 }
 
-/// Runs `task` once, now: what `airun periodic run` does.
+/// Runs `task` once, for `airun periodic run`.
 ///
 /// # Errors
 /// [`ErrorKind::LockHeld`] where the task is running in another process of this host; [`ErrorKind::Other`] where it failed or
@@ -68,7 +69,7 @@ pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -
     let Some(lock) = lock else {
         return Err(Error::new(
             ErrorKind::LockHeld,
-            format!("the task `{name}` is running in another process on this host; it was not started a second time"),
+            format!("the task `{name}` is already running in another process on this host"),
         ));
     };
     let _scope = scope::enter([("task", name.as_str().into())]);
@@ -77,7 +78,7 @@ pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -
     match outcome {
         Outcome::Ok | Outcome::Skipped => Ok(()),
         Outcome::Failed | Outcome::Panicked => {
-            Err(Error::failure(format!("the task `{name}` failed; the log says why")))
+            Err(Error::failure(format!("the task `{name}` failed; see the log for the cause")))
         }
     }
 }
@@ -90,7 +91,7 @@ fn run(task: &mut dyn PeriodicTask, tick: u64, shutdown: &Shutdown) -> Outcome {
     let took = interval::short(start.elapsed());
     match outcome {
         Ok(Ok(())) => {
-            log::debug!("{} done in {took}", task.emoji());
+            log::debug!("{} finished in {took}", task.emoji());
             Outcome::Ok
         }
         Ok(Err(error)) => {

@@ -1,16 +1,16 @@
-//! What became of a task's ticks. The counts close at every moment: due = ok + failed + panicked + skipped + running.
+//! Counts the ticks of a periodic task by outcome. At any time, due = ok + failed + panicked + skipped + running.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::lateness::Lateness;
 
-/// The stats of one task, shared by its thread and those that report.
+/// The statistics of one task, shared by its thread and the threads that report.
 #[derive(Debug)]
 pub struct TaskStats {
-    /// Of the task.
+    /// The name of the task.
     pub name: String,
-    /// Of the task.
+    /// The time limit of the task's runs.
     pub time_limit: Option<Duration>,
     inner: Mutex<Inner>,
 }
@@ -24,11 +24,11 @@ pub enum Outcome {
     Failed,
     /// It panicked.
     Panicked,
-    /// It was not run: another process is running the task.
+    /// It was not run, because another process was running the task.
     Skipped,
 }
 
-/// The counts since the worker's start. A tick counts as due from when its thread comes to it, as run or as skipped.
+/// Counts since the start of the worker. A tick is counted as due when its thread runs or skips it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub due: u64,
@@ -39,16 +39,16 @@ pub struct Counts {
     pub running: u64,
 }
 
-/// A stats at one moment.
+/// The statistics at one time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Since the start.
+    /// Counts since the start of the worker.
     pub counts: Counts,
-    /// Of the runs since the last heartbeat.
+    /// How late the runs since the last heartbeat started.
     pub lateness: Lateness,
-    /// When the run that is going on began.
+    /// When the current run started.
     pub running_since: Option<Instant>,
-    /// When the next tick is due; `None` while one runs.
+    /// When the next tick is due; `None` during a run.
     pub next: Option<Instant>,
 }
 
@@ -58,16 +58,16 @@ struct Inner {
     lateness: Lateness,
     running_since: Option<Instant>,
     next: Option<Instant>,
-    told_stuck: bool,
+    reported_stuck: bool,
 }
 
 impl TaskStats {
-    /// An empty stats.
+    /// Statistics without any tick.
     pub fn new(name: &str, time_limit: Option<Duration>) -> Self {
         Self { name: name.to_owned(), time_limit, inner: Mutex::default() }
     }
 
-    /// A tick begins at `now`, so late, and so many before it are skipped.
+    /// Records that a tick starts at `now`, late by `lateness`, after `skipped` ticks that were not run.
     pub fn begin(&self, now: Instant, lateness: Duration, skipped: u64) {
         let mut inner = self.inner();
         inner.counts.due += skipped + 1;
@@ -76,10 +76,10 @@ impl TaskStats {
         inner.lateness.add(lateness);
         inner.running_since = Some(now);
         inner.next = None;
-        inner.told_stuck = false;
+        inner.reported_stuck = false;
     }
 
-    /// The tick has ended.
+    /// Records the outcome of the tick.
     pub fn end(&self, outcome: Outcome) {
         let mut inner = self.inner();
         inner.counts.running -= 1;
@@ -92,38 +92,38 @@ impl TaskStats {
         }
     }
 
-    /// The next tick is due then.
+    /// Records when the next tick is due.
     pub fn wait(&self, until: Instant) {
         self.inner().next = Some(until);
     }
 
-    /// The stats as it is.
+    /// Returns the statistics.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.inner();
         inner.snapshot(inner.lateness.clone())
     }
 
-    /// The stats as it is; the lateness begins anew.
+    /// Returns the statistics and restarts the window of the lateness.
     pub fn reset_window(&self) -> Snapshot {
         let mut inner = self.inner();
         let lateness = std::mem::take(&mut inner.lateness);
         inner.snapshot(lateness)
     }
 
-    /// How long the run that is going on takes already, where that is longer than it may.
+    /// Returns how long the current run has taken, if that exceeds its time limit.
     pub fn stuck(&self, now: Instant) -> Option<Duration> {
         let running = now.checked_duration_since(self.inner().running_since?)?;
         (running >= self.time_limit?).then_some(running)
     }
 
-    /// As [`TaskStats::stuck`], but once for each run.
+    /// Does the same as [`TaskStats::stuck`], but only once for each run.
     pub fn newly_stuck(&self, now: Instant) -> Option<Duration> {
         let running = self.stuck(now)?;
-        let told = std::mem::replace(&mut self.inner().told_stuck, true);
-        (!told).then_some(running)
+        let reported = std::mem::replace(&mut self.inner().reported_stuck, true);
+        (!reported).then_some(running)
     }
 
-    /// Nothing panics while the inner is open, so a poisoned one is whole all the same.
+    // Nothing panics while the lock is held, so a poisoned lock still guards complete statistics.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sums_close_at_every_moment(runs in prop::collection::vec((0u64..5, 0usize..4), 0..50)) {
+        fn the_counts_balance_at_any_time(runs in prop::collection::vec((0u64..5, 0usize..4), 0..50)) {
             let stats = TaskStats::new("t", None);
             for (skipped, outcome) in runs {
                 stats.begin(Instant::now(), Duration::ZERO, skipped);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_over_its_limit_is_stuck_and_said_to_be_so_once() {
+    fn a_run_over_its_limit_is_stuck_and_reported_once() {
         let stats = TaskStats::new("t", Some(Duration::from_secs(5)));
         let now = Instant::now();
         assert_eq!(stats.stuck(now), None);

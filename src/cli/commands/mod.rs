@@ -3,7 +3,7 @@
 mod migrate;
 mod task;
 
-use super::args::{Args, Arguments, Command, Flag};
+use super::args::{Args, Command, Flag};
 use super::context::Action;
 use super::help;
 use super::output::Output;
@@ -15,13 +15,13 @@ use crate::queue;
 
 /// airun itself, and below it all its commands.
 pub static ROOT: Command = Command {
-    help: "Schema migrations and background tasks for MySQL and MariaDB.",
+    summary: "schema migrations and background tasks for MySQL and MariaDB",
     flags: &[
         Flag::value(
             "--database-url",
             "URL",
-            "mysql://user:password@host:3306/database; otherwise DATABASE_URL, otherwise DB_HOST, DB_PORT, DB_USER, \
-             DB_PASSWORD or DB_PASSWORD_FILE, DB_NAME, DB_SOCKET",
+            "mysql://user:password@host:3306/database; otherwise DATABASE_URL, otherwise DB_HOST, DB_PORT, \
+             DB_USER, DB_PASSWORD or DB_PASSWORD_FILE, DB_NAME, DB_SOCKET",
         ),
         Flag::setting(
             "--tls-mode",
@@ -44,75 +44,39 @@ pub static ROOT: Command = Command {
         Flag { short: Some("-V"), ..Flag::switch("--version", "print the version") },
     ],
     commands: &[
-        Command {
-            path: "migrate",
-            summary: "change the schema of the database by files of SQL",
-            help: "Changes the schema of the database by files of SQL.",
-            commands: migrate::COMMANDS,
-            ..Command::EMPTY
-        },
-        Command {
-            path: "worker",
-            summary: "run the registered tasks until a signal",
-            flags: WORKER,
-            help: "Runs the registered tasks until SIGTERM or SIGINT. Then it starts nothing more and waits for the \
-                   running tasks; a second signal ends it immediately. If the database is unavailable, the worker waits \
-                   and reconnects.",
-            examples: &["airun worker --threads 16 --queues default,mail --metrics-addr 127.0.0.1:9464"],
-            handler: Some(worker::parse),
-            ..Command::EMPTY
-        },
-        Command {
-            path: "task",
-            summary: "enqueue, list, retry and cancel database tasks",
-            help: "Manages the database tasks. The commands need the tables that `airun migrate up` creates.",
-            commands: task::COMMANDS,
-            ..Command::EMPTY
-        },
-        Command {
-            path: "periodic",
-            summary: "list the periodic tasks, or run one now",
-            help: "Lists the periodic tasks, or runs one now.",
-            commands: PERIODIC,
-            ..Command::EMPTY
-        },
-        Command {
-            path: "doctor",
-            summary: "check that the database server is fit for airun",
-            flags: &[
+        Command::group("migrate", "change the schema of the database by files of SQL", migrate::COMMANDS),
+        Command::new("worker", "run the registered tasks until a signal", worker::parse)
+            .flags(WORKER)
+            .help(
+                "After SIGTERM or SIGINT it starts nothing more and waits for the running tasks; a second \
+                 signal ends it immediately. If the database is unavailable, the worker waits and reconnects.",
+            )
+            .examples(&["airun worker --threads 16 --queues default,mail --metrics-addr 127.0.0.1:9464"]),
+        Command::group("task", "enqueue, list, retry and cancel database tasks", task::COMMANDS)
+            .help("The commands need the tables that `airun migrate up` creates."),
+        Command::group("periodic", "list the periodic tasks, or run one now", PERIODIC),
+        Command::new("doctor", "check that the database server is fit for airun", doctor::parse)
+            .flags(&[
                 DIR,
                 json(
                     "{\"format\": 1, \"database\", \"fit\", \"findings\": [{\"check\", \"level\", \"found\", \
                      \"advice\"}]}; level is ok, note or problem",
                 ),
-            ],
-            help: "Checks that the database server is fit for airun, by trying: version, READ COMMITTED, SKIP LOCKED, \
-                   the plan of a claim, named locks, privileges, tables and migrations. It also reports on TLS, clock, \
-                   durability, open transactions and limits, and leaves nothing behind.\n\nExits with 0 if the server \
-                   is fit and 1 if there is a problem; each finding says what to do.",
-            handler: Some(doctor::parse),
-            ..Command::EMPTY
-        },
-        Command {
-            path: "help",
-            summary: "print the help of a command",
-            arguments: Arguments { usage: "[COMMAND]", min: 0, max: 2 },
-            help: "Prints the help of airun or of a command.",
-            examples: &["airun help migrate up", "airun help exit-codes"],
-            handler: Some(print_page),
-            ..Command::EMPTY
-        },
-        Command { path: "exit-codes", summary: "what each exit code means", help: EXIT_CODES, ..Command::EMPTY },
+            ])
+            .help(
+                "It tries version, READ COMMITTED, SKIP LOCKED, the plan of a claim, named locks, privileges, \
+                 tables and migrations. It also reports on TLS, clock, durability, open transactions and \
+                 limits, and leaves nothing behind.\n\nIt exits with 0 if the server is fit and with 1 if there \
+                 is a problem; each finding says what to do.",
+            ),
+        Command::new("help", "print the help of a command", print_page)
+            .arguments("[COMMAND]", 0, 2)
+            .examples(&["airun help migrate up", "airun help exit-codes"]),
+        Command::EMPTY.named("exit-codes", "what each exit code means").help(EXIT_CODES),
         // What a worker calls to run a task in a process of its own.
-        Command {
-            path: queue::HANDLER,
-            handler: Some(|_| {
-                Ok(Box::new(|registry, context| {
-                    queue::run_child(&registry.kinds, &context.stop).map(|()| Exit::Success)
-                }))
-            }),
-            ..Command::EMPTY
-        },
+        Command::new(queue::HANDLER, "", |_| {
+            Ok(Box::new(|registry, context| queue::run_child(&registry.kinds, &context.stop).map(|()| Exit::Success)))
+        }),
     ],
     ..Command::EMPTY
 };
@@ -150,29 +114,18 @@ const WORKER: &[Flag] = &[
 ];
 
 const PERIODIC: &[Command] = &[
-    Command {
-        path: "periodic list",
-        summary: "list the periodic tasks and their intervals",
-        flags: &[json("[{\"name\", \"emoji\", \"interval\", \"interval_ms\", \"time_limit_ms\"}]")],
-        help: "Lists the periodic tasks and their intervals.",
-        handler: Some(periodic::parse_list),
-        ..Command::EMPTY
-    },
-    Command {
-        path: "periodic run",
-        summary: "run a task once, now",
-        arguments: Arguments { usage: "NAME", min: 1, max: 1 },
-        help: "Runs a periodic task once, now, for example from cron. Exits with 0, with 1 if the task failed, and with \
-               75 if it is already running on this host.",
-        examples: &["airun periodic run pulse"],
-        handler: Some(periodic::parse_run),
-        ..Command::EMPTY
-    },
+    Command::new("periodic list", "list the periodic tasks and their intervals", periodic::parse_list)
+        .flags(&[json("[{\"name\", \"emoji\", \"interval\", \"interval_ms\", \"time_limit_ms\"}]")]),
+    Command::new("periodic run", "run a task once, now", periodic::parse_run)
+        .arguments("NAME", 1, 1)
+        .help(
+            "Use it for example from cron. It exits with 0, with 1 if the task failed, and with 75 if it is \
+             already running on this host.",
+        )
+        .examples(&["airun periodic run pulse"]),
 ];
 
-const EXIT_CODES: &str = "The exit codes of airun:
-
-    0  success
+const EXIT_CODES: &str = "    0  success
     1  failure; the message says where and what to do. task verify, task check, doctor: a problem was found
     2  wrong command line or setting; nothing was tried
     3  migrate status --check: migrations are pending

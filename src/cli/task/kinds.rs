@@ -90,7 +90,8 @@ pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Outp
 }
 
 fn table(listed: &[ListedKind<'_>], kinds: &[Arc<Kind>]) -> Table {
-    let mut table = Table::of(["kind", "version", "queue", "priority", "timeout", "attempts", "at once", "runs in"]);
+    let mut table =
+        Table::with_header(["kind", "version", "queue", "priority", "timeout", "attempts", "at once", "runs in"]);
     for (listed, kind) in listed.iter().zip(kinds) {
         table.row([
             listed.kind.to_owned(),

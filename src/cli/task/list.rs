@@ -44,7 +44,7 @@ pub fn run(
         output.line(&format!("no {which} in `{}`", conn.database.name));
         return Ok(Exit::Success);
     }
-    let mut table = Table::of(["id", "state", "kind", "queue", "priority", "failed", "when", "error"]);
+    let mut table = Table::with_header(["id", "state", "kind", "queue", "priority", "failed", "when", "error"]);
     for task in &found {
         table.row([
             task.id.to_string(),

@@ -115,7 +115,7 @@ fn rows(conn: &mut QueueConn<'_>, limit: Option<u64>) -> Result<Vec<StatsRow>> {
 
 fn print(report: &StatsReport<'_>, output: &mut Output) {
     let mut table =
-        Table::of(["kind", "queue", "pending", "due", "oldest", "running", "succeeded", "dead", "cancelled"]);
+        Table::with_header(["kind", "queue", "pending", "due", "oldest", "running", "succeeded", "dead", "cancelled"]);
     let mut limited = false;
     for line in &report.tasks {
         let count = |state| line.states.get(&state).copied().unwrap_or_default();

@@ -33,7 +33,7 @@ pub fn run(context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
         output.line(&format!("no worker runs tasks of `{}`; `airun worker` starts one", conn.database.name));
         return Ok(Exit::Success);
     }
-    let mut table = Table::of(["worker", "state", "hostname", "pid", "tasks", "heartbeat", "started"]);
+    let mut table = Table::with_header(["worker", "state", "hostname", "pid", "tasks", "heartbeat", "started"]);
     for worker in &workers {
         table.row([
             worker.id.to_string(),

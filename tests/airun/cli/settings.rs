@@ -54,7 +54,7 @@ on_both! {
         assert_eq!(other.code, 1);
         assert!(other.stderr.contains("`u@127.0.0.1:1/d`: Connection refused"), "{other:?}");
         db.write(".env", "DATABASE_URL=mysql://u@h\n");
-        assert!(run(&[]).stderr.contains("`DATABASE_URL` in `.env` names no database"));
+        assert!(run(&[]).stderr.contains("`DATABASE_URL` in `.env` has no database name"));
     }
 
     fn tls_is_what_its_mode_says(db) {
@@ -89,7 +89,7 @@ on_both! {
         assert!(refused.stderr.contains("certificate"), "{refused:?}");
         assert_eq!(said(&format!("--tls-mode verify-ca --tls-ca {ca} --database-url {by_name}")).code, 0);
         let unknown = said("--tls-mode sure");
-        assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: `sure` is no TLS mode; take one of disabled, preferred, required, verify-ca, verify-identity\n"));
+        assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: invalid TLS mode `sure`; use disabled, preferred, required, verify-ca or verify-identity\n"));
     }
 
     fn a_unix_socket_is_used_where_one_is_named(db) {
@@ -125,7 +125,7 @@ on_both! {
         let url = format!("mysql://u@{}/d?connect-timeout=1", silent.local_addr().unwrap());
         let given_up = db.start_with("migrate status", &[("DATABASE_URL", &url)]).finish();
         assert_eq!(given_up.code, 1);
-        assert!(given_up.stderr.contains("the server didn't answer in time; is it a MySQL server"), "{given_up:?}");
+        assert!(given_up.stderr.contains("the server did not answer in time; check that it is a MySQL server"), "{given_up:?}");
     }
 }
 

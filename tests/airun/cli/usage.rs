@@ -18,11 +18,11 @@ fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
         ),
         (
             "migrate up --database-url postgres://u:hunter2@h/d",
-            "the URL in `--database-url` is wrong: it must start with `mysql://`, as in mysql://user:password@host:3306/database",
+            "invalid URL in `--database-url`: it must start with `mysql://`, for example mysql://user:password@host:3306/database",
         ),
         (
             "migrate status --database-url mysql://u:hunter2@h",
-            "`--database-url` names no database; put it behind the host, as in mysql://user@host/database",
+            "`--database-url` has no database name; append it to the host, for example mysql://user@host/database",
         ),
         (
             "worker --stop-timeout never",
@@ -34,7 +34,7 @@ fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
         ),
         (
             "worker --log-level loud",
-            "`loud` is no log level; take error, warn, info, debug, trace, or as in info,airun::periodic=debug",
+            "invalid log level `loud`; use error, warn, info, debug or trace, or for example info,airun::periodic=debug",
         ),
         ("periodic run puls", "unknown periodic task `puls`; did you mean `pulse`?"),
     ] {

@@ -45,7 +45,7 @@ on_both! {
         std::thread::sleep(std::time::Duration::from_millis(1500));
         assert_eq!(task(db, id, "state"), "running");
         way.mend();
-        worker.wait_for("connected to the database again");
+        worker.wait_for("reconnected to the database");
         db.until_done();
         stop(worker);
         assert_eq!(task(db, id, "state, claim_count, failures, result"), r#"succeeded|1|0|"done""#);
@@ -114,12 +114,12 @@ on_both! {
         first.until_state(put(first, "echo", "1"), "succeeded");
         // A switch-over: what was written to can't be any more.
         first.execute(&["SET GLOBAL read_only = ON"]);
-        worker.wait_for("looking for the host that can be written to");
+        worker.wait_for("looking for a writable host");
         second.until_state(put(second, "echo", "2"), "succeeded");
         // None can be, for a while.
         second.execute(&["SET GLOBAL read_only = ON"]);
         let waiting = put(second, "echo", "3");
-        worker.wait_for("none of the hosts can be written to");
+        worker.wait_for("none of the hosts is writable");
         second.execute(&["SET GLOBAL read_only = OFF"]);
         second.until_state(waiting, "succeeded");
         // And one that is gone.
