@@ -39,9 +39,10 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread>
 /// As [`spawn`].
 pub fn spawn_essential(
     name: &'static str,
-    failures: FailureSender,
+    failures: &FailureSender,
     body: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<Thread> {
+    let failures = failures.clone();
     spawn(name, move || {
         let bug = |panic| Err(Error::failure(format!("the thread `{name}` {panic}; this is a bug in airun")));
         if let Err(error) = panics::catch(body).unwrap_or_else(bug) {

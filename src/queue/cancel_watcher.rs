@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
+use super::shared::Shared;
 use super::store::{ClaimToken, lease};
-use crate::db::{Database, ReconnectingConn};
+use crate::db::ReconnectingConn;
 
 /// How often the running tasks' rows are read.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -14,14 +14,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const RUN_AGE_MIN: Duration = Duration::from_millis(500);
 
 pub struct CancelWatcher {
-    in_flight: Arc<InFlight>,
-    database: Database,
+    shared: Arc<Shared>,
     next: Instant,
 }
 
 impl CancelWatcher {
-    pub fn new(in_flight: Arc<InFlight>, database: Database) -> Self {
-        Self { in_flight, database, next: Instant::now() + INTERVAL }
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, next: Instant::now() + INTERVAL }
     }
 
     /// Reads the rows if that is due.
@@ -30,13 +29,14 @@ impl CancelWatcher {
             return Ok(());
         }
         self.next = now + INTERVAL;
-        let tokens: Vec<ClaimToken> = self.in_flight.running_for(RUN_AGE_MIN).iter().map(|job| job.token).collect();
+        let tokens: Vec<ClaimToken> =
+            self.shared.in_flight.running_for(RUN_AGE_MIN).iter().map(|job| job.token).collect();
         if tokens.is_empty() {
             return Ok(());
         }
         if let Some(news) = conn.try_run(|conn| lease::find_changes(conn, &tokens))? {
-            self.in_flight.interrupt(news.cancelled.iter(), Interrupted::Cancelled, &self.database);
-            self.in_flight.interrupt(news.lost.iter(), Interrupted::LeaseLost, &self.database);
+            self.shared.in_flight.interrupt(news.cancelled.iter(), Interrupted::Cancelled, &self.shared.database);
+            self.shared.in_flight.interrupt(news.lost.iter(), Interrupted::LeaseLost, &self.shared.database);
         }
         Ok(())
     }

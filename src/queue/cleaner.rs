@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fleet_view::FleetView;
-use super::kind::Kind;
+use super::shared::Shared;
 use super::store::purge;
 use crate::db::{ReconnectingConn, describe};
-use crate::shutdown::{Shutdown, Woken};
+use crate::shutdown::Woken;
 
 /// How often the fleet looks for tasks to delete.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -15,10 +14,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Cleaner {
+    pub shared: Arc<Shared>,
     pub conn: ReconnectingConn,
-    pub kinds: Vec<Arc<Kind>>,
-    pub fleet: Arc<FleetView>,
-    pub stop: Shutdown,
 }
 
 impl Cleaner {
@@ -26,13 +23,13 @@ impl Cleaner {
     pub fn run(mut self) {
         let mut warned = Vec::new();
         loop {
-            let mut wait = self.fleet.turn(INTERVAL);
+            let mut wait = self.shared.fleet.turn(INTERVAL);
             match self.conn.try_run(purge::purge_batches) {
                 Ok(Some(true)) => wait = PAUSE,
                 Ok(_) => self.warn_unsupported(&mut warned),
                 Err(error) => log::warn!("failed to delete finished tasks: {}", describe(&error)),
             }
-            if self.stop.wait(wait) == Woken::Stopping {
+            if self.shared.shutdown.wait(wait) == Woken::Stopping {
                 return;
             }
         }
@@ -46,7 +43,7 @@ impl Cleaner {
             Err(error) => return log::warn!("failed to list the kinds of pending tasks: {}", describe(&error)),
         };
         let is_supported = |name: &str, version: u16| {
-            self.kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
+            self.shared.kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
         };
         let unsupported: Vec<_> = pending.into_iter().filter(|(name, version)| !is_supported(name, *version)).collect();
         for (name, version) in unsupported.iter().filter(|pair| !warned.contains(pair)) {

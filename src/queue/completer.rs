@@ -4,66 +4,31 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
-use super::fleet_view::FleetView;
-use super::in_flight::{IN_FLIGHT_MAX, InFlight};
+use super::completion::Completion;
 use super::interrupt::Interrupted;
 use super::job::Job;
-use super::prefetch::CLAIM_MAX;
-use super::stats::Stats;
+use super::shared::Shared;
 use super::store::ClaimToken;
-use super::store::complete::{self, Retention};
+use super::store::complete;
 use super::transition::{Outcome, Retry, Transition, next_state};
 use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
 use crate::error::Error;
 use crate::fault;
 use crate::interval;
 use crate::observe::scope;
-use crate::shutdown::Shutdown;
+use crate::shutdown::Phase;
 
 /// Maximum number of outcomes written at once.
 const BATCH_MAX: usize = 500;
 /// How long the first outcome of a batch waits for others: a commit costs as much for one as for many.
 const LINGER: Duration = Duration::from_millis(3);
 
-/// A job whose run ended, or that was taken back.
-pub struct Completion {
-    pub job: Arc<Job>,
-    pub outcome: Outcome,
-    /// `None` if it was taken back before it started.
-    pub started_at: Option<Instant>,
-}
-
-/// The sending side. A thread that makes a job `Finished` in the table sends its completion here.
-#[derive(Clone)]
-pub struct CompletionSender(Sender<Completion>);
-
-/// A channel with room for every job that can be in flight, so that sending never blocks.
-pub fn channel() -> (CompletionSender, Receiver<Completion>) {
-    let (sender, receiver) = bounded(IN_FLIGHT_MAX + CLAIM_MAX);
-    (CompletionSender(sender), receiver)
-}
-
-impl CompletionSender {
-    pub fn send(&self, job: Arc<Job>, outcome: Outcome, started_at: Option<Instant>) {
-        let id = job.token.id;
-        if self.0.send(Completion { job, outcome, started_at }).is_err() {
-            // The completer ends early only if it failed, and has reported why.
-            log::debug!("the outcome of task {id} can't be written; it runs again when its lease expires");
-        }
-    }
-}
-
 pub struct Completer {
+    pub shared: Arc<Shared>,
     pub conn: ReconnectingConn,
     pub completions: Receiver<Completion>,
-    pub in_flight: Arc<InFlight>,
-    pub fleet: Arc<FleetView>,
-    pub stats: Arc<Stats>,
-    pub retention: Retention,
-    /// The flushing phase: no more outcomes come.
-    pub flushing: Shutdown,
 }
 
 impl Completer {
@@ -81,10 +46,12 @@ impl Completer {
         Ok(())
     }
 
+    /// In the flushing phase no more outcomes come.
     fn next(&self) -> Option<Completion> {
+        let flushing = self.shared.shutdown.until(Phase::Flushing);
         select! {
             recv(self.completions) -> completion => completion.ok(),
-            recv(self.flushing.receiver()) -> _ => self.completions.try_recv().ok(),
+            recv(flushing.receiver()) -> _ => self.completions.try_recv().ok(),
         }
     }
 
@@ -120,11 +87,11 @@ impl Completer {
         }
         for ((job, started_at), (_, transition)) in jobs.iter().zip(&transitions) {
             let lateness = started_at.map(|started_at| job.waited + (started_at - job.claimed_at));
-            self.stats.add(&job.kind.name, transition, lateness);
+            self.shared.stats.add(&job.kind.name, transition, lateness);
         }
-        self.in_flight.remove(transitions.iter().map(|(token, _)| token));
+        self.shared.in_flight.remove(transitions.iter().map(|(token, _)| token));
         if transitions.iter().any(|(_, transition)| *transition == Transition::Released) {
-            self.fleet.rescan.store(true, Ordering::Relaxed);
+            self.shared.fleet.rescan.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -159,7 +126,7 @@ impl Completer {
         jobs: &[(Arc<Job>, Option<Instant>)],
         transitions: &mut [(ClaimToken, Transition)],
     ) -> Result<u64, Unfinished> {
-        let retention = self.retention;
+        let retention = self.shared.retention;
         let error = match self.conn.run(|conn| complete::write(conn, transitions, &retention)) {
             Err(Unfinished::Refused(error)) => error,
             done => return done,
@@ -183,7 +150,7 @@ impl Completer {
     /// given to other runs meanwhile.
     fn report_refused(&mut self, transitions: &[(ClaimToken, Transition)]) -> Result<(), Unfinished> {
         let refused = self.conn.run(|conn| complete::refused(conn, transitions))?;
-        self.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+        self.shared.stats.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         for id in refused {
             let _scope = scope::enter([("id", id.into())]);
             log::warn!("discarded the outcome of task {id}: the task no longer belonged to this run");

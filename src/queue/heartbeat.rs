@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::fleet_view::FleetView;
-use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
+use super::shared::Shared;
 use super::store::{LEASE, fleet, lease};
-use crate::db::{Database, ReconnectingConn};
+use crate::db::ReconnectingConn;
 use crate::fault;
 
 /// How often the connection is checked, and the lock with it: well within the time after which other workers take this
@@ -19,11 +18,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const EXTEND_AFTER: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 
 pub struct Heartbeat {
-    worker_id: u64,
-    hostname: String,
-    in_flight: Arc<InFlight>,
-    fleet: Arc<FleetView>,
-    database: Database,
+    shared: Arc<Shared>,
     /// Generation of the connection that holds the liveness lock; 0 before the first.
     locked: u64,
     /// True if the lock had to be acquired again.
@@ -33,25 +28,9 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub fn new(
-        worker_id: u64,
-        hostname: String,
-        in_flight: Arc<InFlight>,
-        fleet: Arc<FleetView>,
-        database: Database,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        Self {
-            worker_id,
-            hostname,
-            in_flight,
-            fleet,
-            database,
-            locked: 0,
-            reconnected: false,
-            next_ping: now + PING_INTERVAL,
-            next_heartbeat: now,
-        }
+        Self { shared, locked: 0, reconnected: false, next_ping: now + PING_INTERVAL, next_heartbeat: now }
     }
 
     /// Does what is due.
@@ -78,7 +57,7 @@ impl Heartbeat {
         if self.locked == conn.generation() && conn.is_connected() {
             return Ok(());
         }
-        let worker_id = self.worker_id;
+        let worker_id = self.shared.worker_id;
         if conn.try_run(|conn| fleet::acquire_liveness_lock(conn, worker_id))? == Some(true) {
             self.reconnected = self.locked != 0;
             self.locked = conn.generation();
@@ -89,31 +68,31 @@ impl Heartbeat {
     }
 
     fn beat(&self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
-        let is_idle = self.fleet.is_idle.load(Ordering::Relaxed);
+        let is_idle = self.shared.fleet.is_idle.load(Ordering::Relaxed);
         let size = conn.try_run(|conn| {
-            if !fleet::heartbeat(conn, self.worker_id, is_idle)? {
-                fleet::rejoin(conn, self.worker_id, &self.hostname, std::process::id())?;
+            if !fleet::heartbeat(conn, self.shared.worker_id, is_idle)? {
+                fleet::rejoin(conn, self.shared.worker_id, &self.shared.hostname, std::process::id())?;
             }
             fault::point("beat");
             fleet::size(conn)
         })?;
         if let Some(size) = size {
-            self.fleet.workers.store(size.alive.max(1), Ordering::Relaxed);
+            self.shared.fleet.workers.store(size.alive.max(1), Ordering::Relaxed);
             // A worker that polls is idle itself, even if its row doesn't show it yet.
-            self.fleet.idle_workers.store(size.idle.max(1), Ordering::Relaxed);
+            self.shared.fleet.idle_workers.store(size.idle.max(1), Ordering::Relaxed);
         }
         Ok(())
     }
 
     fn extend_leases(&self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
-        let ids = self.in_flight.leases_older_than(EXTEND_AFTER, now);
+        let ids = self.shared.in_flight.leases_older_than(EXTEND_AFTER, now);
         if ids.is_empty() {
             return Ok(());
         }
-        if let Some(extended) = conn.try_run(|conn| lease::extend(conn, self.worker_id, &ids))? {
-            self.in_flight.leases_extended(extended.iter().map(|(token, _)| token), now);
+        if let Some(extended) = conn.try_run(|conn| lease::extend(conn, self.shared.worker_id, &ids))? {
+            self.shared.in_flight.leases_extended(extended.iter().map(|(token, _)| token), now);
             let cancelled = extended.iter().filter(|(_, cancelled)| *cancelled).map(|(token, _)| token);
-            self.in_flight.interrupt(cancelled, Interrupted::Cancelled, &self.database);
+            self.shared.in_flight.interrupt(cancelled, Interrupted::Cancelled, &self.shared.database);
         }
         fault::point("lease-extended");
         Ok(())

@@ -3,38 +3,49 @@
 //! They share one thread and one connection on purpose. A worker needs one connection less, and it must not rescue other
 //! workers' tasks while it can't hold its own liveness lock. An error in one of them doesn't skip the others.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cancel_watcher::CancelWatcher;
 use super::heartbeat::Heartbeat;
 use super::rescuer::Rescuer;
+use super::shared::Shared;
 use super::store::fleet;
 use crate::db::{ReconnectingConn, describe};
-use crate::shutdown::{Shutdown, Woken};
+use crate::shutdown::{Phase, Woken};
 
 /// At most as long as the shortest interval of the three.
 const TICK: Duration = Duration::from_millis(250);
 
 pub struct Maintenance {
-    pub conn: ReconnectingConn,
-    pub worker_id: u64,
-    pub heartbeat: Heartbeat,
-    pub cancel_watcher: CancelWatcher,
-    pub rescuer: Rescuer,
-    /// The last phase: leases are extended until all outcomes are written.
-    pub stopped: Shutdown,
+    shared: Arc<Shared>,
+    conn: ReconnectingConn,
+    heartbeat: Heartbeat,
+    cancel_watcher: CancelWatcher,
+    rescuer: Rescuer,
 }
 
 impl Maintenance {
-    /// The thread's body.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            conn: shared.conn(Phase::Stopped),
+            heartbeat: Heartbeat::new(Arc::clone(shared)),
+            cancel_watcher: CancelWatcher::new(Arc::clone(shared)),
+            rescuer: Rescuer::new(Arc::clone(shared)),
+        }
+    }
+
+    /// The thread's body: runs until all outcomes are written, because leases must be extended until then.
     pub fn run(mut self) {
+        let stopped = self.shared.shutdown.until(Phase::Stopped);
         loop {
             self.tick(Instant::now());
-            if self.stopped.wait(TICK) == Woken::Stopping {
+            if stopped.wait(TICK) == Woken::Stopping {
                 break;
             }
         }
-        let worker_id = self.worker_id;
+        let worker_id = self.shared.worker_id;
         if let Err(error) = self.conn.try_run(|conn| fleet::deregister(conn, worker_id)) {
             log::debug!("failed to deregister the worker: {}", describe(&error));
         }

@@ -7,21 +7,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::fleet_view::FleetView;
-use super::in_flight::{IN_FLIGHT_MAX, InFlight};
+use super::in_flight::IN_FLIGHT_MAX;
 use super::job::Job;
 use super::kind::Kind;
 use super::payload::Priority;
 use super::poll_planner::PollPlanner;
 use super::prefetch::{CLAIM_MAX, Load, claim_limit};
-use super::stats::Stats;
+use super::shared::Shared;
 use super::store::Cursor;
 use super::store::claim::{self, Pick};
 use super::store::poll::{self, DueTasks, PollResult, TaskClass};
 use crate::db::{ReconnectingConn, Unfinished, jitter};
 use crate::error::Error;
 use crate::fault;
-use crate::shutdown::Shutdown;
 
 /// All idle workers together poll the server this often: each waits this long times their number.
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
@@ -49,21 +47,17 @@ enum Claimed {
 }
 
 pub struct Poller {
+    pub shared: Arc<Shared>,
     pub conn: ReconnectingConn,
-    pub worker_id: u64,
     pub classes: Vec<TaskClass>,
     /// The kind of each class.
     pub kinds: Vec<Arc<Kind>>,
     /// To the executors. It has room for everything in flight, so that sending never blocks.
     pub jobs: Sender<Arc<Job>>,
-    pub in_flight: Arc<InFlight>,
-    pub stats: Arc<Stats>,
-    pub fleet: Arc<FleetView>,
     /// Receives a message when tasks were enqueued on this host.
     pub notified: Receiver<()>,
     /// Receives a message when an executor becomes free.
     pub executor_free: Receiver<()>,
-    pub stop: Shutdown,
 }
 
 /// The classes of `kinds` in `queues`, one for each payload version that a kind can decode, and the kind of each class.
@@ -96,9 +90,9 @@ impl Poller {
         let mut next_batch: Option<(usize, Cursor)> = None;
         let mut polled_at = Instant::now();
         let mut recheck_after: Option<Duration> = None;
-        while !self.stop.is_stopping() {
+        while !self.shared.shutdown.is_stopping() {
             if !self.has_capacity() {
-                self.fleet.is_idle.store(false, Ordering::Relaxed);
+                self.shared.fleet.is_idle.store(false, Ordering::Relaxed);
                 self.wait_for_executor();
                 continue;
             }
@@ -118,7 +112,7 @@ impl Poller {
                 continue;
             }
             let claimed = self.claim_first(&result, &mut planner)?;
-            self.fleet.is_idle.store(matches!(claimed, Claimed::Nothing), Ordering::Relaxed);
+            self.shared.fleet.is_idle.store(matches!(claimed, Claimed::Nothing), Ordering::Relaxed);
             recheck_after = match claimed {
                 Claimed::Nothing => self.wait_for_work(&result, planner.full_scan_at(), recheck_after),
                 Claimed::NoCapacity => {
@@ -137,7 +131,7 @@ impl Poller {
 
     /// True if the worker would claim a task of any of its kinds.
     fn has_capacity(&self) -> bool {
-        if self.in_flight.len() >= IN_FLIGHT_MAX {
+        if self.shared.in_flight.len() >= IN_FLIGHT_MAX {
             return false;
         }
         let load = self.load();
@@ -145,17 +139,17 @@ impl Poller {
     }
 
     fn load(&self) -> Load {
-        let load = self.in_flight.load();
-        self.stats.running.store(load.running.len() as u64, Ordering::Relaxed);
-        self.stats.queued.store(load.queued as u64, Ordering::Relaxed);
+        let load = self.shared.in_flight.load();
+        self.shared.stats.running.store(load.running.len() as u64, Ordering::Relaxed);
+        self.shared.stats.queued.store(load.queued as u64, Ordering::Relaxed);
         load
     }
 
     /// Returns what is due, and true if another poll should follow at once.
     fn poll(&mut self, planner: &mut PollPlanner) -> Result<(PollResult, bool), Unfinished> {
-        let rescan = self.fleet.rescan.swap(false, Ordering::Relaxed);
+        let rescan = self.shared.fleet.rescan.swap(false, Ordering::Relaxed);
         let load = self.load();
-        let workers = self.fleet.workers();
+        let workers = self.shared.fleet.workers();
         let request =
             planner.plan_poll(Instant::now(), rescan, |class| claim_limit(&load, self.kinds[class].average_duration()));
         let Self { conn, classes, .. } = self;
@@ -236,20 +230,20 @@ impl Poller {
 
     /// Claims tasks and hands them to the executors. Returns how many were claimed, and the cursor after the last one.
     fn claim(&mut self, class: usize, pick: &Pick, limit: usize) -> Result<(usize, Option<Cursor>), Unfinished> {
-        let Self { conn, classes, kinds, worker_id, .. } = self;
+        let Self { shared, conn, classes, kinds, jobs: executors, .. } = self;
         let (class, kind) = (&classes[class], &kinds[class]);
         let started = Instant::now();
-        let rows = conn.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, *worker_id))?;
+        let rows = conn.run(|conn| claim::claim(conn, class, pick, limit, kind.concurrency, shared.worker_id))?;
         let Some(last) = rows.last() else { return Ok((0, None)) };
-        self.stats.add_claim(started.elapsed());
+        shared.stats.add_claim(started.elapsed());
         let count = rows.len();
         let next = Cursor { next_action_at: last.next_action_at.clone(), id: last.id }.next();
         let jobs: Vec<Arc<Job>> =
-            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, *worker_id, row))).collect();
+            rows.into_iter().map(|row| Arc::new(Job::new(kind, class.version, shared.worker_id, row))).collect();
         // The table must have the jobs before an executor can finish one.
-        self.in_flight.add(&jobs);
+        shared.in_flight.add(&jobs);
         for job in jobs {
-            if self.jobs.send(job).is_err() {
+            if executors.send(job).is_err() {
                 // All executors are abandoned, so the worker is about to end. The rescuer of another one takes over.
                 break;
             }
@@ -260,7 +254,7 @@ impl Poller {
     fn wait_for_executor(&self) {
         select! {
             recv(self.executor_free) -> _ => {}
-            recv(self.stop.receiver()) -> _ => {}
+            recv(self.shared.shutdown.receiver()) -> _ => {}
             default(LOAD_INTERVAL) => {}
         }
     }
@@ -273,7 +267,7 @@ impl Poller {
         full_scan_at: Option<Instant>,
         recheck_after: Option<Duration>,
     ) -> Option<Duration> {
-        let idle_workers = self.fleet.idle_workers.load(Ordering::Relaxed).max(1);
+        let idle_workers = self.shared.fleet.idle_workers.load(Ordering::Relaxed).max(1);
         let turn = POLL_INTERVAL.saturating_mul(idle_workers).min(POLL_INTERVAL_MAX).mul_f64(0.5 + jitter());
         let next_due = result.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();
         let next_due = next_due.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
@@ -281,7 +275,7 @@ impl Poller {
         let wait = [next_due, full_scan, recheck_after].into_iter().flatten().fold(turn, Duration::min);
         select! {
             recv(self.notified) -> _ => Some(RECHECK_FIRST),
-            recv(self.stop.receiver()) -> _ => None,
+            recv(self.shared.shutdown.receiver()) -> _ => None,
             default(wait) => recheck_after.map(|after| after * 2).filter(|after| *after <= RECHECK_MAX),
         }
     }

@@ -6,12 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::completer::CompletionSender;
 use super::executor::tree;
-use super::fleet_view::FleetView;
-use super::in_flight::InFlight;
-use super::stats::Stats;
-use super::store::complete::Retention;
+use super::shared::Shared;
 use super::store::lease::{self, Rescued};
 use super::store::{ClaimToken, SUSPICION_PERIOD, fleet};
 use super::transition::{ISOLATED_RUNS_MAX, Outcome};
@@ -33,85 +29,71 @@ const RECONNECT_GRACE: Duration = Duration::from_secs(3);
 const UNSTARTED_MAX: Duration = Duration::from_secs(2);
 
 pub struct Rescuer {
-    pub worker_id: u64,
-    pub hostname: String,
-    pub in_flight: Arc<InFlight>,
-    pub fleet: Arc<FleetView>,
-    pub stats: Arc<Stats>,
-    pub completions: CompletionSender,
-    pub retention: Retention,
-    /// False if a worker's liveness lock is visible on its own node only.
-    pub locks_are_global: bool,
-    pub schedule: Schedule,
-}
-
-/// When each scan is due.
-pub struct Schedule {
-    dead_workers: Instant,
-    unacknowledged: Instant,
-    orphans: Instant,
+    shared: Arc<Shared>,
+    next_dead_worker_scan: Instant,
+    next_unacknowledged_scan: Instant,
+    next_orphan_scan: Instant,
     /// Result of the last scan for unacknowledged claims.
     suspects: HashSet<ClaimToken>,
 }
 
-impl Schedule {
-    pub fn new() -> Self {
+impl Rescuer {
+    pub fn new(shared: Arc<Shared>) -> Self {
         let now = Instant::now();
         Self {
-            dead_workers: now + DEAD_WORKER_SCAN_INTERVAL,
-            unacknowledged: now + ORPHAN_SCAN_INTERVAL,
-            orphans: now + ORPHAN_SCAN_INTERVAL,
+            shared,
+            next_dead_worker_scan: now + DEAD_WORKER_SCAN_INTERVAL,
+            next_unacknowledged_scan: now + ORPHAN_SCAN_INTERVAL,
+            next_orphan_scan: now + ORPHAN_SCAN_INTERVAL,
             suspects: HashSet::new(),
         }
     }
-}
 
-impl Rescuer {
     /// Releases tasks that wait too long for an executor. Needs no connection.
     pub fn release_unstarted(&self) {
-        for job in self.in_flight.take_back_unstarted(UNSTARTED_MAX) {
-            self.completions.send(job, Outcome::NotStarted, None);
+        for job in self.shared.in_flight.take_back_unstarted(UNSTARTED_MAX) {
+            self.shared.completions.send(job, Outcome::NotStarted, None);
         }
     }
 
     /// Waits with the next scan for dead workers until they had time to reconnect.
     pub fn after_reconnect(&mut self, now: Instant) {
-        self.schedule.dead_workers = now + RECONNECT_GRACE;
+        self.next_dead_worker_scan = now + RECONNECT_GRACE;
     }
 
     /// Does the scans that are due.
     pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
-        if now >= self.schedule.dead_workers {
-            self.schedule.dead_workers = now + self.fleet.turn(DEAD_WORKER_SCAN_INTERVAL);
+        if now >= self.next_dead_worker_scan {
+            self.next_dead_worker_scan = now + self.shared.fleet.turn(DEAD_WORKER_SCAN_INTERVAL);
             self.rescue_from_dead_workers(conn)?;
         }
-        if now >= self.schedule.unacknowledged {
+        if now >= self.next_unacknowledged_scan {
             let started = Instant::now();
             let result = self.release_unacknowledged_claims(conn);
-            self.schedule.unacknowledged = Instant::now() + scan_interval(started);
+            self.next_unacknowledged_scan = Instant::now() + scan_interval(started);
             result?;
         }
-        if now >= self.schedule.orphans {
+        if now >= self.next_orphan_scan {
             let started = Instant::now();
             let result = self.rescue_orphans(conn);
-            self.schedule.orphans = Instant::now() + self.fleet.turn(scan_interval(started));
+            self.next_orphan_scan = Instant::now() + self.shared.fleet.turn(scan_interval(started));
             result?;
         }
         Ok(())
     }
 
     fn rescue_from_dead_workers(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
-        let (locks_are_global, retention) = (self.locks_are_global, self.retention);
+        let (locks_are_global, retention) = (self.shared.locks_are_global, self.shared.retention);
         let Some(found) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
         if found.newly_suspected {
             // By then the worker has been suspected for long enough.
-            self.schedule.dead_workers = Instant::now() + SUSPICION_PERIOD;
+            self.next_dead_worker_scan = Instant::now() + SUSPICION_PERIOD;
         }
-        for dead in found.dead.into_iter().filter(|worker| worker.id != self.worker_id) {
+        for dead in found.dead.into_iter().filter(|worker| worker.id != self.shared.worker_id) {
             let rescued = conn.try_run(|conn| {
                 let tokens = lease::owned(conn, dead.id)?;
                 fault::point("rescue-found");
-                if dead.hostname == self.hostname && !tokens.is_empty() {
+                if dead.hostname == self.shared.hostname && !tokens.is_empty() {
                     // Its child processes ended with it, but not the processes that those had started.
                     tree::kill_survivors(dead.pid, &tokens);
                 }
@@ -131,25 +113,26 @@ impl Rescuer {
     /// Releases claims that were committed although their answer was lost. A claim that is just being made, or whose
     /// outcome was just written, also looks like one, but only in one of two scans.
     fn release_unacknowledged_claims(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
-        let (worker_id, retention) = (self.worker_id, self.retention);
+        let (worker_id, retention) = (self.shared.worker_id, self.shared.retention);
         let Some(owned) = conn.try_run(|conn| lease::owned(conn, worker_id))? else { return Ok(()) };
-        let suspects: HashSet<ClaimToken> = owned.into_iter().filter(|token| !self.in_flight.contains(token)).collect();
-        let unacknowledged: Vec<ClaimToken> = suspects.intersection(&self.schedule.suspects).copied().collect();
-        self.schedule.suspects = suspects;
+        let suspects: HashSet<ClaimToken> =
+            owned.into_iter().filter(|token| !self.shared.in_flight.contains(token)).collect();
+        let unacknowledged: Vec<ClaimToken> = suspects.intersection(&self.suspects).copied().collect();
+        self.suspects = suspects;
         if !unacknowledged.is_empty()
             && let Some(count) = conn.try_run(|conn| lease::release(conn, &unacknowledged, &retention))?
         {
             log::warn!("released {} whose claim this worker never received", tasks(count));
-            self.fleet.rescan.store(true, Ordering::Relaxed);
+            self.shared.fleet.rescan.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Rescues running tasks whose lease expired, or whose worker is not registered any more.
     fn rescue_orphans(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
-        let retention = self.retention;
+        let retention = self.shared.retention;
         let Some(mut orphans) = conn.try_run(lease::find_orphaned)? else { return Ok(()) };
-        orphans.retain(|token| !self.in_flight.contains(token));
+        orphans.retain(|token| !self.shared.in_flight.contains(token));
         if !orphans.is_empty()
             && let Some(rescued) = conn.try_run(|conn| lease::rescue(conn, &orphans, &retention))?
         {
@@ -167,8 +150,8 @@ impl Rescuer {
                 if rescued.dead == 1 { "it" } else { "each" }
             );
         }
-        self.stats.rescued.fetch_add(rescued.pending, Ordering::Relaxed);
-        self.fleet.rescan.store(true, Ordering::Relaxed);
+        self.shared.stats.rescued.fetch_add(rescued.pending, Ordering::Relaxed);
+        self.shared.fleet.rescan.store(true, Ordering::Relaxed);
     }
 }
 

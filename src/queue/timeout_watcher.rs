@@ -6,19 +6,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
-use super::completer::CompletionSender;
 use super::executor::pool::ExecutorPool;
 use super::executor::timed_out;
-use super::in_flight::{InFlight, Running};
+use super::in_flight::Running;
 use super::interrupt::Interrupted;
 use super::job::Job;
-use super::stats::Stats;
+use super::shared::Shared;
 use super::transition::{Outcome, Retry};
-use crate::db::{self, Database};
+use crate::db;
 use crate::error::Error;
 use crate::observe::scope;
-use crate::shutdown::Shutdown;
-use crate::threads::FailureSender;
+use crate::shutdown::Phase;
 
 /// From its deadline on, a run's statement is killed this often. One kill is not enough: it has no effect if it arrives
 /// between two statements.
@@ -29,16 +27,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const ABANDONED_THREADS_MAX: u64 = 3;
 
 pub struct TimeoutWatcher {
-    pub in_flight: Arc<InFlight>,
+    pub shared: Arc<Shared>,
     pub pool: ExecutorPool,
-    pub completions: CompletionSender,
-    pub database: Database,
-    pub stats: Arc<Stats>,
     /// Receives a message when a run starts whose deadline is before the next check.
     pub alarm: Receiver<()>,
-    pub failures: FailureSender,
-    /// The flushing phase: no task runs any more.
-    pub flushing: Shutdown,
 }
 
 /// The next measure against a run.
@@ -49,14 +41,15 @@ enum Step {
 }
 
 impl TimeoutWatcher {
-    /// The thread's body.
+    /// The thread's body: runs until no task runs any more.
     pub fn run(self) {
+        let flushing = self.shared.shutdown.until(Phase::Flushing);
         let mut next: Option<Instant> = None;
         loop {
             let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             select! {
                 recv(self.alarm) -> _ => {}
-                recv(self.flushing.receiver()) -> _ => return,
+                recv(flushing.receiver()) -> _ => return,
                 default(wait) => {}
             }
             next = self.check(Instant::now());
@@ -66,7 +59,7 @@ impl TimeoutWatcher {
     /// Interrupts and abandons runs that are due for it. Returns the time of the next check.
     fn check(&self, now: Instant) -> Option<Instant> {
         let (mut late, mut hung) = (Vec::new(), Vec::new());
-        let next = self.in_flight.check_deadlines(|job, run| {
+        let next = self.shared.in_flight.check_deadlines(|job, run| {
             let deadline = run.started_at + job.timeout;
             match next_step(deadline, run.timed_out_at) {
                 (_, at) if at > now => Some(at),
@@ -89,33 +82,33 @@ impl TimeoutWatcher {
             job.interrupt.raise(Interrupted::DeadlinePassed, |_| {});
         }
         for job in late {
-            job.interrupt(Interrupted::DeadlinePassed, &self.database);
+            job.interrupt(Interrupted::DeadlinePassed, &self.shared.database);
         }
         next
     }
 
     fn abandon(&self, job: Arc<Job>, run: &Running) {
-        if !self.in_flight.finish(&job.token) {
+        if !self.shared.in_flight.finish(&job.token) {
             // It has just returned.
             return;
         }
         let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
-        let abandoned = count(&self.stats.lost_threads);
+        let abandoned = count(&self.shared.stats.lost_threads);
         log::error!("ignored its deadline; abandoned its thread ({abandoned} so far)");
         let error = format!("{}, and ignored its deadline", timed_out(job.timeout));
         let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
-        self.completions.send(Arc::clone(&job), outcome, Some(run.started_at));
+        self.shared.completions.send(Arc::clone(&job), outcome, Some(run.started_at));
         if let Err(error) = self.pool.replace(run.executor) {
-            self.failures.report(error);
+            self.shared.failures.report(error);
         }
         // It may have a transaction open, with locks on its own row or others.
         job.interrupt.abandon(|connection| {
-            if let Err(error) = db::kill_connection(&self.database, connection) {
+            if let Err(error) = db::kill_connection(&self.shared.database, connection) {
                 log::warn!("failed to kill its connection: {error}");
             }
         });
         if abandoned == ABANDONED_THREADS_MAX {
-            self.failures.report(Error::failure(format!(
+            self.shared.failures.report(Error::failure(format!(
                 "abandoned {abandoned} threads of tasks that ignored their deadlines, the last one of kind `{}`; restart \
                  the worker, and give such kinds `Isolation::Process`",
                 job.kind.name

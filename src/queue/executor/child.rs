@@ -57,8 +57,8 @@ impl ChildRequest {
             attempt: job.attempt(),
             max_attempts: job.record.max_attempts,
             time_left: deadline.saturating_duration_since(Instant::now()),
-            retention: executor.retention,
-            database: executor.database.clone(),
+            retention: executor.shared.retention.finished,
+            database: executor.shared.database.clone(),
             marker: marker(run_id),
         }
     }

@@ -15,33 +15,24 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mysql::Conn;
 
-use super::completer::CompletionSender;
 use super::context;
-use super::in_flight::InFlight;
 use super::interrupt::Interrupted;
 use super::job::Job;
+use super::shared::Shared;
 use super::transition::{Outcome, Retry};
-use crate::db::Database;
 use crate::error::Result;
 use crate::fault;
 use crate::interval;
 use crate::observe::scope;
-use crate::shutdown::Shutdown;
 use crate::threads::{self, Thread, Waker};
 
-/// The parts that all executors share.
 #[derive(Clone)]
 pub struct Executor {
+    pub shared: Arc<Shared>,
     /// Claimed jobs; closed when the poller ends.
     pub jobs: Receiver<Arc<Job>>,
-    pub in_flight: Arc<InFlight>,
-    pub completions: CompletionSender,
     /// Wakes the poller when an executor becomes free.
     pub executor_free: Waker,
-    pub database: Database,
-    /// How long a task that succeeded is kept.
-    pub retention: Duration,
-    pub shutdown: Shutdown,
 }
 
 impl Executor {
@@ -56,25 +47,25 @@ impl Executor {
     fn run(self, number: usize) {
         let conn = RefCell::new(None);
         while let Ok(job) = self.jobs.recv() {
-            if self.shutdown.is_stopping() {
-                if self.in_flight.take_back(&job) {
-                    self.completions.send(job, Outcome::NotStarted, None);
+            if self.shared.shutdown.is_stopping() {
+                if self.shared.in_flight.take_back(&job) {
+                    self.shared.completions.send(job, Outcome::NotStarted, None);
                 }
                 continue;
             }
-            let Some(started_at) = self.in_flight.start(&job, number) else { continue };
+            let Some(started_at) = self.shared.in_flight.start(&job, number) else { continue };
             fault::point("run-begins");
             let outcome = self.execute(&job, started_at + job.timeout, &conn);
             job.interrupt.set_connection(None);
             job.kind.record_duration(started_at.elapsed());
             fault::point("run-ended");
-            if !self.in_flight.finish(&job.token) {
+            if !self.shared.in_flight.finish(&job.token) {
                 // The timeout watcher has started another thread for this executor.
                 let _scope = scope(&job);
                 log::warn!("returned after its thread was abandoned; discarded what it returned");
                 return;
             }
-            self.completions.send(job, outcome, Some(started_at));
+            self.shared.completions.send(job, outcome, Some(started_at));
             self.executor_free.wake();
             let used = conn.take();
             if used.is_some() {
@@ -101,7 +92,7 @@ impl Executor {
     /// A task may claim to have been interrupted. This replaces the claim by the true reason.
     fn check_interrupted(&self, job: &Job, outcome: Outcome) -> Outcome {
         match (outcome, job.interrupt.reason()) {
-            (Outcome::Interrupted(Interrupted::Stopping), _) if self.shutdown.is_stopping() => {
+            (Outcome::Interrupted(Interrupted::Stopping), _) if self.shared.shutdown.is_stopping() => {
                 Outcome::Interrupted(Interrupted::Stopping)
             }
             // A child process receives every interrupt as a signal, which it reports as a stop.

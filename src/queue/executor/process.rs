@@ -47,7 +47,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant) -> Outcome {
 /// Calls `work` with a connection that is used for nothing else.
 fn with_own_conn<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T> {
     const TIMEOUT: Duration = Duration::from_secs(5);
-    Ok(work(&mut executor.database.connect_for(TIMEOUT)?)?)
+    Ok(work(&mut executor.shared.database.connect_for(TIMEOUT)?)?)
 }
 
 struct Run<'a> {
@@ -157,8 +157,9 @@ impl<'a> Run<'a> {
 
     fn wait(&self, executor: &Executor, deadline: Instant) -> End {
         let deadline_passed = after(deadline.saturating_duration_since(Instant::now()));
-        let kill = executor.shutdown.until(Phase::Killing);
-        let (mut stop, mut interrupt) = (executor.shutdown.receiver().clone(), self.job.interrupt.raised().clone());
+        let kill = executor.shared.shutdown.until(Phase::Killing);
+        let (mut stop, mut interrupt) =
+            (executor.shared.shutdown.receiver().clone(), self.job.interrupt.raised().clone());
         let (mut grace, mut asked) = (never(), false);
         loop {
             select! {
