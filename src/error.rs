@@ -127,13 +127,14 @@ impl From<mysql::Error> for Error {
 
 /// A task's error and its causes in one line.
 pub(crate) fn with_causes(error: &TaskError) -> String {
-    let mut text = error.to_string();
     let mut error: &(dyn StdError + 'static) = error.as_ref();
-    // The text of airun's own error already contains its cause.
+    let mut text = describe(error);
+    // The text of these two already contains their causes.
     while !error.is::<Error>()
+        && !error.is::<mysql::Error>()
         && let Some(cause) = error.source()
     {
-        let cause_text = cause.to_string();
+        let cause_text = describe(cause);
         // Many errors repeat the text of their cause.
         if !text.contains(&cause_text) {
             text.push_str(&format!(": {cause_text}"));
@@ -143,23 +144,26 @@ pub(crate) fn with_causes(error: &TaskError) -> String {
     text
 }
 
+fn describe(error: &(dyn StdError + 'static)) -> String {
+    error.downcast_ref().map_or_else(|| error.to_string(), db::describe)
+}
+
 #[cfg(test)]
 mod tests {
     use mysql::MySqlError;
 
     use super::*;
 
-    fn server_error(code: u16) -> Error {
-        let message = "Deadlock found".to_owned();
-        mysql::Error::MySqlError(MySqlError { state: "40001".to_owned(), message, code }).into()
+    fn server_error(code: u16) -> mysql::Error {
+        mysql::Error::MySqlError(MySqlError { state: "40001".to_owned(), message: "Deadlock found".to_owned(), code })
     }
 
     #[test]
     fn a_server_error_keeps_its_cause_and_says_whether_to_retry() {
-        let error = server_error(1213).context("failed to enqueue");
+        let error = Error::from(server_error(1213)).context("failed to enqueue");
         assert_eq!(error.to_string(), "failed to enqueue: 1213 (40001): Deadlock found");
         assert_eq!(error.kind(), ErrorKind::Database);
-        assert!(error.is_retryable() && !server_error(1064).is_retryable());
+        assert!(error.is_retryable() && !Error::from(server_error(1064)).is_retryable());
         let source = error.source().and_then(|source| source.downcast_ref::<mysql::Error>());
         assert!(matches!(source, Some(mysql::Error::MySqlError(server)) if server.code == 1213));
     }
@@ -167,6 +171,7 @@ mod tests {
     #[test]
     fn a_cause_is_named_once() {
         assert_eq!(with_causes(&server_error(1213).into()), "1213 (40001): Deadlock found");
+        assert_eq!(with_causes(&Error::from(server_error(1213)).into()), "1213 (40001): Deadlock found");
         assert_eq!(with_causes(&"the lamp is broken".into()), "the lamp is broken");
     }
 }

@@ -114,7 +114,7 @@
 //! - `worker` starts the periodic tasks and the queue, watches them, and stops them in order.
 //! - `doctor` checks that a server is configured as airun needs it.
 //! - `observe` writes logs and metrics and reports to systemd.
-//! - `shutdown` turns signals into a channel that closes.
+//! - `shutdown` turns signals into the phases of a shutdown, each a channel that closes.
 //!
 //! # Invariants
 //!
@@ -156,5 +156,6 @@ pub use error::{Error, ErrorKind, Result, TaskError};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use migrate::sql::tests::properties::check as check_splitter;
+/// The driver: the functions of this crate take its connections and transactions.
 pub use mysql;
 pub use registry::Registry;

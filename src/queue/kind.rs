@@ -30,14 +30,14 @@ pub struct Kind {
 
 /// The code or the program that runs a task of the kind.
 pub enum Work {
-    Handler { isolation: Isolation, run: Handler, check: Check },
+    Handler { isolation: Isolation, run: Handler, check: PayloadCheck },
     Command { program: OsString, args: Vec<OsString> },
 }
 
 /// Decodes a payload of the given version, runs the task and encodes its output.
 pub type Handler = Box<dyn Fn(u16, &str, &TaskContext<'_>) -> Result<String, HandlerError> + Send + Sync>;
 /// Decodes a payload of the given version and drops it.
-pub type Check = Box<dyn Fn(u16, &str) -> Result<(), TaskError> + Send + Sync>;
+pub type PayloadCheck = Box<dyn Fn(u16, &str) -> Result<(), TaskError> + Send + Sync>;
 
 /// Why a handler has no output.
 #[derive(Debug)]
