@@ -9,7 +9,7 @@ use super::context::{Action, Context};
 use super::output::Output;
 use crate::cli::exit::Exit;
 use crate::db::Database;
-use crate::doctor::{self, Finding, Level};
+use crate::doctor::{self, Assessment, Finding, Level};
 use crate::error::Result;
 use crate::migrate::migrator::Migrator;
 use crate::migrate::status::CheckResult;
@@ -24,7 +24,7 @@ pub fn parse(args: Args) -> Result<Action> {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     format: u32,
     database: &'a str,
     fit: bool,
@@ -35,13 +35,15 @@ struct Report<'a> {
 fn examine(dir: Option<PathBuf>, json: bool, context: &Context) -> Result<Exit> {
     let database = context.require_database()?;
     let mut findings = doctor::examine(&database);
-    if findings.first().is_some_and(|connection| connection.level == Level::Ok) {
-        findings.extend(migrations(dir, context, &database));
+    if findings.first().is_some_and(|connection| connection.assessment.level == Level::Ok) {
+        let assessment = migrations(dir, context, &database);
+        findings.extend(assessment.map(|assessment| Finding { check: "migrations", assessment }));
     }
-    let problems = findings.iter().filter(|finding| finding.level == Level::Problem).count();
+    let problems = findings.iter().filter(|finding| finding.assessment.level == Level::Problem).count();
     let mut output = Output::default();
     if json {
-        let report = Report { format: JSON_FORMAT, database: &database.name, fit: problems == 0, findings: &findings };
+        let report =
+            DoctorReport { format: JSON_FORMAT, database: &database.name, fit: problems == 0, findings: &findings };
         output.json(&report)?;
     } else {
         print(&findings, &mut output);
@@ -57,22 +59,21 @@ fn examine(dir: Option<PathBuf>, json: bool, context: &Context) -> Result<Exit> 
 
 fn print(findings: &[Finding], output: &mut Output) {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
-    for finding in findings {
-        let level = match finding.level {
+    for Finding { check, assessment } in findings {
+        let level = match assessment.level {
             Level::Ok => "ok",
             Level::Note => "note",
             Level::Problem => "PROBLEM",
         };
-        output.line(&format!("{level:7}  {:width$}  {}", finding.check, finding.found));
-        if let Some(advice) = &finding.advice {
+        output.line(&format!("{level:7}  {:width$}  {}", check, assessment.found));
+        if let Some(advice) = &assessment.advice {
             output.line(&format!("{:7}  {:width$}  → {advice}", "", ""));
         }
     }
 }
 
 /// Checks the status of the migrations, if there is a folder of them.
-fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Finding> {
-    const CHECK: &str = "migrations";
+fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Assessment> {
     let named = context.named_migrations_dir(dir);
     let folder = context.migrations_dir(named.clone());
     if named.is_none() && !folder.is_dir() {
@@ -82,14 +83,14 @@ fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> O
     let (result, count) = match Migrator::from_folder(database, &folder, &context.stop).and_then(status) {
         Ok(status) => status,
         Err(error) => {
-            return Some(Finding::problem(CHECK, error.to_string(), "fix the migrations; see `airun migrate check`"));
+            return Some(Assessment::problem(error.to_string(), "fix the migrations; see `airun migrate check`"));
         }
     };
-    let see = "see `airun migrate status`";
+    let advice = "`airun migrate status` shows which";
     Some(match result {
-        CheckResult::Pending => Finding::note(CHECK, "migrations are pending", "run `airun migrate up`"),
-        CheckResult::Drift => Finding::problem(CHECK, "the file of an applied migration was edited or is missing", see),
-        CheckResult::Partial => Finding::problem(CHECK, "a migration stopped half-way", see),
-        CheckResult::UpToDate => Finding::ok(CHECK, format!("all {} are applied", count)),
+        CheckResult::Pending => Assessment::note("migrations are pending", "run `airun migrate up`"),
+        CheckResult::Drift => Assessment::problem("the file of an applied migration was edited or is missing", advice),
+        CheckResult::Partial => Assessment::problem("a migration stopped half-way", advice),
+        CheckResult::UpToDate => Assessment::ok(format!("applied: {count}, pending: 0")),
     })
 }

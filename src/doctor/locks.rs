@@ -1,64 +1,63 @@
-//! Locks, tried by two connections.
+//! Checks of locks, with two connections.
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::{Connections, Finding, Level};
+use super::{Assessment, Connections, Level};
 use crate::db::{describe, locks_are_local};
 
-const CHECK: &str = "skip-locked";
-const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer: several workers can't share the queue here";
+const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer";
 
-/// Two rows of its own, final ones that no worker claims and every worker would purge. One connection locks the first as
-/// a claim does; the other must get the second, and only that, at once.
-pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
+/// Inserts two rows, as finished tasks that no worker claims and every worker would purge. One connection locks the first
+/// row as a claim does; the other connection must get only the second row, without waiting.
+pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     let queue = format!("airun.doctor.{}", connections.conn.connection_id());
     let insert = format!(
         "INSERT INTO ai_server_tasks (kind, queue, payload, state, next_action_at, finished_at) VALUES \
          ('airun.doctor', '{queue}', 'null', 'cancelled', UTC_TIMESTAMP(6) + INTERVAL 1 MINUTE, UTC_TIMESTAMP(6))"
     );
-    let tried = connections
+    let assessed = connections
         .conn
         .query_drop(&insert)
         .and_then(|()| connections.conn.query_drop(&insert))
-        .and_then(|()| claims(connections, &queue));
-    let delete = format!("DELETE FROM ai_server_tasks WHERE {}", rows(&queue));
-    let cleaned = rollback(connections).and_then(|()| connections.conn.query_drop(delete));
-    // What went wrong first says more.
-    tried.and_then(|finding| cleaned.map(|()| finding))
+        .and_then(|()| try_claims(connections, &queue));
+    let delete = format!("DELETE FROM ai_server_tasks WHERE {}", own_rows(&queue));
+    let cleaned = roll_back(connections).and_then(|()| connections.conn.query_drop(delete));
+    // The first error explains more than one of the cleanup.
+    assessed.and_then(|assessment| cleaned.map(|()| assessment))
 }
 
-/// The test's own rows.
-fn rows(queue: &str) -> String {
+/// True for the rows of this check.
+fn own_rows(queue: &str) -> String {
     format!(
         "state = 'cancelled' AND kind = 'airun.doctor' AND payload_version = 1 AND queue = '{queue}' AND priority = 1"
     )
 }
 
-fn rollback(connections: &mut Connections<'_>) -> mysql::Result<()> {
+fn roll_back(connections: &mut Connections<'_>) -> mysql::Result<()> {
     connections.other.query_drop("ROLLBACK")?;
     connections.conn.query_drop("ROLLBACK")
 }
 
-/// A worker that purges locks a neighbour's row for a moment, so that one attempt in vain proves nothing.
-fn claims(connections: &mut Connections<'_>, queue: &str) -> mysql::Result<Finding> {
+/// Tries several times, because a worker that purges tasks briefly locks neighbouring rows.
+fn try_claims(connections: &mut Connections<'_>, queue: &str) -> mysql::Result<Assessment> {
     const TRIES: u32 = 5;
     for _ in 1..TRIES {
-        let finding = claim_twice(&mut connections.conn, &mut connections.other, queue)?;
-        rollback(connections)?;
-        if finding.level == Level::Ok {
-            return Ok(finding);
+        let assessment = claim_twice(&mut connections.conn, &mut connections.other, queue)?;
+        roll_back(connections)?;
+        if assessment.level == Level::Ok {
+            return Ok(assessment);
         }
     }
     claim_twice(&mut connections.conn, &mut connections.other, queue)
 }
 
-fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Finding> {
+fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<Assessment> {
     let claim = |limit| {
         format!(
             "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE {} ORDER BY next_action_at, id LIMIT {limit} \
              FOR UPDATE SKIP LOCKED",
-            rows(queue)
+            own_rows(queue)
         )
     };
     conn.query_drop("START TRANSACTION")?;
@@ -68,46 +67,46 @@ fn claim_twice(conn: &mut Conn, other: &mut Conn, queue: &str) -> mysql::Result<
     let second: Vec<u64> = match other.query(claim(10)) {
         Ok(found) => found,
         Err(error @ mysql::Error::MySqlError(_)) => {
-            return Ok(Finding::problem(CHECK, format!("it waits instead: {}", describe(&error)), ADVICE));
+            let found = format!("a claim waits for the rows that another has locked: {}", describe(&error));
+            return Ok(Assessment::problem(found, ADVICE));
         }
         Err(error) => return Err(error),
     };
-    Ok(judge(&first, &second))
+    Ok(assess_claims(&first, &second))
 }
 
-/// What a claim of one of two rows got, and what one of both got beside it.
-fn judge(first: &[u64], second: &[u64]) -> Finding {
+/// Assesses which of two rows a claim of one row got, and which of them a claim of both got after it.
+fn assess_claims(first: &[u64], second: &[u64]) -> Assessment {
     match (first, second) {
-        ([a], [b]) if a != b => Finding::ok(CHECK, "a claim passes the rows that another has locked, and no others"),
-        (_, []) => Finding::problem(CHECK, "a claim locks more rows than it takes", ADVICE),
-        _ => Finding::problem(CHECK, "two claims get the same row", ADVICE),
+        ([a], [b]) if a != b => Assessment::ok("a claim skips the rows that another has locked, and no others"),
+        (_, []) => Assessment::problem("a claim locks more rows than it takes, so workers block each other", ADVICE),
+        _ => Assessment::problem("two claims get the same row, so two workers would run one task", ADVICE),
     }
 }
 
-pub fn named_locks(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "named-locks";
+pub fn named_locks(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     let name = format!("airun:doctor:{}", connections.conn.connection_id());
     let taken: Option<Option<i64>> = connections.conn.query_first(format!("SELECT GET_LOCK('{name}', 0)"))?;
     let free: Option<Option<i64>> = connections.other.query_first(format!("SELECT IS_FREE_LOCK('{name}')"))?;
     connections.conn.query_drop(format!("DO RELEASE_LOCK('{name}')"))?;
     if (taken, free) == (Some(Some(1)), Some(Some(0))) {
-        return Ok(Finding::ok(CHECK, "one connection's lock is seen by another"));
+        return Ok(Assessment::ok("each connection sees the locks of the others"));
     }
-    let advice = "connect without a proxy that spreads a user's connections over several servers";
-    Ok(Finding::problem(CHECK, "one connection's lock is not seen by another", advice))
+    Ok(Assessment::problem(
+        "a connection does not see the lock of another, so live workers would be taken for dead",
+        "connect without a proxy that distributes a user's connections over several servers",
+    ))
 }
 
-pub fn topology(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "topology";
+pub fn topology(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     if locks_are_local(&mut connections.conn)? {
-        return Ok(Finding::note(
-            CHECK,
-            "a cluster with several nodes that take writes, whose named locks are each node's own",
-            "nothing is needed; let all workers write to one node where a dead worker's tasks shall run again at once, \
-             not when their lease has run out",
+        return Ok(Assessment::note(
+            "a cluster of several writable nodes, each with its own named locks: the tasks of a dead worker run again \
+             only when their leases expire",
+            "connect all workers to the same node if that takes too long; otherwise nothing is needed",
         ));
     }
-    Ok(Finding::ok(CHECK, "one server takes the writes"))
+    Ok(Assessment::ok("a single writable server"))
 }
 
 #[cfg(test)]
@@ -116,11 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_other_row_will_do() {
-        assert_eq!(judge(&[1], &[2]).level, Level::Ok);
-        assert_eq!(judge(&[1], &[]).found, "a claim locks more rows than it takes");
+    fn the_second_claim_must_get_the_other_row_only() {
+        assert_eq!(assess_claims(&[1], &[2]).level, Level::Ok);
+        assert_eq!(
+            assess_claims(&[1], &[]).found,
+            "a claim locks more rows than it takes, so workers block each other"
+        );
         for (first, second) in [(&[1][..], &[1][..]), (&[1], &[1, 2]), (&[], &[1, 2])] {
-            assert_eq!(judge(first, second).level, Level::Problem, "{first:?} {second:?}");
+            assert_eq!(assess_claims(first, second).level, Level::Problem, "{first:?} {second:?}");
         }
     }
 }

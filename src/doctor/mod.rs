@@ -1,4 +1,4 @@
-//! Whether a server is fit for airun: proven by trying, where that leaves nothing behind.
+//! Checks whether a database server is fit for airun, where possible by trying. The checks leave nothing in the database.
 
 mod locks;
 mod server;
@@ -13,111 +13,136 @@ use serde::Serialize;
 
 use crate::db::{Database, describe, open_session};
 
-/// How bad it is.
+/// How severe a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     Ok,
-    /// It works, and could be better.
+    /// airun works, but could work better.
     Note,
-    /// It doesn't work, or loses something.
+    /// airun does not work, or may lose data.
     Problem,
 }
 
-/// What one check has found.
+/// The result of a check: what it found and why that matters, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    pub check: &'static str,
+pub struct Assessment {
     pub level: Level,
     pub found: String,
-    /// What to do, where something is to be done.
+    /// `None` if nothing needs to be done.
     pub advice: Option<String>,
 }
 
-impl Finding {
-    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, level: Level::Ok, found: found.into(), advice: None }
+impl Assessment {
+    pub fn ok(found: impl Into<String>) -> Self {
+        Self { level: Level::Ok, found: found.into(), advice: None }
     }
 
-    pub fn note(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, level: Level::Note, found: found.into(), advice: Some(advice.into()) }
+    pub fn note(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Note, found: found.into(), advice: Some(advice.into()) }
     }
 
-    pub fn problem(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, level: Level::Problem, found: found.into(), advice: Some(advice.into()) }
+    pub fn problem(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { level: Level::Problem, found: found.into(), advice: Some(advice.into()) }
     }
 }
 
-/// Two connections, since what one has locked the other has to pass.
+/// A check's name with its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub check: &'static str,
+    #[serde(flatten)]
+    pub assessment: Assessment,
+}
+
+/// How a check is done.
+enum Check {
+    /// From the server's settings.
+    Settings(fn(&Settings) -> Assessment),
+    /// With statements that need no tables.
+    Server(fn(&mut Connections<'_>) -> mysql::Result<Assessment>),
+    /// With the queue's tables, if the check `tables` found them as this binary needs them.
+    Tables(fn(&mut Connections<'_>) -> mysql::Result<Assessment>),
+}
+
+/// All checks in the order of the report, after `connection`.
+const CHECKS: [(&str, Check); 17] = [
+    ("version", Check::Settings(server::version)),
+    ("writable", Check::Settings(server::writable)),
+    ("binary-log", Check::Settings(server::binary_log)),
+    ("durability", Check::Settings(server::durability)),
+    ("max-allowed-packet", Check::Settings(server::max_allowed_packet)),
+    ("wait-timeout", Check::Settings(server::wait_timeout)),
+    ("connections", Check::Settings(server::connections)),
+    ("read-committed", Check::Server(session::isolation)),
+    ("tls", Check::Server(session::tls)),
+    ("clock", Check::Server(session::clock)),
+    ("named-locks", Check::Server(locks::named_locks)),
+    ("topology", Check::Server(locks::topology)),
+    ("oldest-snapshot", Check::Server(tables::oldest_snapshot)),
+    (TABLES, Check::Server(tables::schema)),
+    ("privileges", Check::Tables(tables::privileges)),
+    ("claim-plan", Check::Tables(tables::claim_plan)),
+    ("skip-locked", Check::Tables(locks::skip_locked)),
+];
+const TABLES: &str = "tables";
+
+/// Two connections: some checks need to see what one has locked with the other.
 struct Connections<'d> {
     database: &'d Database,
     conn: Conn,
     other: Conn,
 }
 
-type Check = fn(&mut Connections<'_>) -> mysql::Result<Finding>;
-
-/// What can be asked of every server.
-const SERVER: [(&str, Check); 6] = [
-    ("read-committed", session::isolation),
-    ("tls", session::tls),
-    ("clock", session::clock),
-    ("named-locks", locks::named_locks),
-    ("topology", locks::topology),
-    ("oldest-snapshot", tables::oldest_snapshot),
-];
-
-/// What needs the queue's tables.
-const TABLES: [(&str, Check); 3] =
-    [("privileges", tables::privileges), ("claim-plan", tables::claim_plan), ("skip-locked", locks::skip_locked)];
-
-/// Examines the server, and the queue's tables where they are there.
+/// Runs all checks on the server.
 pub fn examine(database: &Database) -> Vec<Finding> {
+    let finding = |check, assessment| Finding { check, assessment };
     let opened = open_session(database).and_then(|conn| Ok((conn, open_session(database)?)));
     let mut connections = match opened {
         Ok((conn, other)) => Connections { database, conn, other },
         Err(error) => {
-            let said = database.explain(&error).to_string();
-            let (found, advice) = said.rsplit_once("; ").unwrap_or((&said, "see what the server's log says"));
-            return vec![Finding::problem("connection", found, advice)];
+            let message = database.explain(&error).to_string();
+            let (found, advice) =
+                message.rsplit_once("; ").unwrap_or((&message, "look for the cause in the server's log"));
+            return vec![finding("connection", Assessment::problem(found, advice))];
         }
     };
-    let mut findings = vec![Finding::ok("connection", format!("connected to {database}"))];
-    match settings(&mut connections.conn) {
-        Ok(settings) => findings.extend(server::all(&settings)),
-        Err(error) => findings.push(untried("settings", &error)),
-    }
-    for (name, check) in SERVER {
-        findings.push(check(&mut connections).unwrap_or_else(|error| untried(name, &error)));
-    }
-    let shape = tables::shape(&mut connections).unwrap_or_else(|error| untried("tables", &error));
-    let usable = shape.level == Level::Ok;
-    findings.push(shape);
-    for (name, check) in TABLES.into_iter().filter(|_| usable) {
-        findings.push(check(&mut connections).unwrap_or_else(|error| untried(name, &error)));
+    let mut findings = vec![finding("connection", Assessment::ok(format!("connected to {database}")))];
+    let settings = read_settings(&mut connections.conn);
+    let mut tables_are_usable = false;
+    for (name, check) in CHECKS {
+        let assessed = match (check, &settings) {
+            (Check::Settings(check), Ok(settings)) => Ok(check(settings)),
+            (Check::Settings(_), Err(error)) => Ok(failed(error)),
+            (Check::Server(check), _) => check(&mut connections),
+            (Check::Tables(_), _) if !tables_are_usable => continue,
+            (Check::Tables(check), _) => check(&mut connections),
+        };
+        let assessment = assessed.unwrap_or_else(|error| failed(&error));
+        tables_are_usable |= name == TABLES && assessment.level == Level::Ok;
+        findings.push(finding(name, assessment));
     }
     findings
 }
 
-fn untried(check: &'static str, error: &mysql::Error) -> Finding {
-    Finding::problem(
-        check,
-        format!("could not be tried: {}", describe(error)),
-        "see that the server lets this user do it",
+fn failed(error: &mysql::Error) -> Assessment {
+    Assessment::problem(
+        format!("the check failed: {}", describe(error)),
+        "find out why the server does not let this user run the check's statements",
     )
 }
 
-/// Global variables and states, by their names; what a server doesn't have is missing.
+/// Global variables and status values by name. A name is missing if the server does not have it.
 type Settings = HashMap<String, String>;
 
-fn settings(conn: &mut Conn) -> mysql::Result<Settings> {
+fn read_settings(conn: &mut Conn) -> mysql::Result<Settings> {
     const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'innodb_read_only', \
         'innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'binlog_format', 'max_allowed_packet', \
         'wait_timeout', 'max_connections')";
-    const STATES: &str = "SHOW GLOBAL STATUS LIKE 'Threads_connected'";
+    const STATUS: &str = "SHOW GLOBAL STATUS LIKE 'Threads_connected'";
     let mut settings: Vec<(String, String)> = conn.query(VARIABLES)?;
-    settings.extend(conn.query::<(String, String), _>(STATES)?);
-    // `version` there may be a replica's disguise; this is what the server itself says.
+    settings.extend(conn.query::<(String, String), _>(STATUS)?);
+    // The variable `version` can be set to make replication work; the function can't.
     if let Some(version) = conn.query_first::<String, _>("SELECT VERSION()")? {
         settings.push(("version".to_owned(), version));
     }

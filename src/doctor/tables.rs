@@ -1,4 +1,4 @@
-//! The queue's tables, and what is done to them.
+//! Checks of the queue's tables.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,18 +6,19 @@ use std::time::Duration;
 use mysql::Row;
 use mysql::prelude::Queryable;
 
-use super::{Connections, Finding};
+use super::{Assessment, Connections};
 use crate::interval;
 use crate::queue::Priority;
 use crate::queue::store::Cursor;
 use crate::queue::store::claim::{self, Pick};
 use crate::queue::store::poll::TaskClass;
 
-/// Each table with the columns that this binary needs, and one that an UPDATE may name.
-const SHAPE: [(&str, &str); 3] = [
+/// The tables with the columns that this binary needs.
+const COLUMNS_NEEDED: [(&str, &str); 3] = [
     (
         "ai_server_tasks",
-        "id queue priority kind payload_version payload state scheduled_at next_action_at claim_count failures crashes isolated_runs max_attempts timeout_ms \
+        "id queue priority kind payload_version payload state scheduled_at next_action_at claim_count failures crashes \
+         isolated_runs max_attempts timeout_ms \
          worker_id cancel_requested dedupe_key created_at started_at finished_at result progress last_error active_dedupe_key",
     ),
     ("ai_server_workers", "id hostname pid started_at last_heartbeat_at idle suspected_at"),
@@ -26,8 +27,7 @@ const SHAPE: [(&str, &str); 3] = [
 
 const CLASS_INDEX: &str = "state,kind,payload_version,queue,priority,next_action_at,id";
 
-pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "tables";
+pub fn schema(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     const COLUMNS: &str = "SELECT LOWER(table_name), LOWER(column_name) FROM information_schema.columns \
         WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls')";
     const ENGINES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
@@ -36,19 +36,19 @@ pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
         MAX(non_unique) FROM information_schema.statistics WHERE table_schema = DATABASE() \
         AND table_name = 'ai_server_tasks' GROUP BY index_name";
     const ADVICE: &str = "run `airun migrate up` with this binary's migrations";
-    let there: HashSet<(String, String)> = connections.conn.query(COLUMNS)?.into_iter().collect();
-    for (table, columns) in SHAPE {
-        if !there.iter().any(|(name, _)| name == table) {
-            return Ok(Finding::problem(CHECK, format!("there is no table `{table}`"), ADVICE));
+    let existing: HashSet<(String, String)> = connections.conn.query(COLUMNS)?.into_iter().collect();
+    for (table, columns) in COLUMNS_NEEDED {
+        if !existing.iter().any(|(name, _)| name == table) {
+            return Ok(Assessment::problem(format!("table `{table}` is missing"), ADVICE));
         }
-        let missing = columns.split(' ').find(|column| !there.contains(&(table.to_owned(), (*column).to_owned())));
+        let missing = columns.split(' ').find(|column| !existing.contains(&(table.to_owned(), (*column).to_owned())));
         if let Some(column) = missing {
-            return Ok(Finding::problem(CHECK, format!("`{table}` has no column `{column}`"), ADVICE));
+            return Ok(Assessment::problem(format!("column `{column}` of `{table}` is missing"), ADVICE));
         }
     }
     if let Some(table) = connections.conn.query_first::<String, _>(ENGINES)? {
-        let advice = format!("make it one: ALTER TABLE {table} ENGINE = InnoDB");
-        return Ok(Finding::problem(CHECK, format!("`{table}` is no InnoDB table"), advice));
+        let advice = format!("ALTER TABLE {table} ENGINE = InnoDB");
+        return Ok(Assessment::problem(format!("`{table}` does not use InnoDB, so its rows can't be locked"), advice));
     }
     let indexes: Vec<(String, String, i64)> = connections.conn.query(INDEXES)?;
     let has = |name: &str, columns: &str, unique: bool| {
@@ -57,14 +57,17 @@ pub fn shape(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
             .any(|(index, parts, non_unique)| index == name && parts == columns && (!unique || *non_unique == 0))
     };
     if !has("by_class", CLASS_INDEX, false) {
-        let found = format!("`ai_server_tasks` has no index `by_class` on ({CLASS_INDEX})");
-        return Ok(Finding::problem(CHECK, found, ADVICE));
+        let found = format!("`ai_server_tasks` lacks the index `by_class` on ({CLASS_INDEX}), which claims need");
+        return Ok(Assessment::problem(found, ADVICE));
     }
     if !has("active_dedupe_key", "active_dedupe_key", true) {
-        let advice = "make it: ALTER TABLE ai_server_tasks ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)";
-        return Ok(Finding::problem(CHECK, "`ai_server_tasks` has no unique key `active_dedupe_key`", advice));
+        let advice = "ALTER TABLE ai_server_tasks ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)";
+        return Ok(Assessment::problem(
+            "`ai_server_tasks` lacks the unique key `active_dedupe_key`, so duplicates can be enqueued",
+            advice,
+        ));
     }
-    Ok(Finding::ok(CHECK, "as this binary needs them"))
+    Ok(Assessment::ok("the tables have what this binary needs"))
 }
 
 /// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR
@@ -72,9 +75,8 @@ fn is_denied(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if matches!(error.code, 1142 | 1143))
 }
 
-/// Tries statements that touch no row: the server looks at privileges first.
-pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "privileges";
+/// Executes statements that change no row: the server checks privileges first.
+pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     const STATEMENTS: [(&str, &str, &str); 12] = [
         ("SELECT", "ai_server_tasks", "SELECT id FROM ai_server_tasks WHERE FALSE"),
         (
@@ -109,22 +111,20 @@ pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
         }
     }
     if denied.is_empty() {
-        return Ok(Finding::ok(CHECK, "this user may do what a worker does"));
+        return Ok(Assessment::ok("this user has the privileges of a worker"));
     }
-    Ok(Finding::problem(
-        CHECK,
-        format!("this user may not {}", denied.join(", ")),
+    Ok(Assessment::problem(
+        format!("this user lacks {}", denied.join(", ")),
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* to it", connections.database.name),
     ))
 }
 
-/// The index must give the order: with a sort InnoDB locks every row that it looks at.
-pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
-    const CHECK: &str = "claim-plan";
+/// Checks that the index gives the order: with a sort InnoDB would lock every row that it reads.
+pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     let (kind, queue) = ("airun.doctor".to_owned(), "default".to_owned());
-    let source = TaskClass { kind, version: 1, queue, priority: Priority::Normal };
+    let class = TaskClass { kind, version: 1, queue, priority: Priority::Normal };
     let pick = Pick::From(Cursor { next_action_at: "2000-01-01".to_owned(), id: 0 });
-    let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&source, &pick, 100));
+    let explain = format!("EXPLAIN FORMAT=TRADITIONAL {}", claim::select(&class, &pick, 100));
     let row: Option<Row> = connections.conn.query_first(explain)?;
     let text = |column: &str| -> String {
         row.as_ref()
@@ -135,18 +135,20 @@ pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
     };
     let (key, extra) = (text("key"), text("Extra"));
     if key == "by_class" && !extra.contains("filesort") {
-        return Ok(Finding::ok(CHECK, "by the index `by_class`, without a sort"));
+        return Ok(Assessment::ok("claims use the index `by_class`, without a sort"));
     }
-    let advice = "see `EXPLAIN` of a claim on this server, and please report it with the server's version";
-    Ok(Finding::problem(CHECK, format!("by the index `{key}`: {extra}"), advice))
+    let advice = "please report this with the server's version";
+    Ok(Assessment::problem(
+        format!("claims use the index `{key}` ({extra}), so they lock rows that they don't take"),
+        advice,
+    ))
 }
 
-const SNAPSHOT: &str = "oldest-snapshot";
-/// Seconds. What it keeps from being purged begins to slow claims down.
-const SNAPSHOT_MAX: i64 = 60;
+/// An older snapshot keeps so many old row versions that claims get slower.
+const SNAPSHOT_SECONDS_MAX: i64 = 60;
 
-/// Both times are of the same clock and zone, whatever those are.
-pub fn oldest_snapshot(connections: &mut Connections<'_>) -> mysql::Result<Finding> {
+/// Compares the start of the oldest transaction with that of an own one: both are in the server's time zone.
+pub fn oldest_snapshot(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     const OLDEST: &str = "SELECT TIMESTAMPDIFF(SECOND, old.trx_started, own.trx_started), old.trx_mysql_thread_id \
         FROM information_schema.innodb_trx old JOIN information_schema.innodb_trx own \
         ON own.trx_mysql_thread_id = CONNECTION_ID() WHERE old.trx_mysql_thread_id <> CONNECTION_ID() \
@@ -156,30 +158,28 @@ pub fn oldest_snapshot(connections: &mut Connections<'_>) -> mysql::Result<Findi
     connections.conn.query_drop("ROLLBACK")?;
     match found {
         // ER_SPECIFIC_ACCESS_DENIED_ERROR
-        Err(mysql::Error::MySqlError(error)) if error.code == 1227 => {
-            Ok(Finding::note(SNAPSHOT, "this user may not see other transactions", "GRANT PROCESS ON *.* to it"))
-        }
+        Err(mysql::Error::MySqlError(error)) if error.code == 1227 => Ok(Assessment::note(
+            "this user lacks the privilege to see other transactions",
+            "GRANT PROCESS ON *.* to it",
+        )),
         Err(error) => Err(error),
-        Ok(oldest) => Ok(judge(oldest)),
+        Ok(oldest) => Ok(assess_oldest(oldest)),
     }
 }
 
-/// Of the oldest other transaction: its age in seconds, and its connection.
-fn judge(oldest: Option<(i64, u64)>) -> Finding {
+/// Assesses the age in seconds and the connection of the oldest other transaction.
+fn assess_oldest(oldest: Option<(i64, u64)>) -> Assessment {
     match oldest {
-        Some((seconds, connection)) if seconds > SNAPSHOT_MAX => Finding::note(
-            SNAPSHOT,
+        Some((seconds, connection)) if seconds > SNAPSHOT_SECONDS_MAX => Assessment::note(
             format!(
-                "connection {connection} has had a transaction open for {}",
+                "connection {connection} has had a transaction open for {}: the server keeps all old row versions since, \
+                 and claims get slower",
                 interval::format(Duration::from_secs(seconds.unsigned_abs()))
             ),
-            format!(
-                "end it, by `KILL {connection}` if need be: until then the server can't throw away what finished tasks \
-                 leave behind, and claims get slower"
-            ),
+            format!("end the transaction, if necessary with `KILL {connection}`"),
         ),
-        Some((seconds, _)) => Finding::ok(SNAPSHOT, format!("{} s old", seconds.max(0))),
-        None => Finding::ok(SNAPSHOT, "no other transaction is open"),
+        Some((seconds, _)) => Assessment::ok(format!("the oldest transaction is {} s old", seconds.max(0))),
+        None => Assessment::ok("no other transaction is open"),
     }
 }
 
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn an_old_transaction_is_named_with_its_connection() {
-        let old = judge(Some((200, 17)));
-        assert_eq!(old.found, "connection 17 has had a transaction open for 3m 20s");
+        let old = assess_oldest(Some((200, 17)));
+        assert!(old.found.starts_with("connection 17 has had a transaction open for 3m 20s: "), "{}", old.found);
         assert!(old.level == Level::Note && old.advice.is_some_and(|advice| advice.contains("`KILL 17`")));
-        assert_eq!(judge(Some((-1, 17))).found, "0 s old");
+        assert_eq!(assess_oldest(Some((-1, 17))).found, "the oldest transaction is 0 s old");
     }
 }

@@ -48,7 +48,7 @@ fn unexpected_state(conn: &mut QueueConn<'_>, id: u64, expected: &str) -> Result
 
 /// The message about a task that does not exist.
 pub fn no_such_task(conn: &QueueConn<'_>, id: u64) -> String {
-    format!("there is no task {id} in `{}`; finished tasks are purged after their retention", conn.database.name)
+    format!("no task {id} in `{}`; finished tasks are purged after their retention", conn.database.name)
 }
 
 pub fn retry_dead(kind: Option<String>, context: &Context, output: &mut Output) -> Result<Exit> {

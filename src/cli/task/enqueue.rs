@@ -34,7 +34,7 @@ pub struct EnqueueArgs {
     unchecked: bool,
 }
 
-/// Where the payload comes from.
+/// The source of the payload.
 #[derive(Debug, PartialEq)]
 enum PayloadSource {
     Text(String),

@@ -1,4 +1,4 @@
-//! What operators change. Each statement names the state that it expects, so it doesn't overwrite what a worker did
+//! Changes by operators. Each statement names the state that it expects, so it doesn't overwrite what a worker did
 //! meanwhile.
 
 use std::time::Duration;
@@ -40,11 +40,11 @@ pub struct RetriedBatch {
     pub retried: u64,
     /// Tasks that stay as they are, because pending or running tasks have their dedupe keys.
     pub duplicates: u64,
-    /// Where the next batch starts, if there may be one.
+    /// Start of the next batch, if there may be one.
     pub next: Option<Cursor>,
 }
 
-/// Rows that one statement changes: enough to be quick, few enough to keep nobody waiting.
+/// Maximum number of rows that one statement changes. Fewer take longer in total; more would block workers.
 const BATCH: usize = 500;
 
 const SELECT_BATCH: &str = "SELECT id, CAST(next_action_at AS CHAR) FROM ai_server_tasks FORCE INDEX (by_class) \
@@ -100,7 +100,7 @@ pub fn cancel(conn: &mut Conn, id: u64, retention: Duration) -> Result<CancelOut
     Ok(CancelOutcome::Finished)
 }
 
-/// What an operator can pause.
+/// A kind or queue that an operator can pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     Kind(String),

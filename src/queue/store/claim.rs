@@ -116,7 +116,8 @@ const SELECT: &str = "SELECT id, payload, claim_count, failures, crashes, max_at
 const WHICH_FROM: &str = "FORCE INDEX (by_class) \
     WHERE state = 'pending' AND :class AND :from AND next_action_at <= UTC_TIMESTAMP(6) \
     ORDER BY next_action_at, id LIMIT :limit";
-/// Since they were read, they may have been claimed and released for later; on another server they are other tasks.
+/// The other conditions are checked again: since the poll read the ids, another worker may have claimed a task and
+/// scheduled its retry, and on another server the ids may belong to other tasks.
 const WHICH_THESE: &str = "FORCE INDEX (PRIMARY) \
     WHERE :id_in AND state = 'pending' AND :class AND next_action_at <= UTC_TIMESTAMP(6)";
 

@@ -74,7 +74,7 @@ pub struct DeadWorker {
     pub pid: u32,
 }
 
-/// What a search for dead workers found.
+/// The result of a search for dead workers.
 #[derive(Debug, Default)]
 pub struct DeadWorkers {
     pub dead: Vec<DeadWorker>,

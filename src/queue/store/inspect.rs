@@ -1,4 +1,4 @@
-//! What operators read about tasks and workers. Nothing here locks a row, and only an exact count reads more rows than it
+//! Queries about tasks and workers for operators. Nothing here locks a row, and only an exact count reads more rows than it
 //! returns.
 
 use mysql::prelude::FromValue;
@@ -120,7 +120,7 @@ impl TaskSummary {
 
 fn take<T: FromValue>(row: &mut Row, column: &str) -> Result<T, Error> {
     row.take_opt(column)
-        .ok_or_else(|| unexpected(&format!("there is no column `{column}`")))?
+        .ok_or_else(|| unexpected(&format!("column `{column}` is missing")))?
         .map_err(|error| unexpected(&format!("`{column}`: {error}")))
 }
 
@@ -289,7 +289,7 @@ pub fn workers(conn: &mut Conn, locks_are_global: bool) -> Result<Vec<WorkerSumm
 const SELECT_PAUSED: &str =
     "SELECT scope, name, CAST(paused_at AS CHAR) FROM ai_server_controls WHERE paused ORDER BY scope, name";
 
-/// What is paused: scope, name, since when.
+/// The paused kinds and queues: scope, name, start of the pause.
 pub fn paused(conn: &mut Conn) -> Result<Vec<(String, String, Option<String>)>, Error> {
     rows(conn, SELECT_PAUSED)
 }

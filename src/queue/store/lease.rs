@@ -17,7 +17,7 @@ const EXTEND: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
     SET next_action_at = UTC_TIMESTAMP(6) + :lease WHERE :id_in";
 
 /// Extends the leases of a worker's tasks, and returns the extended ones, each with whether its cancellation was
-/// requested. Rows that a handler's transaction has locked are skipped: nobody can take them over meanwhile.
+/// requested. Rows that a handler's transaction has locked are skipped: no other worker can take them over meanwhile.
 pub fn extend(conn: &mut Conn, worker_id: u64, ids: &[u64]) -> Result<Vec<(ClaimToken, bool)>, Error> {
     let mut extended = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
@@ -36,7 +36,7 @@ pub fn extend(conn: &mut Conn, worker_id: u64, ids: &[u64]) -> Result<Vec<(Claim
     Ok(extended)
 }
 
-/// What operators and other workers did to running tasks.
+/// Changes to running tasks that operators or other workers made.
 #[derive(Debug, Default)]
 pub struct ClaimChanges {
     /// An operator requested the cancellation.

@@ -41,11 +41,11 @@ pub struct ClassQuery {
     /// Index of the class.
     pub class: usize,
     pub limit: usize,
-    /// Where to start; `None` is the beginning of the class.
+    /// Position of the first task; `None` is the beginning of the class.
     pub from: Option<Cursor>,
 }
 
-/// What to poll for. Classes are given by their index.
+/// The tasks that a poll asks for. Classes are given by their index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PollRequest {
     /// Classes whose first tasks are wanted.
@@ -71,7 +71,7 @@ pub struct DueTasks {
     pub ahead: Option<(Cursor, i64)>,
 }
 
-/// What a poll found.
+/// The result of a poll.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
     pub heads: Vec<DueTasks>,

@@ -8,7 +8,7 @@ use super::group::{TaskFilter, TaskGroup, groups};
 use super::{Cursor, execute, from, id_in, rows};
 use crate::queue::state::State;
 
-/// Rows that one statement deletes: enough to be quick, few enough to keep nobody waiting.
+/// Maximum number of rows that one statement deletes. Fewer take longer in total; more would block workers.
 const BATCH: usize = 1000;
 
 /// Deletes at most one batch of each group of finished tasks whose retention has ended. Returns true if there may be more.

@@ -1,4 +1,4 @@
-//! The queue's invariants: conditions that must hold for every row, whatever happened.
+//! The queue's invariants: conditions that must hold for every row.
 
 use mysql::{Conn, Error};
 
@@ -11,7 +11,7 @@ use crate::queue::transition::CRASHES_MAX;
 #[derive(Debug)]
 pub struct Invariant {
     pub name: &'static str,
-    /// What the rows that violate it are: "1 task …".
+    /// Describes the tasks that violate it, after their number: `1 task …`.
     pub description: &'static str,
     pub advice: &'static str,
 }
@@ -70,11 +70,8 @@ const ROW_INVARIANTS: [(Invariant, &str); 8] = [
     ),
 ];
 
-const CRASHES: Invariant = Invariant {
-    name: "crashes_exceeded",
-    description: "pending or running after so many crashes that it should be dead",
-    advice: EDITED,
-};
+const CRASHES: Invariant =
+    Invariant { name: "crashes_exceeded", description: "pending or running after too many crashes", advice: EDITED };
 const LEASE_EXPIRED: Invariant =
     Invariant { name: "lease_expired", description: "running with an expired lease", advice: RESCUE };
 const WORKER_UNKNOWN: Invariant =

@@ -1,4 +1,4 @@
-//! `airun doctor` on servers that are fit, and on databases that aren't.
+//! `airun doctor` on servers that are fit and on ones that are not.
 
 use crate::on_both;
 use crate::support::{Database, Finished, Kind, Running, User, airun};
@@ -7,7 +7,7 @@ fn doctor(db: &Database, args: &str) -> Finished {
     db.airun(&format!("doctor --dir {}/migrations {args}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// Check, level, what was found, what to do.
+/// Check, level, what was found, advice.
 fn findings(finished: &Finished) -> Vec<(String, String, String, Option<String>)> {
     let json: serde_json::Value =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"));
@@ -19,18 +19,18 @@ fn findings(finished: &Finished) -> Vec<(String, String, String, Option<String>)
     json["findings"].as_array().unwrap().iter().map(finding).collect()
 }
 
-/// Those that aren't `ok`: check, level, and what was found.
+/// Level, check and what was found, of the findings that aren't `ok`.
 fn complaints(finished: &Finished) -> Vec<String> {
     let bad = findings(finished).into_iter().filter(|(_, level, ..)| level != "ok");
     bad.map(|(check, level, found, advice)| {
-        assert!(advice.is_some_and(|advice| !advice.is_empty()), "{check} says nothing of what to do");
+        assert!(advice.is_some_and(|advice| !advice.is_empty()), "{check} has no advice");
         format!("{level} {check}: {found}")
     })
     .collect()
 }
 
 on_both! {
-    fn a_fit_server_is_proven_fit_and_left_as_it_was(db) {
+    fn a_fit_server_is_reported_fit_and_left_unchanged(db) {
         db.prepare();
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '1')"]);
         let before = db.contents();
@@ -47,14 +47,14 @@ on_both! {
         );
         let told = doctor(db, "");
         assert_eq!(told.code, 0);
-        assert!(told.stdout.contains("\nok       skip-locked         a claim passes the rows that another has locked, and no others\n"), "{}", told.stdout);
+        assert!(told.stdout.contains("\nok       skip-locked         a claim skips the rows that another has locked, and no others\n"), "{}", told.stdout);
         assert!(told.stdout.ends_with("the server is fit for airun\n"), "{}", told.stdout);
         let ids = |contents: &str| contents.lines().filter(|line| !line.contains("AUTO_INCREMENT=")).count();
         let after = db.contents();
         assert_eq!((ids(&after), db.rows("SELECT id, kind FROM ai_server_tasks")), (ids(&before), vec!["1|echo".to_owned()]));
     }
 
-    fn it_works_beside_others_and_workers(db) {
+    fn several_doctors_and_a_worker_run_at_the_same_time(db) {
         db.prepare();
         let worker = db.worker();
         let all: Vec<Running> = (0..4).map(|_| db.start(&format!("doctor --dir {}/migrations", env!("CARGO_MANIFEST_DIR")))).collect();
@@ -66,7 +66,7 @@ on_both! {
         crate::support::stop(worker);
     }
 
-    fn what_is_missing_is_named(db) {
+    fn missing_tables_columns_and_indexes_are_reported(db) {
         let missing = doctor(db, "--json");
         assert!(complaints(&missing)[0].starts_with("problem connection: failed to connect to ") && missing.code == 1, "{missing:?}");
         db.create();
@@ -74,15 +74,15 @@ on_both! {
             complaints(finished).into_iter().filter(|c| !c.contains("oldest-snapshot")).collect()
         };
         let empty = doctor(db, "--json");
-        assert_eq!(filtered(&empty), ["problem tables: there is no table `ai_server_tasks`", "note migrations: migrations are pending"]);
+        assert_eq!(filtered(&empty), ["problem tables: table `ai_server_tasks` is missing", "note migrations: migrations are pending"]);
         assert_eq!(empty.code, 1);
         db.prepare();
         for (change, back, found) in [
             ("DROP KEY by_class, ADD KEY by_class (state, next_action_at)", "DROP KEY by_class, ADD KEY by_class (state, kind, payload_version, queue, priority, next_action_at, id)",
-             "`ai_server_tasks` has no index `by_class` on (state,kind,payload_version,queue,priority,next_action_at,id)"),
-            ("DROP KEY active_dedupe_key", "ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)", "`ai_server_tasks` has no unique key `active_dedupe_key`"),
-            ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "`ai_server_tasks` has no column `crashes`"),
-            ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` is no InnoDB table"),
+             "`ai_server_tasks` lacks the index `by_class` on (state,kind,payload_version,queue,priority,next_action_at,id), which claims need"),
+            ("DROP KEY active_dedupe_key", "ADD UNIQUE KEY active_dedupe_key (active_dedupe_key)", "`ai_server_tasks` lacks the unique key `active_dedupe_key`, so duplicates can be enqueued"),
+            ("CHANGE crashes crashed INT UNSIGNED NOT NULL DEFAULT 0", "CHANGE crashed crashes INT UNSIGNED NOT NULL DEFAULT 0", "column `crashes` of `ai_server_tasks` is missing"),
+            ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` does not use InnoDB, so its rows can't be locked"),
         ] {
             if change.contains("MyISAM") && db.kind == Kind::MySql {
                 // MySQL has no MyISAM table like this one.
@@ -96,7 +96,7 @@ on_both! {
         assert_eq!(doctor(db, "").code, 0);
     }
 
-    fn a_user_who_may_only_read_is_told_so(db) {
+    fn missing_privileges_are_listed(db) {
         db.prepare();
         let user = User::new(db, "p", "SELECT");
         let (_, host) = db.kind.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -105,17 +105,17 @@ on_both! {
         let finished = Running::start(command).finish();
         assert_eq!(finished.code, 1, "{finished:?}");
         let complaints = complaints(&finished);
-        assert_eq!(complaints[0], "note oldest-snapshot: this user may not see other transactions");
+        assert_eq!(complaints[0], "note oldest-snapshot: this user lacks the privilege to see other transactions");
         let tables = ["ai_server_tasks", "ai_server_workers", "ai_server_controls"];
         let denied = tables.map(|table| format!("INSERT on `{table}`, UPDATE on `{table}`, DELETE on `{table}`")).join(", ");
-        assert_eq!(complaints[1], format!("problem privileges: this user may not {denied}"));
-        assert!(complaints[2].starts_with("problem skip-locked: could not be tried: 1142 (42000): INSERT command denied"), "{complaints:?}");
+        assert_eq!(complaints[1], format!("problem privileges: this user lacks {denied}"));
+        assert!(complaints[2].starts_with("problem skip-locked: the check failed: 1142 (42000): INSERT command denied"), "{complaints:?}");
     }
 
-    fn a_connection_without_tls_is_told_of(db) {
+    fn a_connection_without_tls_is_reported(db) {
         db.prepare();
         let finished = doctor(db, "--json --tls-mode disabled");
         let tls = findings(&finished).into_iter().find(|(check, ..)| check == "tls").unwrap();
-        assert_eq!((tls.1.as_str(), tls.2.as_str()), ("ok", "not encrypted, and not leaving this host"));
+        assert_eq!((tls.1.as_str(), tls.2.as_str()), ("ok", "not encrypted, but the connection stays on this host"));
     }
 }

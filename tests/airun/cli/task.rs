@@ -245,7 +245,7 @@ on_both! {
         let at = db.rows(&format!("SELECT created_at FROM ai_server_tasks WHERE id = {echo}")).concat();
         assert_eq!(shown["created_at"], format!("{}Z", at.replace(' ', "T")));
         db.told(&format!("task cancel {running} --wait"));
-        refused(db, "task show 99", 1, &format!("there is no task 99 in `{}`; finished tasks are purged after their retention", db.name));
+        refused(db, "task show 99", 1, &format!("no task 99 in `{}`; finished tasks are purged after their retention", db.name));
         stop(worker);
     }
 
@@ -274,7 +274,7 @@ on_both! {
         let finished = db.lab(&format!("task retry {one} {one} 99"));
         assert_eq!(
             parts(finished),
-            (1, format!("task {one} is pending again\n"), format!("airun: error: task {one} is pending, not dead or cancelled\nairun: error: there is no task 99 in `{}`; finished tasks are purged after their retention\n", db.name))
+            (1, format!("task {one} is pending again\n"), format!("airun: error: task {one} is pending, not dead or cancelled\nairun: error: no task 99 in `{}`; finished tasks are purged after their retention\n", db.name))
         );
         assert_eq!(db.rows(&format!("SELECT state, failures, crashes, cancel_requested, finished_at, next_action_at <= UTC_TIMESTAMP(6), last_error FROM ai_server_tasks WHERE id = {one}")),
             ["pending|0|0|0|1970-01-01 00:00:00.000000|1|no such lamp"]);
