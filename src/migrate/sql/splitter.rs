@@ -173,8 +173,16 @@ impl<R: Read> Splitter<R> {
                         return Ok(self.more_or_end());
                     }
                 },
-                Within::Block { .. } => match memmem::find(&buffer[scan.at..], b"*/") {
+                Within::Block { from } => match memmem::find(&buffer[scan.at..], b"*/") {
                     Some(found) => {
+                        let comment = &buffer[from + 2..scan.at + found];
+                        let nested = comment.windows(3).position(|three| matches!(three, b"/*!" | b"/*+"));
+                        if let Some(nested) = nested {
+                            // MySQL's client nests the comments, but the servers and MariaDB's client don't.
+                            let message = "a comment can't contain `/*!` or `/*+`, because clients disagree on where it ends; \
+                                           use `-- ` on each line instead";
+                            return Err(self.error(from + 2 + nested, message.to_owned()));
+                        }
                         scan.at += found + 2;
                         scan.within = Within::Code;
                     }

@@ -155,6 +155,15 @@ fn delimiter_that_overlaps_the_end_of_a_version_comment_is_rejected() {
     assert_eq!(split("/*!40101 x *//* ; ' */;"), ["/*!40101 x *//* ; ' */"]);
 }
 
+#[test]
+fn comment_that_contains_a_version_comment_or_hint_is_rejected() {
+    for nested in ["/*! b */", "/*+ b */"] {
+        let error = error(&format!("SELECT 1;\n/* a {nested} SELECT 2; */"));
+        assert!(error.starts_with("2:6: a comment can't contain `/*!` or `/*+`"), "{error}");
+    }
+    assert_eq!(split("/* a /* b */ SELECT 1; -- /*! c */"), ["SELECT 1"]);
+}
+
 proptest::proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 
