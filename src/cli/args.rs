@@ -24,7 +24,7 @@ pub struct Command {
     /// The arguments that are not flags: their usage, and how many there are at least and at most.
     pub arguments: (&'static str, usize, usize),
     pub flags: &'static [Flag],
-    /// What its page says in addition to the summary.
+    /// The text of its page that follows the summary.
     pub help: &'static str,
     pub examples: &'static [&'static str],
     /// The commands of a group.
@@ -273,8 +273,16 @@ impl Args {
         self.flags.iter().any(|(given, _)| *given == name)
     }
 
+    /// The value that is given, or the default of a flag without a variable.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.flags.iter().find(|(given, _)| *given == name)?.1.as_deref()
+        match self.flags.iter().find(|(given, _)| *given == name) {
+            Some((_, value)) => value.as_deref(),
+            None => self.flag(name).filter(|flag| flag.variable.is_none())?.default,
+        }
+    }
+
+    fn flag(&self, name: &str) -> Option<&'static Flag> {
+        self.command.flags.iter().find(|flag| flag.name == name)
     }
 
     pub fn path(&self, name: &str) -> Option<PathBuf> {
@@ -296,8 +304,7 @@ impl Args {
 
     /// The value of a flag, of its variable, or its default.
     pub fn setting<'a>(&'a self, name: &str, environment: &'a Environment) -> Option<Setting<'a>> {
-        let flag = self.command.flags.iter().find(|flag| flag.name == name)?;
-        flag.resolve(self.value(name), environment)
+        self.flag(name)?.resolve(self.value(name), environment)
     }
 }
 
@@ -351,7 +358,7 @@ mod tests {
             .flags(&[
                 Flag::switch("--strict", ""),
                 Flag::value("--dir", "FOLDER", ""),
-                Flag::value("--count", "N", ""),
+                Flag::value("--count", "N", "").default("3"),
                 Flag { value: Value::Optional("TIME"), ..Flag::switch("--wait", "") },
             ])],
         ..Command::EMPTY
@@ -378,6 +385,7 @@ mod tests {
         }
         assert_eq!(parsed("go --url=--strict").unwrap().value("--url"), Some("--strict"));
         assert_eq!(parsed("go --count -1").unwrap().value("--count"), Some("-1"));
+        assert_eq!(parsed("go").unwrap().value("--count"), Some("3"));
     }
 
     #[test]

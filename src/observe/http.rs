@@ -14,7 +14,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a request that are read at most.
 const REQUEST_MAX: usize = 4096;
 
-/// Where the answers come from.
+/// Supplies the answers.
 pub trait HealthSource: Send + 'static {
     /// The metrics in Prometheus's text format.
     fn metrics(&self) -> String;

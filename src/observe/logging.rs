@@ -77,7 +77,7 @@ pub fn settings() -> (&'static str, Format) {
 pub fn start(filter: &str, format: Format) -> Result<()> {
     SETTINGS.get_or_init(|| (filter.to_owned(), format));
     let filter = env_filter::Builder::new()
-        // rustls logs details of TLS at info; whoever wants them can name the module.
+        // rustls logs details of TLS at info. They are shown if the filter names the module.
         .filter_module("rustls", LevelFilter::Warn)
         .try_parse(filter)
         .map_err(|_| invalid_filter(filter))?

@@ -1,4 +1,4 @@
-//! What operators see of a worker: logs, metrics, health, and its status in systemd.
+//! Shows a worker to its operators: logs, metrics, health, and its status in systemd.
 
 mod escape;
 mod http;

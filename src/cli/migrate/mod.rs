@@ -59,7 +59,7 @@ pub fn up(args: Args) -> Result<context::Action> {
 
 pub fn rollback(args: Args) -> Result<context::Action> {
     let (to, limit) = (args.parsed("--to")?, limit(&args)?);
-    if to.is_some() && limit.is_some() {
+    if to.is_some() && args.has("-n") {
         return Err(Error::usage("`--to` and `-n` can't be combined; give one of them"));
     }
     action(&args, Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.has("--dry-run") })

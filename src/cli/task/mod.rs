@@ -54,7 +54,7 @@ pub fn list(args: Args) -> Result<Action> {
     let (json, states) = (args.has("--json"), states(&args, &State::ALL)?.unwrap_or_default());
     let text = |name| args.value(name).map(str::to_owned);
     let filter = TaskFilter { states, kind: text("--kind"), queue: text("--queue") };
-    let limit = args.parsed("--limit")?.unwrap_or(20);
+    let limit = args.parsed("--limit")?.unwrap_or(LIST_MAX);
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(Error::usage(format!("`--limit` must be from 1 to {LIST_MAX}")));
     }
