@@ -96,11 +96,9 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.kind {
             ErrorKind::LockHeld => true,
-            ErrorKind::Database => self
-                .source
-                .as_ref()
-                .and_then(|source| source.downcast_ref())
-                .is_some_and(|error| retry::is_retryable(error)),
+            ErrorKind::Database => {
+                self.source.as_ref().and_then(|source| source.downcast_ref()).is_some_and(retry::is_retryable)
+            }
             _ => false,
         }
     }

@@ -18,6 +18,7 @@ pub enum Client {
 }
 
 /// Statements that the client sends for `script`, without most comments. `None` if the client itself rejects the script.
+#[expect(clippy::disallowed_methods, reason = "a test has no shutdown that could wake it")]
 pub fn sent(client: Client, script: &[u8]) -> Option<Vec<Vec<u8>>> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("its address").port();

@@ -1,5 +1,7 @@
 //! Properties of the splitter that hold for any input. The tests and the fuzzer check them.
 
+#![allow(clippy::expect_used, reason = "a failed expectation is a finding")]
+
 use std::io::Read;
 
 use super::super::{Position, SplitError, Splitter, statement_digest, tokens};
