@@ -18,7 +18,7 @@ pub enum Exit {
     Partial = 5,
     /// `EX_TEMPFAIL` of `sysexits.h`.
     LockHeld = 75,
-    /// As `timeout(1)` exits.
+    /// The exit code of `timeout(1)`.
     StopTimeout = 124,
     /// 128 + SIGINT, as shells report a process that a signal ended.
     Interrupted = 130,
