@@ -133,7 +133,7 @@ on_both! {
         let fate = task(db, deep, "state, failures, last_error");
         assert!(fate.starts_with("dead|2|its result can't be stored: "), "{fate}");
         let fate = task(db, large, "state, failures, last_error");
-        assert!(fate.starts_with("dead|2|its result can't be stored: it has 5000002 bytes"), "{fate}");
+        assert!(fate.starts_with("dead|2|its result has 5000002 bytes"), "{fate}");
         for (n, id) in others.into_iter().enumerate() {
             assert_eq!(task(db, id, "state, result"), format!("succeeded|{n}"));
         }
