@@ -33,29 +33,35 @@ pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
         ObjectKind::Event => 3,
         ObjectKind::Account => 0,
     };
-    let row: Option<Row> = match conn.query_first(show_create(object)) {
-        Err(mysql::Error::MySqlError(error)) if NOT_FOUND.contains(&error.code) => return Ok(None),
-        row => row.map_err(|error| Error::from(error).context(format!("failed to read {}", describe(object))))?,
-    };
-    let Some(row) = row else { return Ok(None) };
-    match row.as_ref(column) {
-        Some(Value::Bytes(text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
-        _ => Err(Error::failure(format!(
-            "this user may not read the definition of {}; grant it SHOW_ROUTINE (MySQL) or SELECT on mysql.*",
-            describe(object)
-        ))),
-    }
+    show_create(conn, object, column)
 }
 
-/// The `sql_mode` that a routine, trigger or event was created with, and runs with.
+/// The `sql_mode` that a routine, trigger or event was created with, and runs with; `None` if the object does not exist.
 ///
 /// # Errors
-/// Fails if the server doesn't answer.
-pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<String> {
-    let row: Option<Row> = conn.query_first(show_create(object))?;
-    match row.as_ref().and_then(|row| row.as_ref(1)) {
-        Some(Value::Bytes(text)) => Ok(String::from_utf8_lossy(text).into_owned()),
-        _ => Err(Error::failure(format!("the server did not return the sql_mode of {}", describe(object)))),
+/// As [`definition`].
+pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
+    show_create(conn, object, 1)
+}
+
+fn show_create(conn: &mut Conn, object: &Object, column: usize) -> Result<Option<String>> {
+    let name = sql_name(object);
+    let query = match object.kind {
+        ObjectKind::Account => format!("SHOW GRANTS FOR {name}"),
+        kind => format!("SHOW CREATE {} {name}", kind.keyword()),
+    };
+    let described = || format!("{} {name}", object.kind.keyword().to_lowercase());
+    let row: Option<Row> = match conn.query_first(query) {
+        Err(mysql::Error::MySqlError(error)) if NOT_FOUND.contains(&error.code) => return Ok(None),
+        row => row.map_err(|error| Error::from(error).context(format!("failed to read {}", described())))?,
+    };
+    match row.as_ref().map(|row| row.as_ref(column)) {
+        None => Ok(None),
+        Some(Some(Value::Bytes(text))) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
+        Some(_) => Err(Error::failure(format!(
+            "this user may not read the definition of {}; grant it SHOW_ROUTINE (MySQL) or SELECT on mysql.*",
+            described()
+        ))),
     }
 }
 
@@ -63,8 +69,8 @@ pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<String> {
 ///
 /// # Errors
 /// Fails if the server doesn't answer.
-pub fn sequence(conn: &mut Conn, name: &ObjectName) -> Result<Option<String>> {
-    let row: Option<(String, String)> = conn.query_first(format!("SHOW CREATE SEQUENCE {}", sql_name(name)))?;
+pub fn sequence(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
+    let row: Option<(String, String)> = conn.query_first(format!("SHOW CREATE SEQUENCE {}", sql_name(object)))?;
     Ok(row.map(|(_, sql)| sql))
 }
 
@@ -173,41 +179,14 @@ fn identity(conn: &mut Conn, name: &ObjectName) -> Result<String> {
     Ok(created.flatten().unwrap_or_default())
 }
 
-fn sql_name(name: &ObjectName) -> String {
-    match &name.schema {
-        Some(schema) => qualified(schema, &name.name),
-        None => quote_name(&name.name),
+/// An object's name in SQL.
+pub fn sql_name(Object { kind, name: ObjectName { schema, name } }: &Object) -> String {
+    match (kind, schema) {
+        // Kept as it was written, with quotes and host.
+        (ObjectKind::Account, _) => name.clone(),
+        (ObjectKind::Database, _) | (_, None) => quote_name(name),
+        (_, Some(schema)) => qualified(schema, name),
     }
-}
-
-fn show_create(object: &Object) -> String {
-    let name = sql_name(&object.name);
-    match object.kind {
-        ObjectKind::Table => format!("SHOW CREATE TABLE {name}"),
-        ObjectKind::Procedure => format!("SHOW CREATE PROCEDURE {name}"),
-        ObjectKind::Function => format!("SHOW CREATE FUNCTION {name}"),
-        ObjectKind::Trigger => format!("SHOW CREATE TRIGGER {name}"),
-        ObjectKind::Event => format!("SHOW CREATE EVENT {name}"),
-        ObjectKind::Package => format!("SHOW CREATE PACKAGE {name}"),
-        ObjectKind::Database => format!("SHOW CREATE DATABASE {}", quote_name(&object.name.name)),
-        // The name of an account is kept as it was written, with quotes and host.
-        ObjectKind::Account => format!("SHOW GRANTS FOR {}", object.name.name),
-    }
-}
-
-/// For messages: "table `shop`.`orders`"
-fn describe(object: &Object) -> String {
-    let kind = match object.kind {
-        ObjectKind::Table => "table",
-        ObjectKind::Procedure => "procedure",
-        ObjectKind::Function => "function",
-        ObjectKind::Trigger => "trigger",
-        ObjectKind::Event => "event",
-        ObjectKind::Database => "database",
-        ObjectKind::Package => "package",
-        ObjectKind::Account => return format!("account {}", object.name.name),
-    };
-    format!("{kind} {}", sql_name(&object.name))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
         match object.kind {
             ObjectKind::Table if is_view(&sql) => views.push((object.name.name, without_schema(&sql, schema))),
             ObjectKind::Table if is_sequence(&sql) => {
-                text.push_str(&format!("\n{};\n", sequence(conn, &object.name)?.unwrap_or_default()));
+                text.push_str(&format!("\n{};\n", sequence(conn, &object)?.unwrap_or_default()));
             }
             ObjectKind::Table => {
                 // MariaDB qualifies a sequence in a default with the schema.
@@ -57,8 +57,9 @@ fn push_views(text: &mut String, views: Vec<(String, String)>, mode: &mut String
 }
 
 fn push_stored(text: &mut String, conn: &mut Conn, object: &Object, sql: &str, mode: &mut String) -> Result<()> {
-    // The mode at creation decides how a body is parsed.
-    push_mode(text, &sql_mode(conn, object)?, mode);
+    // The mode at creation decides how a body is parsed. Without one, the object was dropped meanwhile.
+    let Some(wanted) = sql_mode(conn, object)? else { return Ok(()) };
+    push_mode(text, &wanted, mode);
     text.push_str(&format!("\nDELIMITER ;;\n{};;\nDELIMITER ;\n", without_definer(sql)));
     Ok(())
 }

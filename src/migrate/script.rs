@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::classify::{SessionStatement, StatementKind, classify, user_variables};
+use super::classify::{StatementKind, classify, user_variables};
 use super::event::{Event, Events};
 use super::files::{read_text, text_of, unreadable};
 use super::names::hex;
@@ -178,11 +178,15 @@ impl ScriptSummary {
         self.total += 1;
         match classify(text) {
             StatementKind::Dml { .. } => {}
-            StatementKind::Session(SessionStatement::Other | SessionStatement::Use(_))
-            | StatementKind::TemporaryTable { .. } => self.leaves_traces = true,
+            StatementKind::Session | StatementKind::Use(_) | StatementKind::TemporaryTable { .. } => {
+                self.leaves_traces = true
+            }
             StatementKind::Ddl(_) | StatementKind::Idempotent => self.one_transaction = false,
-            StatementKind::Session(SessionStatement::Autocommit(_))
-            | StatementKind::Transaction(_)
+            StatementKind::Autocommit(_)
+            | StatementKind::Begin
+            | StatementKind::Commit
+            | StatementKind::Rollback
+            | StatementKind::Savepoint
             | StatementKind::LockTables
             | StatementKind::UnlockTables
             | StatementKind::Unclassified => {

@@ -2,7 +2,7 @@
 
 use std::iter::Peekable;
 
-use super::statement::{ObjectKind, ObjectName};
+use super::statement::{Object, ObjectKind, ObjectName};
 use crate::migrate::sql::{Token, TokenKind, tokens};
 
 /// A position among the code tokens of a statement.
@@ -67,17 +67,26 @@ impl<'a> TokenCursor<'a> {
         self.name().map(|name| ObjectName { schema: Some(first), name })
     }
 
+    /// The kind of object that `word`, which was just taken, names.
+    pub fn object_kind(&mut self, word: &str) -> Option<ObjectKind> {
+        let kind = ObjectKind::from_keyword(word)?;
+        if kind == ObjectKind::Package {
+            self.skip_words(&["BODY"]);
+        }
+        Some(kind)
+    }
+
     /// Takes an object's name. An account's name is kept as written, quotes and host included.
-    pub fn account_or_name(&mut self, kind: ObjectKind) -> Option<ObjectName> {
+    pub fn object(&mut self, kind: ObjectKind) -> Option<Object> {
         if kind != ObjectKind::Account {
-            return self.object_name();
+            return self.object_name().map(|name| Object { kind, name });
         }
         let mut name = self.tokens.next_if(|token| token.name().is_some())?.text.to_owned();
         if self.take("@") {
             name.push('@');
             name.push_str(self.tokens.next_if(|token| token.name().is_some())?.text);
         }
-        Some(ObjectName { schema: None, name })
+        Some(Object { kind, name: ObjectName { schema: None, name } })
     }
 
     /// Takes all remaining tokens, in upper case; quoted ones are empty.

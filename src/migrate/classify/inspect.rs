@@ -63,32 +63,6 @@ pub fn assigns_only_user_variables(sql: &str) -> bool {
 
 /// True if the effect of `sql` depends on more than its own text: on tables, variables, or the time.
 pub fn depends_on_state(sql: &str) -> bool {
-    const NONDETERMINISTIC: [&str; 24] = [
-        "NOW",
-        "SYSDATE",
-        "CURDATE",
-        "CURTIME",
-        "CURRENT_DATE",
-        "CURRENT_TIME",
-        "CURRENT_TIMESTAMP",
-        "LOCALTIME",
-        "LOCALTIMESTAMP",
-        "UTC_DATE",
-        "UTC_TIME",
-        "UTC_TIMESTAMP",
-        "UNIX_TIMESTAMP",
-        "UUID",
-        "UUID_SHORT",
-        "RAND",
-        "LAST_INSERT_ID",
-        "ROW_COUNT",
-        "FOUND_ROWS",
-        "CONNECTION_ID",
-        "NEXTVAL",
-        "NEXT",
-        "RANDOM_BYTES",
-        "SLEEP",
-    ];
     const TABLE_READS: [&str; 6] = ["FROM", "SELECT", "JOIN", "LIKE", "USING", "LOAD"];
     let plain_create = is_plain_create_table(sql);
     // `INSERT INTO a TABLE b`, not `ALTER TABLE a`.
@@ -99,10 +73,20 @@ pub fn depends_on_state(sql: &str) -> bool {
         let word = token.upper();
         token.user_variable().is_some()
             || token.kind == TokenKind::SystemVariable
-            || NONDETERMINISTIC.contains(&word.as_str())
+            || is_nondeterministic(&word)
             || (!plain_create && TABLE_READS.contains(&word.as_str()))
             || (!plain_create && reads_table && word == "TABLE")
     })
+}
+
+fn is_nondeterministic(function: &str) -> bool {
+    match function {
+        "NOW" | "SYSDATE" | "CURDATE" | "CURTIME" | "CURRENT_DATE" | "CURRENT_TIME" | "CURRENT_TIMESTAMP" => true,
+        "LOCALTIME" | "LOCALTIMESTAMP" | "UTC_DATE" | "UTC_TIME" | "UTC_TIMESTAMP" | "UNIX_TIMESTAMP" => true,
+        "UUID" | "UUID_SHORT" | "RAND" | "RANDOM_BYTES" | "SLEEP" | "NEXTVAL" | "NEXT" => true,
+        "LAST_INSERT_ID" | "ROW_COUNT" | "FOUND_ROWS" | "CONNECTION_ID" => true,
+        _ => false,
+    }
 }
 
 /// True for `CREATE … TABLE name (…)` that neither reads nor copies another table.

@@ -14,9 +14,7 @@ use ddl::{alter, create, drop_objects, rename};
 pub use inspect::{
     assigns_only_user_variables, depends_on_state, is_compound, lock_tables_with, prepared_name, user_variables,
 };
-pub use statement::{
-    Ddl, DdlKind, Object, ObjectKind, ObjectName, SessionStatement, StatementKind, TransactionStatement,
-};
+pub use statement::{Ddl, DdlKind, Object, ObjectKind, ObjectName, StatementKind};
 
 /// Classifies `sql`, a single statement.
 pub fn classify(sql: &str) -> StatementKind {
@@ -25,26 +23,22 @@ pub fn classify(sql: &str) -> StatementKind {
         return if cursor.take("(") { StatementKind::Dml { target: None } } else { StatementKind::Unclassified };
     };
     match verb.as_str() {
-        "INSERT" | "REPLACE" => insert(cursor),
-        "UPDATE" => update(cursor),
-        "DELETE" => delete(cursor),
+        "INSERT" | "REPLACE" => dml(cursor, &["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"]),
+        "UPDATE" => dml(cursor, &["LOW_PRIORITY", "IGNORE"]),
+        "DELETE" => dml(cursor, &["LOW_PRIORITY", "QUICK", "IGNORE", "FROM"]),
         "SELECT" | "WITH" | "VALUES" | "TABLE" | "DO" | "SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN" | "HELP"
         | "SIGNAL" | "GET" | "HANDLER" => StatementKind::Dml { target: None },
         "LOAD" if matches!(cursor.word().as_deref(), Some("DATA" | "XML")) => StatementKind::Dml { target: None },
         "SET" => set(cursor),
-        "USE" => cursor
-            .name()
-            .map_or(StatementKind::Unclassified, |name| StatementKind::Session(SessionStatement::Use(name))),
-        "PREPARE" | "DEALLOCATE" => StatementKind::Session(SessionStatement::Other),
+        "USE" => cursor.name().map_or(StatementKind::Unclassified, StatementKind::Use),
+        "PREPARE" | "DEALLOCATE" => StatementKind::Session,
         "BEGIN" => match cursor.word().as_deref() {
-            None | Some("WORK") => StatementKind::Transaction(TransactionStatement::Begin),
+            None | Some("WORK") => StatementKind::Begin,
             _ => StatementKind::Unclassified,
         },
-        "START" if cursor.word().as_deref() == Some("TRANSACTION") => {
-            StatementKind::Transaction(TransactionStatement::Begin)
-        }
+        "START" if cursor.word().as_deref() == Some("TRANSACTION") => StatementKind::Begin,
         "COMMIT" | "ROLLBACK" => end_of_transaction(&verb, &cursor.rest_upper()),
-        "SAVEPOINT" | "RELEASE" => StatementKind::Transaction(TransactionStatement::Savepoint),
+        "SAVEPOINT" | "RELEASE" => StatementKind::Savepoint,
         "LOCK" if matches!(cursor.word().as_deref(), Some("TABLE" | "TABLES")) => StatementKind::LockTables,
         "UNLOCK" if matches!(cursor.word().as_deref(), Some("TABLE" | "TABLES")) => StatementKind::UnlockTables,
         "CREATE" => create(cursor),
@@ -60,29 +54,20 @@ pub fn classify(sql: &str) -> StatementKind {
 fn end_of_transaction(verb: &str, rest: &[String]) -> StatementKind {
     let has = |word: &str| rest.iter().any(|other| other == word);
     if has("TO") {
-        return StatementKind::Transaction(TransactionStatement::Savepoint);
+        return StatementKind::Savepoint;
     }
     match verb {
         // `AND CHAIN` opens the next transaction, as `BEGIN` does.
-        "COMMIT" if has("CHAIN") && !has("NO") => StatementKind::Transaction(TransactionStatement::Begin),
-        "COMMIT" => StatementKind::Transaction(TransactionStatement::Commit),
+        "COMMIT" if has("CHAIN") && !has("NO") => StatementKind::Begin,
+        "COMMIT" => StatementKind::Commit,
         _ if has("CHAIN") && !has("NO") => StatementKind::Unclassified,
-        _ => StatementKind::Transaction(TransactionStatement::Rollback),
+        _ => StatementKind::Rollback,
     }
 }
 
-fn insert(mut cursor: TokenCursor<'_>) -> StatementKind {
-    cursor.skip_words(&["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"]);
-    StatementKind::Dml { target: cursor.object_name() }
-}
-
-fn update(mut cursor: TokenCursor<'_>) -> StatementKind {
-    cursor.skip_words(&["LOW_PRIORITY", "IGNORE"]);
-    StatementKind::Dml { target: cursor.object_name() }
-}
-
-fn delete(mut cursor: TokenCursor<'_>) -> StatementKind {
-    cursor.skip_words(&["LOW_PRIORITY", "QUICK", "IGNORE", "FROM"]);
+/// DML with the table after `modifiers`.
+fn dml(mut cursor: TokenCursor<'_>, modifiers: &[&str]) -> StatementKind {
+    cursor.skip_words(modifiers);
     StatementKind::Dml { target: cursor.object_name() }
 }
 
@@ -102,11 +87,11 @@ fn set(mut cursor: TokenCursor<'_>) -> StatementKind {
         let names = ["AUTOCOMMIT", "@@AUTOCOMMIT", "@@SESSION.AUTOCOMMIT", "@@LOCAL.AUTOCOMMIT"];
         names.contains(&pair[0].as_str()) && matches!(pair[1].as_str(), "=" | ":")
     });
-    let Some(assigned) = assigned else { return StatementKind::Session(SessionStatement::Other) };
+    let Some(assigned) = assigned else { return StatementKind::Session };
     match text[assigned + 1..].iter().find(|token| !matches!(token.as_str(), "=" | ":")).map(String::as_str) {
-        Some("0" | "OFF" | "FALSE") => StatementKind::Session(SessionStatement::Autocommit(false)),
+        Some("0" | "OFF" | "FALSE") => StatementKind::Autocommit(false),
         // Dumps restore the old value from a variable; it was on.
-        Some(_) => StatementKind::Session(SessionStatement::Autocommit(true)),
+        Some(_) => StatementKind::Autocommit(true),
         None => StatementKind::Unclassified,
     }
 }

@@ -10,12 +10,22 @@ pub enum StatementKind {
         /// The table that it changes, if it changes one.
         target: Option<ObjectName>,
     },
-    /// Changes only this session. Runs again when a script is resumed.
-    Session(SessionStatement),
+    /// Changes only this session: `PREPARE`, `DEALLOCATE`, most kinds of `SET`. Runs again when a script is resumed.
+    Session,
+    /// `USE`
+    Use(String),
+    /// `SET autocommit`
+    Autocommit(bool),
     /// Creates or drops temporary tables. This neither commits nor outlives the session.
     TemporaryTable { dropped: bool, names: Vec<ObjectName> },
-    /// Controls the script's own transaction.
-    Transaction(TransactionStatement),
+    /// `BEGIN`, `START TRANSACTION`
+    Begin,
+    /// `COMMIT`
+    Commit,
+    /// `ROLLBACK`
+    Rollback,
+    /// Savepoints: the transaction stays open.
+    Savepoint,
     /// `LOCK TABLES`. From here on, `ai_migrations` must be among the locked tables.
     LockTables,
     /// `UNLOCK TABLES`
@@ -26,30 +36,6 @@ pub enum StatementKind {
     Idempotent,
     /// May do anything: `CALL`, `EXECUTE`, compound statements, and everything that is not recognised.
     Unclassified,
-}
-
-/// A statement that changes the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionStatement {
-    /// `USE`
-    Use(String),
-    /// `SET autocommit`
-    Autocommit(bool),
-    /// Any other `SET`, `PREPARE` or `DEALLOCATE`.
-    Other,
-}
-
-/// A statement that controls a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionStatement {
-    /// `BEGIN`, `START TRANSACTION`
-    Begin,
-    /// `COMMIT`
-    Commit,
-    /// `ROLLBACK`
-    Rollback,
-    /// Savepoints: the transaction stays open.
-    Savepoint,
 }
 
 /// A DDL statement.
@@ -92,6 +78,37 @@ pub enum ObjectKind {
     Package,
     /// A user or a role.
     Account,
+}
+
+impl ObjectKind {
+    /// The kind that a keyword of DDL names.
+    pub fn from_keyword(word: &str) -> Option<Self> {
+        match word {
+            "TABLE" | "TABLES" | "VIEW" | "SEQUENCE" => Some(Self::Table),
+            "PROCEDURE" => Some(Self::Procedure),
+            "FUNCTION" => Some(Self::Function),
+            "TRIGGER" => Some(Self::Trigger),
+            "EVENT" => Some(Self::Event),
+            "DATABASE" | "SCHEMA" => Some(Self::Database),
+            "PACKAGE" => Some(Self::Package),
+            "USER" | "ROLE" => Some(Self::Account),
+            _ => None,
+        }
+    }
+
+    /// A keyword that names this kind.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Table => "TABLE",
+            Self::Procedure => "PROCEDURE",
+            Self::Function => "FUNCTION",
+            Self::Trigger => "TRIGGER",
+            Self::Event => "EVENT",
+            Self::Database => "DATABASE",
+            Self::Package => "PACKAGE",
+            Self::Account => "USER",
+        }
+    }
 }
 
 /// An object's name as the statement spells it, unquoted.

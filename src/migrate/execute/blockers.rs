@@ -3,7 +3,7 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::statement::snippet;
+use super::failure::snippet;
 use crate::db::{self, quote_text};
 use crate::migrate::classify::Object;
 use crate::migrate::names::fill;

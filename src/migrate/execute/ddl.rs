@@ -6,28 +6,24 @@ use mysql::prelude::Queryable;
 
 use super::blockers;
 use super::ddl_batch::QueuedDdl;
-use super::run::{RowState, Run, Stop, send};
-use super::statement::Statement;
+use super::run::{RowState, Run, Statement, send};
 use super::tx_mode::{Effect, TxMode};
 use crate::db;
 use crate::db::retry::Backoff;
+use crate::error::Result;
 use crate::fault;
 use crate::migrate::classify::Ddl;
-use crate::migrate::event::Event;
 use crate::migrate::journal::{BatchedDdl, Intent, Witness};
-use crate::shutdown::Woken;
 
 impl Run<'_, '_> {
     /// Adds a statement to the batch, or runs it now if it can't share an intent.
-    pub(super) fn queue_ddl(&mut self, statement: Statement<'_>, ddl: Ddl) -> Result<(), Stop> {
-        let Statement { k, at, text } = statement;
+    pub(super) fn queue_ddl(&mut self, statement: Statement, ddl: Ddl) -> Result<()> {
         let witness = match self.mode {
-            TxMode::PerBatch => self.ddl.witness(text, &ddl, &self.schema),
+            TxMode::PerBatch => self.ddl.witness(&statement.text, &ddl, &self.schema),
             _ => None,
         };
-        let shares = witness.is_some();
-        let queued = QueuedDdl { k, at, text: text.to_owned(), ddl, witness };
-        if shares {
+        let queued = QueuedDdl { statement, ddl, witness };
+        if queued.witness.is_some() {
             self.ddl.push(queued);
             return Ok(());
         }
@@ -37,7 +33,7 @@ impl Run<'_, '_> {
     }
 
     /// Runs the batch: on one intent if none of its witnesses exists, otherwise one by one.
-    pub(super) fn flush_ddl(&mut self) -> Result<(), Stop> {
+    pub(super) fn flush_ddl(&mut self) -> Result<()> {
         let batch = self.ddl.take();
         let Some((first, rest)) = batch.split_first() else { return Ok(()) };
         let mut intent = self.intent(first)?;
@@ -46,7 +42,7 @@ impl Run<'_, '_> {
             let Some(witness) = &queued.witness else { continue };
             // The table of a new index doesn't exist either.
             all_new = all_new && (matches!(witness, Witness::Index { .. }) || !witness.exists(&mut self.ctx.conn)?);
-            intent.then.push(BatchedDdl::new(&queued.text, witness.clone()));
+            intent.then.push(BatchedDdl::new(&queued.statement.text, witness.clone()));
         }
         if all_new {
             return self.run_ddl(&batch, &intent);
@@ -58,21 +54,20 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn intent(&mut self, queued: &QueuedDdl) -> Result<Intent, Stop> {
-        Ok(Intent::of_ddl(&mut self.ctx.conn, queued.k, &queued.text, &queued.ddl, &self.schema)?)
+    fn intent(&mut self, QueuedDdl { statement, ddl, .. }: &QueuedDdl) -> Result<Intent> {
+        Intent::of_ddl(&mut self.ctx.conn, statement.k, &statement.text, ddl, &self.schema)
     }
 
-    fn run_ddl(&mut self, batch: &[QueuedDdl], intent: &Intent) -> Result<(), Stop> {
+    fn run_ddl(&mut self, batch: &[QueuedDdl], intent: &Intent) -> Result<()> {
         self.record(Some(intent))?;
         if self.mode == TxMode::TablesLocked {
             self.ctx.conn.query_drop("COMMIT")?;
         }
         fault::point("ddl-intended");
-        for queued in batch {
-            let statement = queued.statement();
+        for QueuedDdl { statement, ddl, .. } in batch {
             self.stop_if_asked()?;
             self.announce(statement);
-            self.send_ddl(statement, &queued.ddl)?;
+            self.send_ddl(statement, ddl)?;
             fault::point("ddl-done");
             self.complete(statement, Effect::Committed);
         }
@@ -81,11 +76,11 @@ impl Run<'_, '_> {
 
     /// Sends a DDL statement. While it waits for a metadata lock, every later query on the table waits as well. So it
     /// waits only for `lock_wait_timeout`, lets the others go first, and tries again.
-    fn send_ddl(&mut self, statement: Statement<'_>, ddl: &Ddl) -> Result<(), Stop> {
+    fn send_ddl(&mut self, statement: &Statement, ddl: &Ddl) -> Result<()> {
         let until = Instant::now() + self.ctx.lock_timeout;
         let mut retries = Backoff::default();
         loop {
-            let Err((_, error)) = send(&mut self.ctx.conn, statement.text) else { return Ok(()) };
+            let Err((_, error)) = send(&mut self.ctx.conn, &statement.text) else { return Ok(()) };
             let is_transient = db::retry::is_lock_timeout(&error) || db::retry::is_deadlock(&error);
             if !is_transient || Instant::now() >= until {
                 return Err(self.failure(statement, error, false));
@@ -93,15 +88,12 @@ impl Run<'_, '_> {
             let blockers = blockers::describe(&mut self.ctx.conn, &ddl.objects, &self.schema);
             let (place, total) = (self.place(statement), self.summary.total);
             let warning = format!("{place}: statement {} of {total} waits for a lock: {blockers}", statement.k);
-            (self.ctx.events)(Event::Warning(warning));
-            if self.ctx.shutdown.wait(retries.next_delay()) == Woken::Stopping {
-                return Err(self.interrupted().into());
-            }
+            self.wait_to_retry(&mut retries, warning)?;
         }
     }
 
     /// Between two statements: stops if the process is to stop.
-    pub(super) fn stop_if_asked(&mut self) -> Result<(), Stop> {
+    pub(super) fn stop_if_asked(&mut self) -> Result<()> {
         if !self.ctx.shutdown.is_stopping() {
             return Ok(());
         }
@@ -109,6 +101,6 @@ impl Run<'_, '_> {
             self.record(None)?;
             self.ctx.conn.query_drop("COMMIT")?;
         }
-        Err(self.interrupted().into())
+        Err(self.interrupted())
     }
 }

@@ -4,10 +4,10 @@
 //! witness: the object, or the index on a table that the same batch created. The statements of a batch run in order, so
 //! after a crash the witnesses that exist show how many statements were applied, and one intent is enough for all.
 
-use super::statement::Statement;
+use super::run::Statement;
 use crate::migrate::classify::{Ddl, DdlKind, Object, ObjectKind};
 use crate::migrate::journal::Witness;
-use crate::migrate::sql::{Position, tokens};
+use crate::migrate::sql::tokens;
 
 const STATEMENTS_MAX: usize = 32;
 const BYTES_MAX: usize = 256 * 1024;
@@ -15,19 +15,13 @@ const BYTES_MAX: usize = 256 * 1024;
 /// A DDL statement that waits to run.
 #[derive(Debug)]
 pub struct QueuedDdl {
-    pub k: u64,
-    pub at: Position,
-    pub text: String,
+    pub statement: Statement,
     pub ddl: Ddl,
     /// `None` if it can't share an intent.
     pub witness: Option<Witness>,
 }
 
 impl QueuedDdl {
-    pub fn statement(&self) -> Statement<'_> {
-        Statement { k: self.k, at: self.at, text: &self.text }
-    }
-
     fn creates(&self, object: &Object) -> bool {
         matches!(&self.witness, Some(Witness::Object(created)) if same(created, object))
     }
@@ -53,7 +47,7 @@ impl DdlBatch {
     }
 
     pub fn push(&mut self, queued: QueuedDdl) {
-        self.bytes += queued.text.len();
+        self.bytes += queued.statement.text.len();
         self.queue.push(queued);
     }
 
@@ -70,7 +64,7 @@ impl DdlBatch {
             (Some(index), _, _) => {
                 let taken = self.queue.iter().any(|queued| queued.adds(&object, index));
                 // The table may come with an index of that name.
-                let free = !taken && !mentions(&creator?.text, index);
+                let free = !taken && !mentions(&creator?.statement.text, index);
                 free.then(|| Witness::Index { table: object, index: index.clone() })
             }
             (
@@ -103,6 +97,7 @@ fn mentions(text: &str, name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::migrate::classify::{StatementKind, classify};
+    use crate::migrate::sql::Position;
 
     /// The number of statements that join one batch, from the first one on.
     fn batch_length(statements: &[&str]) -> usize {
@@ -110,8 +105,8 @@ mod tests {
         for (i, text) in statements.iter().enumerate() {
             let StatementKind::Ddl(ddl) = classify(text) else { return i };
             let Some(witness) = batch.witness(text, &ddl, "db") else { return i };
-            let (k, at, text) = (i as u64 + 1, Position::default(), (*text).to_owned());
-            batch.push(QueuedDdl { k, at, text, ddl, witness: Some(witness) });
+            let statement = Statement { k: i as u64 + 1, at: Position::default(), text: (*text).to_owned() };
+            batch.push(QueuedDdl { statement, ddl, witness: Some(witness) });
         }
         statements.len()
     }

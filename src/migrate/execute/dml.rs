@@ -5,15 +5,18 @@ use std::time::Instant;
 use mysql::prelude::Queryable;
 
 use super::blockers;
-use super::dml_batch::{DmlBatch, QueuedDml};
-use super::run::{RowState, Run, Stop, send_announced};
-use super::statement::Statement;
+use super::run::{Run, Statement, send_announced};
 use super::tx_mode::TxMode;
 use crate::db;
 use crate::db::retry::Backoff;
+use crate::error::Result;
 use crate::fault;
 use crate::migrate::event::Event;
 use crate::shutdown::Woken;
+
+/// Limits of one packet.
+const STATEMENTS_MAX: usize = 1000;
+const BYTES_MAX: usize = 1 << 20;
 
 /// Retries of a transaction after a deadlock.
 const DEADLOCK_RETRIES_MAX: u32 = 10;
@@ -31,38 +34,37 @@ impl Retries {
 }
 
 impl Run<'_, '_> {
-    pub(super) fn queue_dml(&mut self, statement: Statement<'_>) -> Result<(), Stop> {
-        let alone = DmlBatch::must_be_alone(statement.text);
-        if alone || !self.dml.has_room(statement.text) {
+    pub(super) fn queue_dml(&mut self, statement: Statement) -> Result<()> {
+        // A version comment may not count as a statement on this server.
+        let alone = statement.text.contains("/*!") || statement.text.contains("/*M!");
+        let length = statement.text.len();
+        if alone || self.dml.len() >= STATEMENTS_MAX || self.dml_bytes + length > BYTES_MAX {
             self.flush_dml()?;
         }
-        if alone {
-            return self.send_dml(statement.text, &[QueuedDml::alone(statement)]);
-        }
         self.dml.push(statement);
-        Ok(())
+        self.dml_bytes += length;
+        if alone { self.flush_dml() } else { Ok(()) }
     }
 
-    pub(super) fn flush_dml(&mut self) -> Result<(), Stop> {
-        let batch = std::mem::take(&mut self.dml);
-        if batch.statements.is_empty() {
+    pub(super) fn flush_dml(&mut self) -> Result<()> {
+        let statements = std::mem::take(&mut self.dml);
+        self.dml_bytes = 0;
+        if statements.is_empty() {
             return Ok(());
         }
-        self.send_dml(&batch.packet, &batch.statements)
-    }
-
-    fn send_dml(&mut self, packet: &str, statements: &[QueuedDml]) -> Result<(), Stop> {
+        // On lines of their own, because a statement may end with a comment.
+        let packet = statements.iter().map(|queued| queued.text.as_str()).collect::<Vec<_>>().join("\n;\n");
         self.begin_row()?;
         let mut retries = Retries::start();
         loop {
             self.begin_transaction()?;
             let (events, total) = (&mut *self.ctx.events, self.summary.total);
             let mut begins = |index: usize| {
-                if let Some(Statement { k, at, .. }) = statements.get(index).map(|queued| queued.statement(packet)) {
+                if let Some(&Statement { k, at, .. }) = statements.get(index) {
                     events(Event::Statement { k, total, bytes: at.offset });
                 }
             };
-            let Err((index, error)) = send_announced(&mut self.ctx.conn, packet, &mut begins) else { break };
+            let Err((index, error)) = send_announced(&mut self.ctx.conn, &packet, &mut begins) else { break };
             if self.mode.airun_commits() && self.can_retry(&retries, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
@@ -70,14 +72,16 @@ impl Run<'_, '_> {
             let (before, failed) = statements.split_at(index.min(statements.len() - 1));
             let undone = db::retry::is_connection_lost(&error) || db::retry::is_deadlock(&error);
             if self.mode.airun_commits() && !undone {
-                self.keep(packet, before)?;
+                // Commits the statements before the one that failed, as the `mysql` client does.
+                before.iter().for_each(|queued| self.advance(queued));
+                fault::point("before-failed");
+                self.record_if_behind()?;
+                self.ctx.conn.query_drop("COMMIT")?;
             }
-            return Err(self.failure(failed[0].statement(packet), error, false));
+            return Err(self.failure(&failed[0], error, false));
         }
         fault::point("rows-sent");
-        for queued in statements {
-            self.advance(queued.statement(packet));
-        }
+        statements.iter().for_each(|queued| self.advance(queued));
         self.uncommitted += statements.len() as u64;
         if self.mode.airun_commits() {
             self.record(None)?;
@@ -88,20 +92,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Commits the statements of a packet before the one that failed, as the `mysql` client does.
-    fn keep(&mut self, packet: &str, before: &[QueuedDml]) -> Result<(), Stop> {
-        for queued in before {
-            self.advance(queued.statement(packet));
-        }
-        fault::point("before-failed");
-        if self.row == RowState::Behind {
-            self.record(None)?;
-        }
-        self.ctx.conn.query_drop("COMMIT")?;
-        Ok(())
-    }
-
-    pub(super) fn begin_transaction(&mut self) -> Result<(), Stop> {
+    pub(super) fn begin_transaction(&mut self) -> Result<()> {
         if self.mode == TxMode::PerBatch {
             self.ctx.conn.query_drop("START TRANSACTION")?;
         }
@@ -116,16 +107,20 @@ impl Run<'_, '_> {
         db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.ctx.lock_timeout
     }
 
-    pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<(), Stop> {
+    pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<()> {
         let mut warning = format!("{}: {}", self.script.label, db::describe(error));
         self.ctx.conn.query_drop("ROLLBACK")?;
         if db::retry::is_lock_timeout(error) {
             warning += &format!(", {}", blockers::describe(&mut self.ctx.conn, &[], &self.schema));
         }
-        (self.ctx.events)(Event::Warning(format!("{warning}; retrying")));
-        if self.ctx.shutdown.wait(retries.backoff.next_delay()) == Woken::Stopping {
-            return Err(self.interrupted().into());
+        self.wait_to_retry(&mut retries.backoff, format!("{warning}; retrying"))
+    }
+
+    pub(super) fn wait_to_retry(&mut self, backoff: &mut Backoff, warning: String) -> Result<()> {
+        (self.ctx.events)(Event::Warning(warning));
+        match self.ctx.shutdown.wait(backoff.next_delay()) {
+            Woken::Stopping => Err(self.interrupted()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -2,17 +2,16 @@
 
 use mysql::prelude::Queryable;
 
-use super::run::{RowState, Run, Stop};
-use super::statement::{Statement, snippet};
+use super::run::{RowState, Run, Statement};
 use super::tx_mode::TxMode;
 use crate::db;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::migrate::event::Event;
 
 impl Run<'_, '_> {
     /// `file:line:column`
-    pub(super) fn place(&self, Statement { at, .. }: Statement<'_>) -> String {
+    pub(super) fn place(&self, Statement { at, .. }: &Statement) -> String {
         format!("{}:{}:{}", self.script.label, at.line, at.column)
     }
 
@@ -32,24 +31,23 @@ impl Run<'_, '_> {
 
     /// The server refused a statement: records the reason, and says what to do. `committed_before` is true if the
     /// statement committed something before it failed.
-    pub(super) fn failure(&mut self, statement: Statement<'_>, error: mysql::Error, committed_before: bool) -> Stop {
+    pub(super) fn failure(&mut self, statement: &Statement, error: mysql::Error, committed_before: bool) -> Error {
         let (k, command) = (statement.k, self.direction.command());
         let what = format!(
             "{}: statement {k} of {} failed: {}\n  {}",
             self.place(statement),
             self.summary.total,
             db::describe(&error),
-            snippet(statement.text)
+            snippet(&statement.text)
         );
         if self.mode == TxMode::WholeScript {
-            if db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error) {
-                return Stop::RolledBack(Error::failure(format!("{what}\n  everything was rolled back; run it again")));
-            }
-            return Error::failure(format!("{what}\n  everything was rolled back; fix it and run it again")).into();
+            self.rolled_back = db::retry::is_deadlock(&error) || db::retry::is_lock_timeout(&error);
+            let advice = if self.rolled_back { "run it again" } else { "fix it and run it again" };
+            return Error::failure(format!("{what}\n  everything was rolled back; {advice}"));
         }
         if db::retry::is_connection_lost(&error) {
             let advice = format!("run `{command}` again: it finds out what was applied and resumes there");
-            return Error::failure(format!("{what}\n  the connection was lost; {advice}")).into();
+            return Error::failure(format!("{what}\n  the connection was lost; {advice}"));
         }
         self.record_failure(&what);
         let advice = if committed_before {
@@ -59,7 +57,7 @@ impl Run<'_, '_> {
         } else {
             format!("fix statement {k} and run `{command}` again; it resumes there")
         };
-        Error::failure(format!("{what}\n  {advice}")).into()
+        Error::failure(format!("{what}\n  {advice}"))
     }
 
     /// Records the reason and deletes the intent, because the server reported that the statement was not applied. If
@@ -68,23 +66,37 @@ impl Run<'_, '_> {
         if self.row == RowState::NotBegun {
             return;
         }
-        if let Err(Stop::Failed(error) | Stop::RolledBack(error)) = self.try_record_failure(what) {
+        if let Err(error) = self.try_record_failure(what) {
             (self.ctx.events)(Event::Warning(format!("failed to record the failure in the journal: {error}")));
         }
     }
 
-    fn try_record_failure(&mut self, what: &str) -> Result<(), Stop> {
+    fn try_record_failure(&mut self, what: &str) -> Result<()> {
         self.ctx.conn.query_drop("ROLLBACK")?;
         if self.mode.script_commits() {
             self.done = self.committed.clone();
             self.row = RowState::Behind;
         }
-        if self.row == RowState::Behind {
-            self.record(None)?;
-        }
+        self.record_if_behind()?;
         fault::point("failed");
         self.ctx.journal.fail(&mut self.ctx.conn, self.direction.version(), self.direction.state(), what)?;
         self.ctx.conn.query_drop("COMMIT")?;
         Ok(())
     }
+}
+
+/// The beginning of a statement, on one line.
+pub fn snippet(text: &str) -> String {
+    const LENGTH_MAX: usize = 100;
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(LENGTH_MAX));
+        if line.chars().count() > LENGTH_MAX {
+            return line.chars().take(LENGTH_MAX - 1).chain(['…']).collect();
+        }
+    }
+    line
 }

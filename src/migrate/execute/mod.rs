@@ -30,18 +30,15 @@ mod blockers;
 mod ddl;
 mod ddl_batch;
 mod dml;
-mod dml_batch;
 mod failure;
 mod record;
 mod run;
 mod session_statements;
-mod statement;
 mod tx_mode;
 mod unclassified;
 
 pub use run::Direction;
-use run::{Run, Stop};
-use statement::Statement;
+use run::{Run, Statement};
 use tx_mode::{Effect, TxMode};
 
 /// Retries of a whole script after a deadlock or a lock timeout.
@@ -62,23 +59,21 @@ pub fn execute(
     let until = Instant::now() + ctx.lock_timeout;
     let mut retries = 0;
     loop {
-        match Run::new(ctx, script, summary, direction).run() {
-            Ok(()) => return Ok(()),
-            // A rollback doesn't undo what the script left in its session.
-            Err(Stop::RolledBack(error))
-                if !summary.leaves_traces && retries < RETRIES_MAX && Instant::now() < until =>
-            {
-                retries += 1;
-                (ctx.events)(Event::Warning(format!("{error}; retrying the migration")));
-                ctx.conn.query_drop("ROLLBACK")?;
-            }
-            Err(Stop::RolledBack(error) | Stop::Failed(error)) => return Err(error),
+        let mut run = Run::new(ctx, script, summary, direction);
+        let Err(error) = run.run() else { return Ok(()) };
+        // A rollback doesn't undo what the script left in its session.
+        let again = run.rolled_back && !summary.leaves_traces && retries < RETRIES_MAX && Instant::now() < until;
+        if !again {
+            return Err(error);
         }
+        retries += 1;
+        (ctx.events)(Event::Warning(format!("{error}; retrying the migration")));
+        ctx.conn.query_drop("ROLLBACK")?;
     }
 }
 
 impl Run<'_, '_> {
-    fn run(mut self) -> Result<(), Stop> {
+    fn run(&mut self) -> Result<()> {
         let script = self.script;
         let mut statements = script.statements()?;
         let mut replay = self.direction.resumed().map(|row| (row.statements_done, Replay::default()));
@@ -88,12 +83,12 @@ impl Run<'_, '_> {
         let mut k = 0;
         while let Some(next) = statements.next().map_err(|error| script.split_error(error))? {
             k += 1;
-            let statement = Statement { k, at: next.at, text: next.text };
-            let kind = classify(next.text);
+            let statement = Statement { k, at: next.at, text: next.text.to_owned() };
+            let kind = classify(&statement.text);
             match &mut replay {
                 Some((done, replay)) if k <= *done => {
-                    replay.add(k, next.text, &kind);
-                    self.skip(statement);
+                    replay.add(k, &statement.text, &kind);
+                    self.skip(&statement);
                     continue;
                 }
                 _ => {}
@@ -108,7 +103,7 @@ impl Run<'_, '_> {
         self.finish()
     }
 
-    fn run_statement(&mut self, statement: Statement<'_>, kind: StatementKind) -> Result<(), Stop> {
+    fn run_statement(&mut self, statement: Statement, kind: StatementKind) -> Result<()> {
         self.stop_if_asked()?;
         match kind {
             StatementKind::Dml { .. } => {
@@ -128,19 +123,29 @@ impl Run<'_, '_> {
         self.flush_ddl()?;
         self.flush_dml()?;
         self.begin_row()?;
-        self.announce(statement);
+        self.announce(&statement);
         let effect = match kind {
-            StatementKind::Session(change) => self.session_statement(statement, change)?,
-            StatementKind::Transaction(change) => self.transaction_statement(statement, change)?,
-            StatementKind::LockTables => self.lock_tables(statement)?,
-            StatementKind::UnlockTables => self.unlock_tables(statement)?,
-            StatementKind::TemporaryTable { .. } => {
-                self.send(statement)?;
+            StatementKind::Session | StatementKind::TemporaryTable { .. } | StatementKind::Savepoint => {
+                self.send(&statement)?;
                 Effect::None
             }
-            _ => self.unclassified(statement)?,
+            StatementKind::Use(schema) => {
+                self.send(&statement)?;
+                self.schema = schema;
+                Effect::None
+            }
+            StatementKind::Rollback => {
+                self.send(&statement)?;
+                Effect::Committed
+            }
+            StatementKind::Autocommit(on) => self.set_autocommit(&statement, on)?,
+            StatementKind::Begin => self.begin(&statement)?,
+            StatementKind::Commit => self.commit(&statement)?,
+            StatementKind::LockTables => self.lock_tables(&statement)?,
+            StatementKind::UnlockTables => self.unlock_tables(&statement)?,
+            _ => self.unclassified(&statement)?,
         };
-        self.complete(statement, effect);
+        self.complete(&statement, effect);
         Ok(())
     }
 }

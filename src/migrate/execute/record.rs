@@ -4,20 +4,19 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use super::run::{Direction, Done, RowState, Run, Stop};
-use super::statement::Statement;
+use super::run::{Direction, Done, RowState, Run};
 use super::tx_mode::TxMode;
+use crate::error::Result;
 use crate::fault;
 use crate::migrate::event::Event;
-use crate::migrate::journal::{Finished, Intent, Migration, NewRow, Progress, State};
+use crate::migrate::journal::{Finished, Intent, NewRow, Progress, State};
 use crate::migrate::names::hex;
 use crate::migrate::session_state;
-use crate::migrate::sql::Position;
 
 impl Run<'_, '_> {
     /// Inserts the row before the first statement, unless the script is one transaction. This must not be in the
     /// transaction of a statement, whose rollback would delete the row.
-    pub(super) fn begin_row(&mut self) -> Result<(), Stop> {
+    pub(super) fn begin_row(&mut self) -> Result<()> {
         if self.row == RowState::NotBegun && self.mode != TxMode::WholeScript {
             self.record(None)?;
         }
@@ -25,7 +24,7 @@ impl Run<'_, '_> {
     }
 
     /// Records the statements that are done, if the journal doesn't have them yet.
-    pub(super) fn record_if_behind(&mut self) -> Result<(), Stop> {
+    pub(super) fn record_if_behind(&mut self) -> Result<()> {
         if self.row == RowState::Behind {
             self.record(None)?;
         }
@@ -33,7 +32,7 @@ impl Run<'_, '_> {
     }
 
     /// Records the statements that are done and the one that is about to run, in the open transaction, if there is one.
-    pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
+    pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<()> {
         if self.row == RowState::NotBegun {
             self.insert_row(intent)?;
             self.row = RowState::Current;
@@ -65,7 +64,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn insert_row(&mut self, intent: Option<&Intent>) -> Result<(), Stop> {
+    fn insert_row(&mut self, intent: Option<&Intent>) -> Result<()> {
         match self.direction {
             Direction::Up { migration, .. } => {
                 let row = NewRow { migration: *migration, state: State::Applying, intent, duration: Duration::ZERO };
@@ -79,47 +78,49 @@ impl Run<'_, '_> {
     }
 
     /// Records the end of the script. For an UP with a row of its own, that record is deferred.
-    pub(super) fn finish(mut self) -> Result<(), Stop> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         self.end_transaction()?;
         fault::point("script-ended");
-        let finished = |migration: &Migration<'_>| Finished {
-            version: migration.version,
-            name: migration.name.to_owned(),
-            statements_total: migration.statements_total,
-            checksum: migration.checksum.to_owned(),
-            duration: self.recorded_at.elapsed(),
-            started: self.started,
-        };
+        let duration = self.recorded_at.elapsed();
         match self.direction {
-            Direction::Up { migration, .. } if self.row != RowState::NotBegun => {
-                let finished = finished(migration);
-                self.ctx.defer_commit(finished);
-                return Ok(());
-            }
             Direction::Up { migration, .. } => {
-                let duration = self.recorded_at.elapsed();
+                let finished = Finished {
+                    version: migration.version,
+                    name: migration.name.to_owned(),
+                    statements_total: migration.statements_total,
+                    checksum: migration.checksum.to_owned(),
+                    duration,
+                    started: self.started,
+                };
+                if self.row != RowState::NotBegun {
+                    self.ctx.defer_commit(finished);
+                    return Ok(());
+                }
                 let row = NewRow { migration: *migration, state: State::Applied, intent: None, duration };
                 self.ctx.journal.insert(&mut self.ctx.conn, &row)?;
+                self.commit_whole()?;
+                self.ctx.report_applied(finished);
             }
             Direction::Down { row } => {
                 let state = if self.row == RowState::NotBegun { row.state } else { State::RollingBack };
                 self.ctx.journal.delete(&mut self.ctx.conn, row.version, state)?;
+                self.commit_whole()?;
             }
         }
+        Ok(())
+    }
+
+    fn commit_whole(&mut self) -> Result<()> {
         if self.mode == TxMode::WholeScript {
             fault::point("whole-recorded");
             self.ctx.conn.query_drop("COMMIT")?;
         }
         fault::point("finished");
-        if let Direction::Up { migration, .. } = self.direction {
-            let finished = finished(migration);
-            self.ctx.report_applied(finished);
-        }
         Ok(())
     }
 
     /// Ends the script's own transaction and its table locks, as the end of its session would.
-    fn end_transaction(&mut self) -> Result<(), Stop> {
+    fn end_transaction(&mut self) -> Result<()> {
         if self.mode.script_commits() {
             if self.uncommitted > 0 {
                 let (label, n) = (&self.script.label, self.uncommitted);
@@ -133,7 +134,7 @@ impl Run<'_, '_> {
             self.ctx.conn.query_drop("SET autocommit = 1")?;
         }
         if self.mode.tables_locked() {
-            self.unlock_tables(Statement { k: self.done.statements, at: Position::default(), text: "UNLOCK TABLES" })?;
+            self.unlock_tables(&self.statement_of_airun("UNLOCK TABLES"))?;
         }
         Ok(())
     }

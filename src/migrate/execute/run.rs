@@ -6,15 +6,13 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::ddl_batch::DdlBatch;
-use super::dml_batch::DmlBatch;
-use super::statement::Statement;
 use super::tx_mode::{Effect, TxMode};
-use crate::error::Error;
+use crate::error::Result;
 use crate::migrate::context::Context;
 use crate::migrate::event::Event;
 use crate::migrate::journal::{JournalRow, Migration, State};
 use crate::migrate::script::{Script, ScriptSummary};
-use crate::migrate::sql::Checksum;
+use crate::migrate::sql::{Checksum, Position};
 use crate::migrate::version::Version;
 
 /// The direction of a script, and its row in the journal.
@@ -58,23 +56,13 @@ impl Direction<'_> {
     }
 }
 
-/// Why a script stopped.
-pub enum Stop {
-    /// A deadlock or a lock timeout undid the transaction that holds the whole script.
-    RolledBack(Error),
-    Failed(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Failed(error)
-    }
-}
-
-impl From<mysql::Error> for Stop {
-    fn from(error: mysql::Error) -> Self {
-        Stop::Failed(error.into())
-    }
+/// A statement of the script.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Its number, from 1.
+    pub k: u64,
+    pub at: Position,
+    pub text: String,
 }
 
 /// The statements that ran, from the first one on.
@@ -85,9 +73,9 @@ pub struct Done {
 }
 
 impl Done {
-    pub fn add(&mut self, statement: Statement<'_>) {
+    pub fn add(&mut self, statement: &Statement) {
         self.statements = statement.k;
-        self.checksum.add(statement.text);
+        self.checksum.add(&statement.text);
     }
 }
 
@@ -114,9 +102,13 @@ pub struct Run<'r, 'm> {
     /// The part of `done` that survives a rollback of the script's own transaction.
     pub committed: Done,
     pub ddl: DdlBatch,
-    pub dml: DmlBatch,
+    /// DML that waits to be sent in one packet, and its length.
+    pub dml: Vec<Statement>,
+    pub dml_bytes: usize,
     /// DML statements of the script's own transaction.
     pub uncommitted: u64,
+    /// True if a deadlock or a lock timeout undid the transaction that holds the whole script.
+    pub rolled_back: bool,
     pub started: Instant,
     pub recorded_at: Instant,
 }
@@ -142,28 +134,30 @@ impl<'r, 'm> Run<'r, 'm> {
             done: Done::default(),
             committed: Done::default(),
             ddl: DdlBatch::default(),
-            dml: DmlBatch::default(),
+            dml: Vec::new(),
+            dml_bytes: 0,
             uncommitted: 0,
+            rolled_back: false,
             started: now,
             recorded_at: now,
         }
     }
 
     /// Reports that a statement is about to run.
-    pub fn announce(&mut self, statement: Statement<'_>) {
-        let Statement { k, at, .. } = statement;
+    pub fn announce(&mut self, statement: &Statement) {
+        let Statement { k, at, .. } = *statement;
         (self.ctx.events)(Event::Statement { k, total: self.summary.total, bytes: at.offset });
     }
 
     /// Counts a statement as done. Calling it again for the same one changes nothing.
-    pub fn advance(&mut self, statement: Statement<'_>) {
+    pub fn advance(&mut self, statement: &Statement) {
         if self.done.statements >= statement.k {
             return;
         }
         self.done.statements = statement.k;
         // A script in one transaction never resumes, so its checksum is not needed.
         if self.mode != TxMode::WholeScript {
-            self.done.checksum.add(statement.text);
+            self.done.checksum.add(&statement.text);
         }
         if self.row == RowState::Current {
             self.row = RowState::Behind;
@@ -171,7 +165,7 @@ impl<'r, 'm> Run<'r, 'm> {
     }
 
     /// Counts a statement as done and notes what it did to the transaction.
-    pub fn complete(&mut self, statement: Statement<'_>, effect: Effect) {
+    pub fn complete(&mut self, statement: &Statement, effect: Effect) {
         self.advance(statement);
         self.mode = self.mode.after(effect);
         if !matches!(effect, Effect::None | Effect::Began) {
@@ -185,8 +179,8 @@ impl<'r, 'm> Run<'r, 'm> {
     }
 
     /// Runs a statement of the script.
-    pub fn send(&mut self, statement: Statement<'_>) -> Result<(), Stop> {
-        send(&mut self.ctx.conn, statement.text).map_err(|(_, error)| self.failure(statement, error, false))
+    pub fn send(&mut self, statement: &Statement) -> Result<()> {
+        send(&mut self.ctx.conn, &statement.text).map_err(|(_, error)| self.failure(statement, error, false))
     }
 }
 

@@ -3,10 +3,10 @@
 use mysql::prelude::Queryable;
 
 use super::dml::Retries;
-use super::run::{RowState, Run, Stop, send};
-use super::statement::Statement;
+use super::run::{RowState, Run, Statement, send};
 use super::tx_mode::{Effect, TxMode};
 use crate::db;
+use crate::error::Result;
 use crate::fault;
 use crate::migrate::classify::is_compound;
 use crate::migrate::journal::{Intent, Progress};
@@ -19,9 +19,9 @@ const TEST_PROBE: &str = "RELEASE SAVEPOINT airun_commit_probe";
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 
 impl Run<'_, '_> {
-    pub(super) fn unclassified(&mut self, statement: Statement<'_>) -> Result<Effect, Stop> {
-        let compound = is_compound(statement.text);
-        let intent = Intent::of_unclassified(&mut self.ctx.conn, statement.k, statement.text, compound, &self.schema)?;
+    pub(super) fn unclassified(&mut self, statement: &Statement) -> Result<Effect> {
+        let compound = is_compound(&statement.text);
+        let intent = Intent::of_unclassified(&mut self.ctx.conn, statement.k, &statement.text, compound, &self.schema)?;
         if self.mode.airun_commits() && self.row == RowState::Behind {
             self.record(None)?;
             if self.mode == TxMode::TablesLocked {
@@ -31,7 +31,7 @@ impl Run<'_, '_> {
         let record = self.record_of(statement)?;
         // A comment for another server is not a statement here, so nothing can follow it in its packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
-        let packet = if alone { statement.text.to_owned() } else { format!("{}\n;\n{record}", statement.text) };
+        let packet = if alone { statement.text.clone() } else { format!("{}\n;\n{record}", statement.text) };
         let mut retries = Retries::start();
         loop {
             self.begin_transaction()?;
@@ -72,11 +72,11 @@ impl Run<'_, '_> {
 
     /// The SQL that records that `statement` is done. It follows the statement in its packet, so that the server runs
     /// it even if airun has died.
-    fn record_of(&self, statement: Statement<'_>) -> Result<String, Stop> {
+    fn record_of(&self, statement: &Statement) -> Result<String> {
         let mut done = self.done.clone();
         done.add(statement);
         let session_state = session_state::capture_sql(self.summary);
-        Ok(self.ctx.journal.progress_sql(&Progress { session_state, ..self.progress(&done, None) })?)
+        self.ctx.journal.progress_sql(&Progress { session_state, ..self.progress(&done, None) })
     }
 
     fn has_committed(&mut self) -> Result<bool, mysql::Error> {

@@ -9,10 +9,8 @@ use super::catalog;
 use super::classify::{Object, ObjectKind};
 use super::diff;
 use super::journal::{Intent, Journal, JournalRow, Progress};
-use super::names::qualified;
 use super::script::{Script, ScriptSummary};
 use super::session_state;
-use crate::db::quote_name;
 use crate::error::{Error, ErrorKind, Result};
 
 mod evidence;
@@ -102,21 +100,11 @@ fn interrupted(script: &Script<'_>, row: &JournalRow, Intent { k, .. }: &Intent)
     )
 }
 
-/// Tables, views and sequences are the same kind of object; `definition` shows which one it is.
+/// A table and a view are the same kind of object; `definition` shows which one it is.
 fn drop_statement(object: &Object, definition: &str) -> String {
-    let kind = match object.kind {
-        ObjectKind::Database => return format!("DROP DATABASE IF EXISTS {}", quote_name(&object.name.name)),
-        ObjectKind::Account => return format!("DROP USER IF EXISTS {}", object.name.name),
-        ObjectKind::Table if definition.starts_with("CREATE SEQUENCE") => "SEQUENCE",
-        ObjectKind::Table if definition.starts_with("CREATE TABLE") => "TABLE",
-        ObjectKind::Table if definition.starts_with("CREATE TEMPORARY") => "TABLE",
-        ObjectKind::Table => "VIEW",
-        ObjectKind::Procedure => "PROCEDURE",
-        ObjectKind::Function => "FUNCTION",
-        ObjectKind::Trigger => "TRIGGER",
-        ObjectKind::Event => "EVENT",
-        ObjectKind::Package => "PACKAGE",
+    let keyword = match object.kind {
+        ObjectKind::Table if !definition.starts_with("CREATE TABLE") => "VIEW",
+        kind => kind.keyword(),
     };
-    let schema = object.name.schema.as_deref().unwrap_or_default();
-    format!("DROP {kind} IF EXISTS {}", qualified(schema, &object.name.name))
+    format!("DROP {keyword} IF EXISTS {}", catalog::sql_name(object))
 }

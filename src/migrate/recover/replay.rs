@@ -8,10 +8,7 @@ use mysql::prelude::Queryable;
 
 use super::temporary_tables::{ReplayAction, TemporaryTables};
 use crate::error::{Error, Result};
-use crate::migrate::classify::{
-    ObjectName, SessionStatement, StatementKind, TransactionStatement, assigns_only_user_variables, prepared_name,
-    user_variables,
-};
+use crate::migrate::classify::{ObjectName, StatementKind, assigns_only_user_variables, prepared_name, user_variables};
 use crate::migrate::session_state;
 
 /// Collects, from the statements that ran before, those that must run again.
@@ -57,17 +54,17 @@ impl Replay {
             ReplayAction::Nothing => {}
         }
         match kind {
-            StatementKind::Session(SessionStatement::Use(schema)) => {
+            StatementKind::Use(schema) => {
                 self.restored.schema = Some(schema.clone());
                 self.steps.push((None, text.to_owned()));
             }
-            StatementKind::Session(SessionStatement::Autocommit(on)) => {
+            StatementKind::Autocommit(on) => {
                 self.restored.autocommit_off = !on;
                 self.steps.push((None, text.to_owned()));
             }
-            StatementKind::Session(SessionStatement::Other) => self.add_other(text),
+            StatementKind::Session => self.add_other(text),
             StatementKind::LockTables => self.restored.lock_tables = Some(text.to_owned()),
-            StatementKind::UnlockTables | StatementKind::Transaction(TransactionStatement::Begin) => {
+            StatementKind::UnlockTables | StatementKind::Begin => {
                 self.restored.lock_tables = None;
             }
             _ => {}
