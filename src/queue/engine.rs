@@ -21,7 +21,7 @@ use super::notifier::Notifier;
 use super::poller::{self, Poller};
 use super::shared::Shared;
 use super::stats::Stats;
-use super::store::complete::Retention;
+use super::store::Retention;
 use super::store::{ClaimToken, claim, enqueue, fleet, lease};
 use super::timeout_watcher::TimeoutWatcher;
 use super::transition::Outcome;

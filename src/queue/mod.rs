@@ -72,6 +72,6 @@ pub use interrupt::Interrupted;
 pub(crate) use kind::{Kind, Work};
 pub use payload::{Priority, TaskPayload};
 pub(crate) use stats::{Snapshot, Stats};
-pub(crate) use store::complete::Retention;
+pub(crate) use store::Retention;
 pub(crate) use store::enqueue::NewTask;
 pub use task::{DatabaseTask, Failure, Isolation};

@@ -7,7 +7,7 @@ use super::fleet_view::FleetView;
 use super::in_flight::InFlight;
 use super::kind::Kind;
 use super::stats::Stats;
-use super::store::complete::Retention;
+use super::store::Retention;
 use crate::db::{Database, ReconnectingConn};
 use crate::shutdown::{Phase, Shutdown};
 use crate::threads::FailureSender;

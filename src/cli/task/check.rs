@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, KindVersion, can_run, count_tasks};
+use super::{JSON_FORMAT, KindVersion, can_run, count_tasks, note_unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, print_error};
+use crate::cli::output::Output;
 use crate::error::{Result, with_causes};
 use crate::queue::Kind;
 use crate::queue::state::State;
@@ -102,11 +102,7 @@ fn print(report: &CheckReport<'_>, output: &mut Output) {
     if more > 0 {
         output.line(&format!("and {more} more"));
     }
-    for KindVersion { kind, version } in &report.unknown {
-        let text =
-            format!("this binary does not know kind `{kind}` version {version}; its tasks are left to another binary");
-        print_error("note", &text);
-    }
+    report.unknown.iter().for_each(note_unknown);
     output.line(&match report.undecodable_count {
         0 => format!("decoded all pending payloads: {}", count_tasks(report.checked)),
         n => format!(

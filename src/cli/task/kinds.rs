@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, KindVersion, can_run};
+use super::{JSON_FORMAT, KindVersion, can_run, note_unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
@@ -77,14 +77,7 @@ pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Outp
     }
     match &report.unknown {
         None => print_error("note", "without a database, pending kinds that this binary does not know can't be listed"),
-        Some(unknown) => {
-            for KindVersion { kind, version } in unknown {
-                print_error(
-                    "note",
-                    &format!("tasks of kind `{kind}` version {version} are pending, but this binary does not know it"),
-                );
-            }
-        }
+        Some(unknown) => unknown.iter().for_each(note_unknown),
     }
     Ok(Exit::Success)
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::args::{Args, invalid};
 use super::context::{Action, Context};
-use super::output::Output;
+use super::output::{Output, print_error};
 use crate::cli::exit::Exit;
 use crate::error::{Error, Result};
 use crate::queue::state::State;
@@ -169,6 +169,12 @@ fn priority_name(number: u8) -> String {
 /// True if this binary can run tasks of this kind and version.
 fn can_run(kinds: &[Arc<Kind>], name: &str, version: u16) -> bool {
     kinds.iter().any(|kind| kind.name == name && (1..=kind.version).contains(&version))
+}
+
+/// Prints a note about a pending kind that this binary does not know.
+fn note_unknown(KindVersion { kind, version }: &KindVersion) {
+    let note = "this binary does not know kind";
+    print_error("note", &format!("{note} `{kind}` version {version}; its tasks are left to another binary"));
 }
 
 /// A number with its noun, for example `1 task` or `2 tasks`.

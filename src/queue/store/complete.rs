@@ -8,7 +8,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
 use super::lease::release_statement;
-use super::{ClaimToken, execute, id_in, in_transaction, rows};
+use super::{ClaimToken, Retention, execute, id_in, in_transaction, rows};
 use crate::error::TaskError;
 use crate::fault;
 use crate::queue::transition::{Counter, Transition};
@@ -17,14 +17,6 @@ use crate::queue::transition::{Counter, Transition};
 const ERROR_BYTES_MAX: usize = 8 << 10;
 /// Maximum size of a result or progress. Its literal is twice as long, and MariaDB accepts packets of 16 MiB by default.
 const RESULT_BYTES_MAX: usize = 4 << 20;
-
-/// How long finished tasks are kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retention {
-    /// Tasks that succeeded or were cancelled.
-    pub finished: Duration,
-    pub dead: Duration,
-}
 
 /// All tasks with the same claim count complete in one statement. Without the hint MariaDB uses the index `by_class`.
 const SUCCEED_MANY: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \

@@ -2,9 +2,8 @@
 
 use mysql::{Conn, Error};
 
-use super::complete::Retention;
 use super::literal::Fragment;
-use super::{ClaimToken, LEASE, execute, id_in, in_transaction, rows};
+use super::{ClaimToken, LEASE, Retention, execute, id_in, in_transaction, rows};
 use crate::fault;
 use crate::queue::transition::ISOLATED_RUNS_MAX;
 

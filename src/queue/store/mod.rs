@@ -46,6 +46,14 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// How long a worker's liveness lock must be free before the worker counts as dead: it may only have lost its connection.
 pub const SUSPICION_PERIOD: Duration = Duration::from_secs(2);
 
+/// How long finished tasks are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retention {
+    /// Tasks that succeeded or were cancelled.
+    pub finished: Duration,
+    pub dead: Duration,
+}
+
 /// The right to complete a task: the row is running, and this worker made its latest claim. A later claim has another
 /// number, so a worker that finishes too late can't overwrite what happened since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -123,8 +123,8 @@ on_both! {
         let finished = db.lab("task kinds");
         assert_eq!(
             finished.stderr,
-            "airun: note: tasks of kind `newer` version 1 are pending, but this binary does not know it\n\
-             airun: note: tasks of kind `versioned` version 3 are pending, but this binary does not know it\n"
+            "airun: note: this binary does not know kind `newer` version 1; its tasks are left to another binary\n\
+             airun: note: this binary does not know kind `versioned` version 3; its tasks are left to another binary\n"
         );
         let json = db.json("task kinds");
         assert_eq!(json["unknown"], serde_json::json!([{"kind": "newer", "version": 1}, {"kind": "versioned", "version": 3}]));
