@@ -12,8 +12,8 @@ use std::time::Duration;
 use super::context::Action;
 use super::suggest::hint;
 use crate::config::Environment;
+use crate::duration;
 use crate::error::{Error, Result};
-use crate::interval;
 
 /// A row of the table: a command, a group of commands, or a page of help.
 pub struct Command {
@@ -344,7 +344,7 @@ pub fn invalid(source: &str, text: &str, reason: impl Display) -> Error {
 }
 
 fn duration(source: &str, text: &str) -> Result<Duration> {
-    interval::parse(text).map_err(|error| error.context(format!("`{source}`")))
+    duration::parse(text).map_err(|error| error.context(format!("`{source}`")))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use super::output::Output;
 use super::suggest::hint;
 use super::worker::lock_scope;
 use crate::cli::exit::Exit;
+use crate::duration;
 use crate::error::{Error, Result};
-use crate::interval;
 use crate::periodic;
 use crate::registry::Registry;
 
@@ -58,7 +58,7 @@ fn list(registry: &Registry, json: bool) -> Result<()> {
         .map(|task| Listed {
             name: task.name(),
             emoji: task.emoji(),
-            interval: interval::format(task.interval()),
+            interval: duration::format(task.interval()),
             interval_ms: task.interval().as_millis(),
             time_limit_ms: task.time_limit().map(|limit| limit.as_millis()),
         })

@@ -9,8 +9,8 @@ use mysql::prelude::Queryable;
 
 use super::retry::{is_connection_lost, is_deadlock, is_lock_timeout, is_permanent, is_read_only, is_transient};
 use super::{Database, describe};
+use crate::duration;
 use crate::error::Error;
-use crate::interval;
 use crate::shutdown::{Shutdown, Woken};
 
 /// The statements on these connections are short, so a server that is silent for longer is considered lost.
@@ -186,7 +186,7 @@ impl ReconnectingConn {
             match self.connect() {
                 Ok(conn) => {
                     if logged.is_some() {
-                        log::info!("reconnected to the database after {}", interval::short(started.elapsed()));
+                        log::info!("reconnected to the database after {}", duration::short(started.elapsed()));
                     }
                     self.conn = Some(conn);
                 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Database;
 use super::retry::Backoff;
+use crate::duration;
 use crate::error::{Error, ErrorKind, Result};
-use crate::interval;
 use crate::shutdown::{Shutdown, Woken};
 
 /// Interval of the log lines that say why it is still waiting.
@@ -22,7 +22,7 @@ pub fn wait_until_ready(database: &Database, limit: Option<Duration>, shutdown: 
     loop {
         let Err(error) = database.connect_server() else { return Ok(()) };
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            return Err(error.context(format!("waited {} for the server", interval::short(started.elapsed()))));
+            return Err(error.context(format!("waited {} for the server", duration::short(started.elapsed()))));
         }
         if logged.is_none_or(|at: Instant| at.elapsed() >= LOG_INTERVAL) {
             log::info!("waiting for the server: {error}");

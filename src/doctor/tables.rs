@@ -7,7 +7,7 @@ use mysql::Row;
 use mysql::prelude::Queryable;
 
 use super::{Assessment, Connections};
-use crate::interval;
+use crate::duration;
 use crate::queue::Priority;
 use crate::queue::store::Cursor;
 use crate::queue::store::claim::{self, Pick};
@@ -174,7 +174,7 @@ fn assess_oldest(oldest: Option<(i64, u64)>) -> Assessment {
             format!(
                 "connection {connection} has had a transaction open for {}: the server keeps all old row versions since, \
                  and claims get slower",
-                interval::format(Duration::from_secs(seconds.unsigned_abs()))
+                duration::format(Duration::from_secs(seconds.unsigned_abs()))
             ),
             format!("end the transaction, if necessary with `KILL {connection}`"),
         ),

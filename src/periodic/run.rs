@@ -6,8 +6,8 @@ use super::lock;
 use super::plan::{Grid, Plan, plan};
 use super::stats::{Outcome, TaskStats};
 use super::task::{PeriodicContext, PeriodicTask};
+use crate::duration;
 use crate::error::{Error, ErrorKind, Result, with_causes};
-use crate::interval;
 use crate::observe::scope;
 use crate::panics;
 use crate::shutdown::{Shutdown, Woken};
@@ -30,7 +30,7 @@ pub fn run_loop(task: &mut dyn PeriodicTask, grid: &Grid, lock_name: &str, stats
                 let _scope = scope::enter([("task", task.name().into()), ("tick", tick.into())]);
                 if skipped > 0 {
                     let _scope = scope::enter([("skipped", skipped.into())]);
-                    log::warn!("started {} late; the ticks before this one are skipped", interval::short(lateness));
+                    log::warn!("started {} late; the ticks before this one are skipped", duration::short(lateness));
                 }
                 stats.end(at_tick(task, tick, lock_name, shutdown));
                 next = tick + 1;
@@ -88,7 +88,7 @@ fn run(task: &mut dyn PeriodicTask, tick: u64, shutdown: &Shutdown) -> Outcome {
     let deadline = task.time_limit().and_then(|limit| start.checked_add(limit));
     let context = PeriodicContext::new(tick, deadline, shutdown);
     let outcome = panics::catch(|| task.execute(&context));
-    let took = interval::short(start.elapsed());
+    let took = duration::short(start.elapsed());
     match outcome {
         Ok(Ok(())) => {
             log::debug!("{} finished in {took}", task.emoji());

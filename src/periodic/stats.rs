@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::lateness::Lateness;
+use crate::histogram::Histogram;
 
 /// The statistics of one task, shared by its thread and the threads that report.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Snapshot {
     /// Counts since the start of the worker.
     pub counts: Counts,
     /// How late the runs since the last heartbeat started.
-    pub lateness: Lateness,
+    pub lateness: Histogram,
     /// When the current run started.
     pub running_since: Option<Instant>,
     /// When the next tick is due; `None` during a run.
@@ -55,7 +55,7 @@ pub struct Snapshot {
 #[derive(Debug, Default)]
 struct Inner {
     counts: Counts,
-    lateness: Lateness,
+    lateness: Histogram,
     running_since: Option<Instant>,
     next: Option<Instant>,
     reported_stuck: bool,
@@ -130,7 +130,7 @@ impl TaskStats {
 }
 
 impl Inner {
-    fn snapshot(&self, lateness: Lateness) -> Snapshot {
+    fn snapshot(&self, lateness: Histogram) -> Snapshot {
         Snapshot { counts: self.counts, lateness, running_since: self.running_since, next: self.next }
     }
 }

@@ -14,9 +14,9 @@ use super::store::ClaimToken;
 use super::store::complete;
 use super::transition::{Outcome, Retry, Transition, next_state};
 use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
+use crate::duration;
 use crate::error::Error;
 use crate::fault;
-use crate::interval;
 use crate::observe::scope;
 use crate::shutdown::Phase;
 
@@ -179,7 +179,7 @@ fn log_transition(job: &Job, transition: &Transition) {
     match transition {
         Transition::Succeeded { .. } | Transition::Settled => log::debug!("succeeded"),
         Transition::Retry { after, error, .. } => {
-            log::warn!("attempt {attempt} failed, retrying in {}: {error}", interval::short(*after));
+            log::warn!("attempt {attempt} failed, retrying in {}: {error}", duration::short(*after));
         }
         Transition::Dead { error, .. } => log::error!("dead after attempt {attempt}: {error}"),
         Transition::Cancelled => log::info!("cancelled"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::transition::{Counter, Transition};
 use crate::db::ConnStats;
-use crate::lateness::Lateness;
+use crate::histogram::Histogram;
 
 /// Shared by the worker's threads and those that report.
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ pub struct Stats {
 #[derive(Debug, Default)]
 struct Totals {
     kinds: BTreeMap<String, Counts>,
-    lateness: Lateness,
-    claims: Lateness,
+    lateness: Histogram,
+    claims: Histogram,
 }
 
 /// The outcomes of one kind's tasks.
@@ -49,9 +49,9 @@ pub struct Counts {
 pub struct Snapshot {
     pub kinds: Vec<(String, Counts)>,
     /// Time from when a task was due until it started.
-    pub lateness: Lateness,
+    pub lateness: Histogram,
     /// Duration of claims that got at least one task.
-    pub claims: Lateness,
+    pub claims: Histogram,
     pub running: u64,
     pub queued: u64,
     pub rescued: u64,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use self::tasks::Tasks;
 use self::watch::{Health, Watch};
 use crate::db::Database;
+use crate::duration;
 use crate::error::{Error, ErrorKind, Result};
-use crate::interval;
 use crate::observe::{Server, systemd};
 use crate::queue::{self, Engine};
 use crate::registry::Registry;
@@ -65,7 +65,7 @@ pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Resul
         metrics_file: settings.metrics_file.clone(),
     };
     let failure = watch.until_stop(signals, running.engine.as_ref().map(Engine::failed));
-    log::info!("stopping: waiting up to {} for running tasks", interval::format(settings.stop_timeout));
+    log::info!("stopping: waiting up to {} for running tasks", duration::format(settings.stop_timeout));
     systemd::stopping(settings.stop_timeout);
     let left = stop(running, &mut trigger, Instant::now() + settings.stop_timeout);
     watch.log_heartbeat();
@@ -129,7 +129,7 @@ fn report(failure: Option<Error>, left: &[String], stop_timeout: Duration) -> Re
             Ok(())
         }
         None => {
-            let message = format!("stopped with tasks still running after {}: {left}", interval::format(stop_timeout));
+            let message = format!("stopped with tasks still running after {}: {left}", duration::format(stop_timeout));
             Err(Error::new(ErrorKind::StopTimeout, message))
         }
     }

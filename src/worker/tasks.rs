@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::duration;
 use crate::error::Result;
-use crate::interval;
 use crate::periodic::{self, Grid, PeriodicTask, TaskStats};
 use crate::shutdown::Shutdown;
 use crate::threads::{self, Thread};
@@ -27,7 +27,7 @@ impl Tasks {
     ) -> Result<Self> {
         let mut all = Self { periodic_stats: Vec::new(), threads: Vec::new() };
         for mut task in tasks {
-            log::info!("{} {} every {}", task.emoji(), task.name(), interval::format(task.interval()));
+            log::info!("{} {} every {}", task.emoji(), task.name(), duration::format(task.interval()));
             let stats = Arc::new(TaskStats::new(task.name(), task.time_limit()));
             all.periodic_stats.push(Arc::clone(&stats));
             let grid = Grid::new(anchor, task.interval());

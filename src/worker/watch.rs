@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 
+use crate::duration;
 use crate::error::Error;
-use crate::interval;
-use crate::lateness::Lateness;
+use crate::histogram::Histogram;
 use crate::observe::{HealthSource, metrics, scope, systemd};
 use crate::periodic::{self, Grid, TaskStats};
 use crate::queue;
@@ -71,7 +71,7 @@ impl Watch {
         for stats in &self.health.periodic_stats {
             if let Some(running) = stats.newly_stuck(now) {
                 let _scope = scope::enter([("task", stats.name.as_str().into())]);
-                log::warn!("stuck: running for {}", interval::short(running));
+                log::warn!("stuck: running for {}", duration::short(running));
             }
         }
         let stuck = self.health.stuck_at(now);
@@ -87,7 +87,7 @@ impl Watch {
         let next =
             self.health.periodic_stats.iter().filter_map(|stats| Some((stats.snapshot().next?, &stats.name))).min();
         match next {
-            Some((at, name)) => format!("next: {name} in {}", interval::short(at.saturating_duration_since(now))),
+            Some((at, name)) => format!("next: {name} in {}", duration::short(at.saturating_duration_since(now))),
             None => "running".to_owned(),
         }
     }
@@ -124,10 +124,10 @@ fn log_periodic(stats: &TaskStats, now: Instant) {
     ]);
     let _lateness = enter_lateness(&snapshot.lateness);
     match (stats.stuck(now), snapshot.next) {
-        (Some(running), _) => log::warn!("heartbeat: stuck for {}", interval::short(running)),
+        (Some(running), _) => log::warn!("heartbeat: stuck for {}", duration::short(running)),
         (None, Some(next)) => {
             let left = next.saturating_duration_since(now);
-            log::info!("heartbeat: next in {}", interval::short(left));
+            log::info!("heartbeat: next in {}", duration::short(left));
         }
         (None, None) => log::info!("heartbeat: running"),
     }
@@ -159,11 +159,11 @@ fn log_queue(snapshot: &queue::Snapshot) {
     log::info!("heartbeat of the database tasks");
 }
 
-fn enter_lateness(lateness: &Lateness) -> scope::Scope {
+fn enter_lateness(lateness: &Histogram) -> scope::Scope {
     scope::enter([
-        ("late_p50_ms", interval::millis(lateness.quantile(0.5)).into()),
-        ("late_p99_ms", interval::millis(lateness.quantile(0.99)).into()),
-        ("late_max_ms", interval::millis(lateness.max()).into()),
+        ("late_p50_ms", duration::millis(lateness.quantile(0.5)).into()),
+        ("late_p99_ms", duration::millis(lateness.quantile(0.99)).into()),
+        ("late_max_ms", duration::millis(lateness.max()).into()),
     ])
 }
 
@@ -173,7 +173,7 @@ impl Health {
         self.periodic_stats.iter().find_map(|stats| {
             stats
                 .stuck(now)
-                .map(|running| format!("stuck: {} has been running for {}", stats.name, interval::short(running)))
+                .map(|running| format!("stuck: {} has been running for {}", stats.name, duration::short(running)))
         })
     }
 

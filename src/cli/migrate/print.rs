@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::progress::{Progress, Script};
 use crate::cli::output::{Output, print_error};
 use crate::db::Database;
-use crate::interval;
+use crate::duration;
 use crate::migrate::event::Event;
 use crate::migrate::status::{MigrationStatus, Report, Status};
 use crate::observe::escaped;
@@ -40,7 +40,7 @@ impl<'o> EventPrinter<'o> {
     }
 
     fn finished(&mut self, what: &str, migration: &str, statements: u64, took: Duration) {
-        let line = format!("{what} {migration}: {} in {}", count(statements, "statement"), interval::short(took));
+        let line = format!("{what} {migration}: {} in {}", count(statements, "statement"), duration::short(took));
         self.progress.finish_script(migration);
         self.progress.print_above(|| self.output.line(&line));
     }
@@ -78,7 +78,7 @@ fn row(item: &MigrationStatus, width: usize) -> String {
         row.push_str(&format!("  {at} UTC  {by}"));
         if item.status != Status::Baseline {
             let took = Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX));
-            row.push_str(&format!("  {}", interval::short(took)));
+            row.push_str(&format!("  {}", duration::short(took)));
         }
     }
     row

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::db::Database;
-use crate::interval;
+use crate::duration;
 use crate::migrate::progress_probe::{ProgressProbe, Stage};
 use crate::observe::escaped;
 
@@ -139,7 +139,7 @@ impl State {
             text.push_str(&format!("statement {} of {}, ", self.k, self.total));
         }
         let elapsed = Duration::from_secs(self.script_started.elapsed().as_secs());
-        text.push_str(&format!("{}, {}", bytes(self.bytes, script.bytes), interval::format(elapsed)));
+        text.push_str(&format!("{}, {}", bytes(self.bytes, script.bytes), duration::format(elapsed)));
         if let Some(stage) = stage {
             text.push_str(&format!(", {}", stage.what));
             if let Some(percent) = stage.percent {

@@ -10,8 +10,8 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
 use crate::cli::suggest::hint;
 use crate::cli::worker;
+use crate::duration;
 use crate::error::{Error, Result};
-use crate::interval;
 use crate::queue::Kind;
 use crate::queue::state::State;
 use crate::queue::store::admin::{self, CancelOutcome, Control, RetryOutcome};
@@ -149,7 +149,7 @@ pub fn purge(older_than: Option<Duration>, states: &[State], context: &Context, 
     }
     let which = match older_than {
         None => "whose retention is over".to_owned(),
-        Some(age) => format!("that finished more than {} ago", interval::format(age)),
+        Some(age) => format!("that finished more than {} ago", duration::format(age)),
     };
     output.line(&format!("purged {} {which}", count_tasks(purged)));
     Ok(Exit::Success)

@@ -10,8 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, print_error};
 use crate::cli::table::Table;
+use crate::duration;
 use crate::error::Result;
-use crate::interval;
 use crate::queue::state::State;
 use crate::queue::store::group::{TaskFilter, groups};
 use crate::queue::{Isolation, Kind, Work};
@@ -91,7 +91,7 @@ fn table(listed: &[ListedKind<'_>], kinds: &[Arc<Kind>]) -> Table {
             listed.version.to_string(),
             listed.queue.to_owned(),
             listed.priority.to_owned(),
-            interval::format(kind.timeout),
+            duration::format(kind.timeout),
             listed.max_attempts.to_string(),
             listed.concurrency.map_or_else(|| "any".to_owned(), |limit| limit.to_string()),
             match &listed.program {

@@ -193,5 +193,5 @@ fn is_or_are(number: u64) -> &'static str {
 
 /// A time span, before or after now, for example `1.2s`.
 fn short(micros: i64) -> String {
-    crate::interval::short(Duration::from_micros(micros.unsigned_abs()))
+    crate::duration::short(Duration::from_micros(micros.unsigned_abs()))
 }

@@ -14,8 +14,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
+use crate::duration;
 use crate::error::{Error, Result};
-use crate::interval;
 use crate::queue::Kind;
 use crate::queue::store::inspect::{self, TaskDetails, TaskSummary};
 
@@ -117,8 +117,8 @@ fn table(details: &TaskDetails, kinds: &[Arc<Kind>]) -> Table {
 
 fn timeout(task: &TaskSummary, kinds: &[Arc<Kind>]) -> String {
     if task.timeout_ms > 0 {
-        return interval::format(Duration::from_millis(task.timeout_ms.into()));
+        return duration::format(Duration::from_millis(task.timeout_ms.into()));
     }
     let kind = kinds.iter().find(|kind| kind.name == task.kind);
-    kind.map_or_else(|| "the kind's default".to_owned(), |kind| interval::format(kind.timeout))
+    kind.map_or_else(|| "the kind's default".to_owned(), |kind| duration::format(kind.timeout))
 }

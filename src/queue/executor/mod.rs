@@ -20,9 +20,9 @@ use super::interrupt::Interrupted;
 use super::job::Job;
 use super::shared::Shared;
 use super::transition::{Outcome, Retry};
+use crate::duration;
 use crate::error::Result;
 use crate::fault;
-use crate::interval;
 use crate::observe::scope;
 use crate::threads::{self, Thread, Waker};
 
@@ -120,5 +120,5 @@ fn scope(job: &Job) -> scope::Scope {
 
 /// The error of a run that exceeded its timeout.
 pub fn timed_out(timeout: Duration) -> String {
-    format!("timed out after {}", interval::format(timeout))
+    format!("timed out after {}", duration::format(timeout))
 }

@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use super::child::{self, ChildRequest};
 use super::output::{Captured, capture_report, capture_stderr, capture_stdout, feed};
 use super::{Executor, timed_out, tree};
+use crate::duration;
 use crate::error::{Error, Result, TaskError};
-use crate::interval;
 use crate::observe::scope;
 use crate::queue::interrupt::Interrupted;
 use crate::queue::job::Job;
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
                     return End::Interrupted(self.job.interrupt.reason().unwrap_or(Interrupted::Cancelled));
                 }
                 recv(interrupt) -> _ => {
-                    log::info!("asking its process to end, or killing it in {}", interval::short(GRACE));
+                    log::info!("asking its process to end, or killing it in {}", duration::short(GRACE));
                     tree::terminate_group(pid(&self.child));
                     grace = after(GRACE);
                     interrupt = never();

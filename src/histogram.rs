@@ -9,25 +9,25 @@ const DOUBLINGS: usize = 52;
 
 /// Counts of durations, in buckets that grow with the duration.
 #[derive(Debug, Clone)]
-pub struct Lateness {
+pub struct Histogram {
     counts: Vec<u32>,
     total: u64,
     max: Duration,
 }
 
-impl Default for Lateness {
+impl Default for Histogram {
     fn default() -> Self {
         Self { counts: vec![0; BUCKETS * DOUBLINGS], total: 0, max: Duration::ZERO }
     }
 }
 
-impl Lateness {
+impl Histogram {
     /// Adds one duration.
-    pub fn add(&mut self, lateness: Duration) {
-        let count = &mut self.counts[bucket(micros(lateness))];
+    pub fn add(&mut self, duration: Duration) {
+        let count = &mut self.counts[bucket(micros(duration))];
         *count = count.saturating_add(1);
         self.total += 1;
-        self.max = self.max.max(lateness);
+        self.max = self.max.max(duration);
     }
 
     /// Returns the duration that a share of `share` of them did not exceed; zero if there are none.
@@ -79,15 +79,15 @@ mod tests {
 
     #[test]
     fn quantiles_of_a_hundred() {
-        let mut lateness = Lateness::default();
-        assert_eq!(lateness.quantile(0.5), Duration::ZERO);
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), Duration::ZERO);
         for micros in 1..=100 {
-            lateness.add(Duration::from_micros(micros * 1000));
+            histogram.add(Duration::from_micros(micros * 1000));
         }
-        let p50 = lateness.quantile(0.5);
+        let p50 = histogram.quantile(0.5);
         assert!((Duration::from_millis(50)..Duration::from_micros(53_200)).contains(&p50), "{p50:?}");
-        assert_eq!(lateness.quantile(1.0), Duration::from_millis(100));
-        assert_eq!(lateness.max(), Duration::from_millis(100));
+        assert_eq!(histogram.quantile(1.0), Duration::from_millis(100));
+        assert_eq!(histogram.max(), Duration::from_millis(100));
     }
 
     proptest! {
