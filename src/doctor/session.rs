@@ -53,7 +53,7 @@ pub fn clock(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     Ok(assess_clock(before, server, after))
 }
 
-/// The server read its clock between our two readings, so a time between them is no difference.
+/// The server read its clock between our two readings, so any time between them counts as equal.
 fn assess_clock(before: NaiveDateTime, server: NaiveDateTime, after: NaiveDateTime) -> Assessment {
     let difference = if server < before {
         before - server

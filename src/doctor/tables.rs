@@ -144,7 +144,7 @@ pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Assessment
     ))
 }
 
-/// An older snapshot keeps so many old row versions that claims get slower.
+/// An older snapshot keeps old row versions, which slow claims down.
 const SNAPSHOT_SECONDS_MAX: i64 = 60;
 
 /// Compares the start of the oldest transaction with that of an own one: both are in the server's time zone.
