@@ -12,3 +12,4 @@ mod migrate;
 mod periodic;
 mod queue;
 mod support;
+mod tidy;

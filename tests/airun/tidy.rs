@@ -38,7 +38,7 @@ fn read(file: &str) -> String {
 /// The code of `src/`.
 fn code() -> Vec<Line> {
     let mut lines = Vec::new();
-    for file in files("src", ".rs").into_iter().filter(|file| !file.ends_with("/tests.rs")) {
+    for file in files("src", ".rs").into_iter().filter(|file| !file.contains("/tests")) {
         for (number, text) in (1..).zip(read(&file).lines()) {
             if text.trim() == "#[cfg(test)]" {
                 break;
@@ -81,9 +81,13 @@ fn migrations_periodic_tasks_and_the_queue_do_not_use_each_other() {
 
 #[test]
 fn only_the_command_line_prints_and_nothing_exits_the_process() {
+    // A task's own process reports its outcome to the worker on standard output.
+    let child = "src/queue/executor/child.rs";
     assert_none("prints outside src/cli", |line| {
         let prints = ["println!", "print!", "eprintln!", "eprint!", "stdout()"];
-        !line.file.starts_with("src/cli/") && prints.iter().any(|print| has_word(&line.text, print))
+        !line.file.starts_with("src/cli/")
+            && line.file != child
+            && prints.iter().any(|print| has_word(&line.text, print))
     });
     assert_none("exits outside src/main.rs", |line| line.file != "src/main.rs" && line.text.contains("process::exit"));
 }
@@ -110,34 +114,19 @@ fn there_is_no_unsafe_code_no_async_code_and_no_sleep() {
     assert_none("a sleep that a shutdown can't interrupt", |line| line.text.contains("thread::sleep"));
 }
 
-/// Expressions whose `unwrap_or_default()` is that of an `Option`.
-const OPTIONS: [&str; 16] = [
-    ".map(|",
-    ".next()",
-    ".as_deref()",
-    ".copied()",
-    ".name()",
-    ".get(",
-    ".flatten()",
-    ")?",
-    ".average_duration()",
-    ".and_then(|",
-    ".first()",
-    ".last()",
-    ".cloned()",
-    ".take()",
-    ".pop()",
-    ".remove(",
-];
-
 #[test]
 fn no_result_is_dropped_as_a_default() {
-    let producers = ["fs::", "from_utf8", ".parse()", ".join()", ".send(", "write_all(", ".flush()", ".write("];
+    // An error that is ignored on purpose is an `.ok()` or a `let … else`, with a comment.
+    let producers =
+        ["fs::", "io::", "from_utf8", ".parse()", ".join()", ".send(", ".write_all(", ".flush()", ".query_"];
+    // The splitter has checked that the text is UTF-8.
+    let allowed = [("src/migrate/sql/splitter.rs", "from_utf8")];
     assert_none("an error is dropped", |line| {
-        let Some((before, _)) = line.text.split_once(".unwrap_or_default()") else { return false };
-        let expression = before.rsplit([';', '{']).next().unwrap_or_default();
-        producers.iter().any(|producer| expression.contains(producer))
-            || (!expression.trim().is_empty() && !OPTIONS.iter().any(|option| expression.contains(option)))
+        line.text.split_once(".unwrap_or_default()").is_some_and(|(expression, _)| {
+            let is_allowed = allowed.iter().any(|(file, part)| line.file == *file && expression.contains(part));
+            // A `?` has returned the error.
+            !is_allowed && !expression.contains(")?") && producers.iter().any(|part| expression.contains(part))
+        })
     });
 }
 

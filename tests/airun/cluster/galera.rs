@@ -6,8 +6,7 @@ use std::process::Command;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
-use crate::migrate::shared_server::sleeper;
-use crate::support::{Database, Kind, Running, end_server, wait_until};
+use crate::support::{Database, Kind, Running, end_server};
 
 /// Runs until it is dropped.
 struct Cluster(TempDir);
@@ -96,10 +95,7 @@ fn two_nodes_do_not_migrate_at_once() {
 fn holder(one: &Database) -> Running {
     slow(one);
     one.create();
-    let up = one.start("migrate up");
-    let mut conn = one.conn();
-    wait_until(|| !sleeper(&mut conn, one).is_empty());
-    up
+    one.start_sleeping("migrate up", &[])
 }
 
 #[test]

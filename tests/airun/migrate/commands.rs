@@ -175,6 +175,8 @@ on_both! {
             assert!(dump.contains(part), "{part}:\n{dump}");
         }
         assert_eq!(dump.contains("CREATE SEQUENCE `s` start with 7"), db.kind == Kind::MariaDb, "{dump}");
+        let shown = db.rows("SHOW CREATE TABLE parts") .concat() + &db.rows("SHOW CREATE VIEW a").concat();
+        assert!(shown.contains("AUTO_INCREMENT=6") && shown.contains("DEFINER="), "{shown}");
         for noise in ["AUTO_INCREMENT=6", "DEFINER=", db.name.as_str(), "ai_migrations"] {
             assert!(!dump.contains(noise), "{noise}:\n{dump}");
         }

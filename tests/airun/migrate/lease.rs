@@ -2,7 +2,6 @@
 
 use mysql::prelude::Queryable;
 
-use crate::migrate::shared_server::sleeper;
 use crate::on_both;
 use crate::support::{Database, Running, wait_until};
 
@@ -20,17 +19,7 @@ fn slow(db: &Database) -> Running {
         "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nDO SLEEP(60);\nINSERT INTO t VALUES (2);\nCREATE TABLE u (a INT);",
         "DROP TABLE u, t;",
     );
-    let up = start(db, "migrate up");
-    let mut conn = db.conn();
-    wait_until(|| !sleeper(&mut conn, db).is_empty());
-    up
-}
-
-fn end_sleep(db: &Database) {
-    let mut conn = db.conn();
-    for id in sleeper(&mut conn, db) {
-        conn.query_drop(format!("KILL QUERY {id}")).unwrap();
-    }
+    db.start_sleeping("migrate up", &FORCED)
 }
 
 on_both! {
@@ -60,7 +49,7 @@ on_both! {
         let holder = db.rows("SELECT CONCAT(held_by, ' (connection ', connection, ' of ') FROM ai_migrations_lock WHERE part = 'holder'");
         assert!(late.stderr.contains(&format!("held by {}", holder[0])), "{late:?}");
         wait_until(|| db.rows(until) > first);
-        end_sleep(db);
+        db.end_sleep("KILL QUERY");
         let up = up.finish();
         assert_ne!(up.code, 137, "{up:?}");
         // It is free at once, though a statement failed.
@@ -71,7 +60,7 @@ on_both! {
     fn a_lease_that_was_given_away_stops_its_holder_at_the_next_record(db) {
         let up = slow(db);
         db.execute(&["UPDATE ai_migrations_lock SET token = 'somebody else'"]);
-        end_sleep(db);
+        db.end_sleep("KILL QUERY");
         let up = up.finish();
         assert!([1, 75].contains(&up.code), "{up:?}");
         assert_eq!(db.tables(), ["t"]);
@@ -88,8 +77,7 @@ on_both! {
         // The server notices only at its end that nobody waits for the second statement any more.
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nUPDATE gate SET a = a + 1;\nINSERT INTO t VALUES (1);", "");
         let up = start(db, "migrate up");
-        let waits = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'UPDATE gate%'", db.name);
-        wait_until(|| db.rows(&waits) == ["1"]);
+        wait_until(|| db.runs("UPDATE gate"));
         up.signal("KILL");
         assert_eq!(up.finish().code, 137);
         let mut next = start(db, "migrate up");

@@ -1,19 +1,11 @@
 //! Procedures that commit within themselves, and what becomes of them when nobody is there any more.
 
-use mysql::prelude::Queryable;
-
 use crate::on_both;
-use crate::support::{Database, wait_until};
+use crate::support::Database;
 
 /// Kills airun while the procedure sleeps; its connection is the one in this database that calls.
 fn kill_in_call(db: &Database) {
-    let up = db.start("migrate up");
-    let mut conn = db.conn();
-    let sleeps = format!(
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'DO SLEEP%'",
-        db.name
-    );
-    wait_until(|| conn.query_first::<u64, _>(&sleeps).unwrap() == Some(1));
+    let up = db.start_sleeping("migrate up", &[]);
     up.signal("KILL");
     assert_eq!(up.finish().code, 137);
 }

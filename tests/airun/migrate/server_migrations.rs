@@ -1,34 +1,28 @@
 //! The migrations of this server itself, in `migrations/`.
 
 use crate::on_both;
-use crate::support::Database;
 
 fn folder() -> String {
     format!("--dir {}/migrations", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn up(db: &Database) {
-    let up = db.airun(&format!("migrate up {}", folder()));
-    assert_eq!(up.code, 0, "{up:?}");
 }
 
 on_both! {
     fn every_up_has_a_true_down(db) {
         db.create();
         let before = db.contents();
-        up(db);
+        db.prepare();
         let after = db.contents();
         let queue = ["ai_server_controls", "ai_server_tasks", "ai_server_workers"];
         assert_eq!(db.tables(), [&["agent_conversations", "agent_messages", "agent_sessions"][..], &queue].concat());
         let down = db.airun(&format!("migrate rollback -n 100 {}", folder()));
         assert_eq!(down.code, 0, "{down:?}");
         assert_eq!(db.contents(), before);
-        up(db);
+        db.prepare();
         assert_eq!(db.contents(), after);
     }
 
     fn any_language_can_enqueue_by_insert(db) {
-        up(db);
+        db.prepare();
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('mail.send', '{\"to\": \"ada@example.org\"}')"]);
         let row = "SELECT queue, priority, state, claim_count, worker_id, next_action_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = scheduled_at, scheduled_at = next_action_at FROM ai_server_tasks";
         assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1|1"]);
@@ -36,7 +30,7 @@ on_both! {
 
     fn a_dedupe_key_is_unique_while_its_task_is_alive(db) {
         use mysql::prelude::Queryable as _;
-        up(db);
+        db.prepare();
         let insert = "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('k', '{}', 'once')";
         let mut conn = db.conn();
         conn.query_drop(insert).unwrap();
@@ -48,7 +42,7 @@ on_both! {
     }
 
     fn messages_go_with_their_session(db) {
-        up(db);
+        db.prepare();
         db.execute(&[
             "INSERT INTO agent_sessions (public_id, user_id, agent) VALUES (UUID(), 'ada', 'helper')",
             "INSERT INTO agent_conversations (session_id, title) SELECT id, 'grüße 😀' FROM agent_sessions",

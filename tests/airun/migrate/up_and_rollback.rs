@@ -303,6 +303,7 @@ on_both! {
         assert_eq!(applied.code, 0, "{applied:?}");
         let dump = db.airun("migrate dump");
         assert_eq!(dump.code, 0, "{dump:?}");
+        assert!(db.rows("SHOW CREATE VIEW v").concat().contains("DEFINER=") && db.rows("SHOW CREATE TABLE b").concat().contains("AUTO_INCREMENT="));
         assert!(!dump.stdout.contains("DEFINER=") && !dump.stdout.contains(&db.name) && !dump.stdout.contains("AUTO_INCREMENT="), "{}", dump.stdout);
         other.create();
         let (taken, said) = other.client(dump.stdout.as_bytes());

@@ -4,7 +4,7 @@ use mysql::prelude::Queryable as _;
 
 use super::{lives, number_after, put, put_with, task, until_ended, worker};
 use crate::on_both;
-use crate::support::{Database, Running, stop};
+use crate::support::{Database, Running, assert_not_logged, stop};
 
 /// Starts two workers, and one long task on one of them; that one, the other, the task, its process.
 fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Running, u64) {
@@ -122,7 +122,7 @@ on_both! {
         }
         db.until_state(id, "succeeded");
         let log = stop(second).stderr;
-        assert!(!log.contains(" died: "), "{log}");
+        assert_not_logged(&log, " died: ");
         stop(first);
         assert_eq!(task(db, id, "claim_count, failures, crashes"), "1|0|0");
     }

@@ -1,5 +1,6 @@
 //! The database goes away, and comes back.
 
+use mysql::Conn;
 use mysql::prelude::Queryable as _;
 
 use super::{put, task, worker, worker_at};
@@ -9,6 +10,15 @@ use crate::support::{Database, OwnServer, Proxy, User, stop, stop_after_lost_con
 /// Who may do everything may write to a read-only server too; this one may not.
 fn make_plain_user(db: &Database) {
     db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
+}
+
+/// Ends every connection to the test's database other than `conn`.
+fn kill_other_sessions(db: &Database, conn: &mut Conn) {
+    let own = u64::from(conn.connection_id());
+    for session in db.sessions().iter().filter(|session| session.id != own) {
+        // The session may have ended already.
+        drop(conn.query_drop(format!("KILL {}", session.id)));
+    }
 }
 
 on_both! {
@@ -57,18 +67,11 @@ on_both! {
         db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
         let worker = worker(db, "");
         let mut conn = db.conn();
-        let connections = format!(
-            "SELECT id FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()",
-            db.name
-        );
         for key in 0..200 {
             conn.exec_drop("INSERT INTO ai_server_tasks (kind, payload) VALUES ('once', ?)", (format!(r#"{{"key": {key}}}"#),))
                 .unwrap();
             if key % 5 == 0 {
-                for id in conn.query::<u64, _>(&connections).unwrap() {
-                    // It may have ended by itself.
-                    drop(conn.query_drop(format!("KILL {id}")));
-                }
+                kill_other_sessions(db, &mut conn);
             }
         }
         db.until_done();
@@ -85,13 +88,8 @@ on_both! {
         let worker = worker(db, "--threads 1");
         let first = put(db, "once", r#"{"key": 1}"#);
         db.until_state(first, "succeeded");
-        // The thread's own is among them.
-        let mut conn = db.conn();
-        let connections =
-            format!("SELECT id FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()", db.name);
-        for id in conn.query::<u64, _>(&connections).unwrap() {
-            drop(conn.query_drop(format!("KILL {id}")));
-        }
+        // The thread's connection is among them.
+        kill_other_sessions(db, &mut db.conn());
         let second = put(db, "once", r#"{"key": 2}"#);
         db.until_state(second, "succeeded");
         assert_eq!(task(db, second, "failures"), "0");

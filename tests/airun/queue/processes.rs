@@ -4,7 +4,7 @@ use super::{lives, number_after, put, put_with, task, until_ended, worker};
 use mysql::prelude::Queryable as _;
 
 use crate::on_both;
-use crate::support::stop;
+use crate::support::{stop, wait_until};
 
 on_both! {
     fn a_process_is_killed_at_its_deadline(db) {
@@ -46,13 +46,9 @@ on_both! {
         // Who waits for a row doesn't notice that its client has gone.
         let id = put_with(db, "act_apart", r#""wait_for_row""#, ", timeout_ms = 2000, max_attempts = 1");
         let worker = worker(db, "");
-        let waiting = format!(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' AND info LIKE 'UPDATE blocked%'",
-            db.name
-        );
-        db.until(&waiting, &["1"]);
+        wait_until(|| db.runs("UPDATE blocked"));
         db.until_state(id, "dead");
-        db.until(&waiting, &["0"]);
+        wait_until(|| !db.runs("UPDATE blocked"));
         assert_eq!(task(db, id, "last_error"), "timed out after 2s, and was killed");
         stop(worker);
     }

@@ -2,7 +2,7 @@
 
 use super::{put, put_with, task, worker};
 use crate::on_both;
-use crate::support::stop;
+use crate::support::{stop, wait_until};
 
 const ONCE: &str = ", max_attempts = 1, timeout_ms = 300";
 
@@ -12,12 +12,7 @@ on_both! {
         let id = put_with(db, "act", r#"{"query_s": 1000}"#, ONCE);
         let worker = worker(db, "");
         db.until_state(id, "dead");
-        let running = format!(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{}' AND info LIKE '%SLEEP(1000)%' \
-             AND id <> CONNECTION_ID()",
-            db.name
-        );
-        db.until(&running, &["0"]);
+        wait_until(|| db.sessions().iter().all(|session| !session.statement.contains("SLEEP(1000)")));
         stop(worker);
         let fate = task(db, id, "failures, last_error, finished_at >= started_at + INTERVAL 300000 MICROSECOND");
         assert!(fate.starts_with("1|timed out after 300ms: ") && fate.ends_with("|1"), "{fate}");

@@ -9,7 +9,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Row};
 use tempfile::TempDir;
 
-use super::{Finished, Kind, Running, airun};
+use super::{Finished, Kind, Running, airun, wait_until};
 
 /// Exists on no server yet, and on none any more once it is dropped.
 pub struct Database {
@@ -20,6 +20,14 @@ pub struct Database {
     folder: TempDir,
     /// Instead of that folder.
     migrations: Option<PathBuf>,
+}
+
+/// A connection to the server, as `SHOW PROCESSLIST` shows it.
+pub struct Session {
+    pub id: u64,
+    pub state: String,
+    /// Empty if it is idle.
+    pub statement: String,
 }
 
 impl Database {
@@ -123,6 +131,49 @@ impl Database {
     /// The names of the tables, without airun's own.
     pub fn tables(&self) -> Vec<String> {
         self.rows("SHOW TABLES").into_iter().filter(|name| !name.starts_with("ai_migrations")).collect()
+    }
+
+    /// The other sessions that use this database.
+    pub fn sessions(&self) -> Vec<Session> {
+        let mut conn = self.conn();
+        // MySQL's information_schema.PROCESSLIST fails while any session runs a statement with a character of 4 bytes.
+        let rows: Vec<Row> = conn.query("SHOW FULL PROCESSLIST").expect("the sessions");
+        let text = |row: &Row, column: &str| row.get::<Option<String>, _>(column).flatten().unwrap_or_default();
+        let own = u64::from(conn.connection_id());
+        let others = rows.iter().filter(|row| text(row, "db") == self.name).map(|row| Session {
+            id: row.get("Id").expect("a session's id"),
+            state: text(row, "State"),
+            statement: text(row, "Info"),
+        });
+        others.filter(|session| session.id != own).collect()
+    }
+
+    fn sleeping(&self) -> Vec<Session> {
+        self.sessions().into_iter().filter(|session| session.state == "User sleep").collect()
+    }
+
+    /// True if a session runs a statement that starts with `start`.
+    pub fn runs(&self, start: &str) -> bool {
+        self.sessions().iter().any(|session| session.statement.starts_with(start))
+    }
+
+    /// Starts airun, and waits until a statement of a migration sleeps.
+    pub fn start_sleeping(&self, args: &str, environment: &[(&str, &str)]) -> Running {
+        let running = self.start_with(args, environment);
+        self.wait_for_sleep();
+        running
+    }
+
+    /// Waits until a statement sleeps.
+    pub fn wait_for_sleep(&self) {
+        wait_until(|| !self.sleeping().is_empty());
+    }
+
+    /// Sends `KILL` or `KILL QUERY` to the sessions that sleep in a statement.
+    pub fn end_sleep(&self, kill: &str) {
+        for session in self.sleeping() {
+            self.execute(&[&format!("{kill} {}", session.id)]);
+        }
     }
 
     /// Everything in it: its schema, and the rows of every table.

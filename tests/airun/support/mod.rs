@@ -1,5 +1,9 @@
 //! What every test needs: servers, databases of their own, folders, processes.
 
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 mod database;
 mod mixed;
 mod own_server;
@@ -16,7 +20,7 @@ pub use mixed::{Victim, effects, write_mixed};
 pub use own_server::{OwnServer, end_server};
 pub use process::{Finished, Running, airun, lab};
 pub use proxy::Proxy;
-pub use queue::{stop, stop_after_lost_connections};
+pub use queue::{LOCK_WAIT_TIMEOUT, stop, stop_after_lost_connections};
 pub use server::Kind;
 pub use user::User;
 pub use wait::{LIMIT, wait_until};
@@ -52,6 +56,33 @@ macro_rules! at_each_point {
     ($check:ident: $($point:ident)+) => {
         $crate::on_both! { $(fn $point(db) { $check(db, &stringify!($point).replace('_', "-")); })+ }
     };
+}
+
+/// Fails if `log` contains `message`, and if no source file contains it: then the message has changed, and the check
+/// would always pass.
+pub fn assert_not_logged(log: &str, message: &str) {
+    assert!(sources().iter().any(|source| source.contains(message)), "nothing in src/ logs `{message}`");
+    assert!(!log.contains(message), "`{message}` in:\n{log}");
+}
+
+/// The files of `src/`.
+fn sources() -> &'static [String] {
+    static SOURCES: OnceLock<Vec<String>> = OnceLock::new();
+    SOURCES.get_or_init(|| {
+        let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut sources = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder of sources") {
+                let path = entry.expect("a source").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    sources.push(fs::read_to_string(path).expect("a source"));
+                }
+            }
+        }
+        sources
+    })
 }
 
 /// The text without how long things took, which no two runs share: `in 12ms` becomes `in …`.
