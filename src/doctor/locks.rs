@@ -8,8 +8,8 @@ use crate::db::{describe, locks_are_local};
 
 const ADVICE: &str = "use MySQL 8.0 or newer, or MariaDB 10.6 or newer";
 
-/// Inserts two rows, as finished tasks that no worker claims and every worker would purge. One connection locks the first
-/// row as a claim does; the other connection must get only the second row, without waiting.
+/// Inserts two rows, as finished tasks that no worker claims and every worker would purge. One connection locks the
+/// first row as a claim does; the other connection must get only the second row, without waiting.
 pub fn skip_locked(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     let queue = format!("airun.doctor.{}", connections.conn.connection_id());
     let insert = format!(

@@ -1,4 +1,5 @@
-//! Checks whether a database server is fit for airun, where possible by trying. The checks leave nothing in the database.
+//! Checks whether a database server is fit for airun, where possible by trying. The checks leave nothing in the
+//! database.
 
 mod locks;
 mod server;

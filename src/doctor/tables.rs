@@ -19,7 +19,8 @@ const COLUMNS_NEEDED: [(&str, &str); 3] = [
         "ai_server_tasks",
         "id queue priority kind payload_version payload state scheduled_at next_action_at claim_count failures crashes \
          isolated_runs max_attempts timeout_ms \
-         worker_id cancel_requested dedupe_key created_at started_at finished_at result progress last_error active_dedupe_key",
+         worker_id cancel_requested dedupe_key created_at started_at finished_at result progress last_error \
+         active_dedupe_key",
     ),
     ("ai_server_workers", "id hostname pid started_at last_heartbeat_at idle suspected_at"),
     ("ai_server_controls", "scope name paused paused_at"),
@@ -29,7 +30,8 @@ const CLASS_INDEX: &str = "state,kind,payload_version,queue,priority,next_action
 
 pub fn schema(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     const COLUMNS: &str = "SELECT LOWER(table_name), LOWER(column_name) FROM information_schema.columns \
-        WHERE table_schema = DATABASE() AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls')";
+        WHERE table_schema = DATABASE() \
+        AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls')";
     const ENGINES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
         AND table_name IN ('ai_server_tasks', 'ai_server_workers', 'ai_server_controls') AND engine <> 'InnoDB'";
     const INDEXES: &str = "SELECT LOWER(index_name), GROUP_CONCAT(LOWER(column_name) ORDER BY seq_in_index), \
@@ -172,8 +174,8 @@ fn assess_oldest(oldest: Option<(i64, u64)>) -> Assessment {
     match oldest {
         Some((seconds, connection)) if seconds > SNAPSHOT_SECONDS_MAX => Assessment::note(
             format!(
-                "connection {connection} has had a transaction open for {}: the server keeps all old row versions since, \
-                 and claims get slower",
+                "connection {connection} has had a transaction open for {}: the server keeps all old row versions \
+                 since, and claims get slower",
                 duration::format(Duration::from_secs(seconds.unsigned_abs()))
             ),
             format!("end the transaction, if necessary with `KILL {connection}`"),

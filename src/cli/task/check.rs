@@ -106,8 +106,8 @@ fn print(report: &CheckReport<'_>, output: &mut Output) {
     output.line(&match report.undecodable_count {
         0 => format!("decoded all pending payloads: {}", count_tasks(report.checked)),
         n => format!(
-            "{n} of {} can't be decoded and would be dead after the deploy; let the handler decode their payloads, or give \
-             it a higher version",
+            "{n} of {} can't be decoded and would be dead after the deploy; let the handler decode their payloads, or \
+             give it a higher version",
             count_tasks(report.checked)
         ),
     });

@@ -35,8 +35,8 @@ pub struct Claimed {
 
 type ClaimedRow = (u64, String, u32, u32, u32, u32, u32, String, i64);
 
-/// Claims at most `limit` tasks of a class in their order. If this succeeds, the claim is committed. At most `fleet_limit`
-/// tasks of the kind run on all workers together.
+/// Claims at most `limit` tasks of a class in their order. If this succeeds, the claim is committed. At most
+/// `fleet_limit` tasks of the kind run on all workers together.
 ///
 /// After a lost connection the claim may or may not be committed; the worker finds such tasks later, by its id.
 pub fn claim(

@@ -1,5 +1,5 @@
-//! Writing the outcomes of runs. Each statement checks that the claim is still valid: a row that was claimed again since
-//! stays as it is.
+//! Writing the outcomes of runs. Each statement checks that the claim is still valid: a row that was claimed again
+//! since stays as it is.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::queue::transition::{Counter, Transition};
 
 /// Maximum size of `last_error`.
 const ERROR_BYTES_MAX: usize = 8 << 10;
-/// Maximum size of a result or progress. Its literal is twice as long, and MariaDB accepts packets of 16 MiB by default.
+/// Maximum size of a result or progress. Its literal is twice as long, and MariaDB accepts packets of 16 MiB by
+/// default.
 const RESULT_BYTES_MAX: usize = 4 << 20;
 
 /// All tasks with the same claim count complete in one statement. Without the hint MariaDB uses the index `by_class`.
@@ -138,7 +139,8 @@ pub fn check_size(json: &str) -> Result<(), TaskError> {
     if bytes <= RESULT_BYTES_MAX {
         return Ok(());
     }
-    Err(format!("its result has {bytes} bytes, and at most {RESULT_BYTES_MAX} can be stored; store it elsewhere, and return its location").into())
+    let failure = format!("its result has {bytes} bytes, and at most {RESULT_BYTES_MAX} can be stored");
+    Err(format!("{failure}; store it elsewhere, and return its location").into())
 }
 
 const READ_STATES: &str = "SELECT id, claim_count, CONCAT(state) FROM ai_server_tasks WHERE :id_in";

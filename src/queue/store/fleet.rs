@@ -6,8 +6,8 @@ use super::literal::Fragment;
 use super::{LEASE, SUSPICION_PERIOD, execute, row, rows};
 use crate::fault;
 
-/// Start of the call that names a worker's liveness lock; its id and `)` follow. Named locks belong to the server, so the
-/// name contains the database's.
+/// Start of the call that names a worker's liveness lock; its id and `)` follow. Named locks belong to the server, so
+/// the name contains the database's.
 pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
 
 /// Checks that the tables have the column that is used only after a crash.
@@ -89,8 +89,8 @@ const SUSPECT: &str = "UPDATE ai_server_workers SET suspected_at = UTC_TIMESTAMP
     WHERE id = :worker_id AND suspected_at IS NULL";
 
 /// Finds workers whose liveness lock is free or whose last heartbeat is too old; only the heartbeat counts unless
-/// `locks_are_global`. A worker is dead if it stays suspected for [`SUSPICION_PERIOD`]: one that only lost its connection
-/// reconnects meanwhile.
+/// `locks_are_global`. A worker is dead if it stays suspected for [`SUSPICION_PERIOD`]: one that only lost its
+/// connection reconnects meanwhile.
 pub fn find_dead(conn: &mut Conn, locks_are_global: bool) -> Result<DeadWorkers, Error> {
     let lock_is_free = lock_is_free("id", locks_are_global);
     let suspects =

@@ -1,5 +1,5 @@
-//! Groups of tasks that are alike in all that the index `by_class` has before `next_action_at`. The index skips from one
-//! group to the next, so it is cheap to list them, however many tasks there are.
+//! Groups of tasks that are alike in all that the index `by_class` has before `next_action_at`. The index skips from
+//! one group to the next, so it is cheap to list them, however many tasks there are.
 
 use mysql::{Conn, Error};
 

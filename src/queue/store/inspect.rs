@@ -1,5 +1,5 @@
-//! Queries about tasks and workers for operators. Nothing here locks a row, and only an exact count reads more rows than it
-//! returns.
+//! Queries about tasks and workers for operators. Nothing here locks a row, and only an exact count reads more rows
+//! than it returns.
 
 use mysql::prelude::FromValue;
 use mysql::{Conn, Error, Row};
@@ -11,8 +11,8 @@ use super::literal::Fragment;
 use super::{Cursor, LEASE, from, row, rows};
 use crate::queue::state::State;
 
-/// A task without its payload, progress and result, which can be large. Times are UTC in the server's format; JSON has them
-/// in the format of RFC 3339.
+/// A task without its payload, progress and result, which can be large. Times are UTC in the server's format; JSON has
+/// them in the format of RFC 3339.
 #[derive(Debug, Serialize)]
 pub struct TaskSummary {
     pub id: u64,
@@ -80,7 +80,8 @@ pub struct TaskDetails {
 /// The columns of a [`TaskSummary`].
 const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, \
     CAST(t.scheduled_at AS CHAR) AS scheduled_at, CAST(t.next_action_at AS CHAR) AS next_action_at, \
-    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.next_action_at) AS due_in, CAST(t.created_at AS CHAR) AS created_at, \
+    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.next_action_at) AS due_in, \
+    CAST(t.created_at AS CHAR) AS created_at, \
     IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
     IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
     TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \

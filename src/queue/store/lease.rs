@@ -104,9 +104,9 @@ const REQUEUE: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
     next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + :retention, LEAST(scheduled_at, UTC_TIMESTAMP(6))) \
     WHERE :id_in AND state = 'running'";
 
-/// Makes the tasks of a dead worker pending again. Their next runs are isolated in a process of their own. A task is dead
-/// once [`ISOLATED_RUNS_MAX`] workers died while they isolated it, for example because a container's memory limit kills
-/// them together.
+/// Makes the tasks of a dead worker pending again. Their next runs are isolated in a process of their own. A task is
+/// dead once [`ISOLATED_RUNS_MAX`] workers died while they isolated it, for example because a container's memory limit
+/// kills them together.
 pub fn rescue(conn: &mut Conn, tokens: &[ClaimToken], retention: &Retention) -> Result<Rescued, Error> {
     let error = format!("worker_lost: {ISOLATED_RUNS_MAX} workers died while they ran the task");
     let mut rescued = Rescued::default();
@@ -157,8 +157,8 @@ const LOCK_CLAIMED: &str = "SELECT id FROM ai_server_tasks FORCE INDEX (PRIMARY)
     WHERE :id_in AND state = 'running' AND worker_id = :worker_id AND claim_count = :claim_count \
     FOR UPDATE SKIP LOCKED";
 
-/// Locks the rows whose claims are still valid, and applies `change` to them in batches, each in a transaction. Rows that
-/// a handler's transaction has locked are left for the next time, so that they don't delay the others.
+/// Locks the rows whose claims are still valid, and applies `change` to them in batches, each in a transaction. Rows
+/// that a handler's transaction has locked are left for the next time, so that they don't delay the others.
 fn change_claimed(
     conn: &mut Conn,
     tokens: &[ClaimToken],

@@ -128,7 +128,8 @@ mod tests {
         );
         assert_eq!(
             filled,
-            "SELECT ':id', 7 FROM t WHERE kind = 'a:id' AND at < NOW() + INTERVAL 5000 MICROSECOND AND (x = 1) OR e = NULL"
+            "SELECT ':id', 7 FROM t WHERE kind = 'a:id' AND at < NOW() + INTERVAL 5000 MICROSECOND AND (x = 1) \
+             OR e = NULL"
         );
     }
 

@@ -3,9 +3,9 @@
 //! A statement that changes a task's state names the state that it expects, or runs while it holds the lock of the row.
 //!
 //! Each statement is a constant with named parameters such as `:worker_id`, which [`sql!`] replaces by literals.
-//! Statements aren't prepared, because most name another number of ids each time, and because several share a packet; so
-//! each costs one round trip. A [`Literal`] quotes every text in a way that means the same under each `sql_mode`, and only
-//! a [`Fragment`], a condition that this module wrote, is inserted as it is.
+//! Statements aren't prepared, because most name another number of ids each time, and because several share a packet;
+//! so each costs one round trip. A [`Literal`] quotes every text in a way that means the same under each `sql_mode`,
+//! and only a [`Fragment`], a condition that this module wrote, is inserted as it is.
 
 /// Fills the parameters of a statement: `sql!(DELETE, id = 7, limit = BATCH)`.
 macro_rules! sql {
@@ -43,7 +43,8 @@ use literal::Fragment;
 /// whose liveness lock other nodes can't see, keeps tasks that long; a worker that died is detected at once.
 pub const LEASE: Duration = Duration::from_secs(30);
 
-/// How long a worker's liveness lock must be free before the worker counts as dead: it may only have lost its connection.
+/// How long a worker's liveness lock must be free before the worker counts as dead: it may only have lost its
+/// connection.
 pub const SUSPICION_PERIOD: Duration = Duration::from_secs(2);
 
 /// How long finished tasks are kept.
@@ -86,8 +87,8 @@ impl Cursor {
         Self { id: self.id + 1, ..self.clone() }
     }
 
-    /// True for the rows from here on. With exactly this condition both servers start reading at the row itself; with one
-    /// more bound on `next_action_at` they read all rows that have that time.
+    /// True for the rows from here on. With exactly this condition both servers start reading at the row itself; with
+    /// one more bound on `next_action_at` they read all rows that have that time.
     fn condition(&self) -> Fragment {
         let Self { next_action_at: at, id } = self;
         Fragment(format!("(next_action_at > '{at}' OR (next_action_at = '{at}' AND id >= {id}))"))

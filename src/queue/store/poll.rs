@@ -1,10 +1,10 @@
 //! Finding due tasks without locking them.
 //!
-//! The server removes the index entries of claimed tasks only later, and while an old snapshot is open not at all. A query
-//! for a class without a time ends with the class's own entries. A query that also names a time, and finds fewer tasks
-//! than its limit, goes on through the dead entries of the classes that follow, until it meets a live one: for a million
-//! dead entries that takes a second, and several if it locks. So queries that start at a [`Cursor`] are only for places
-//! where tasks are known to be.
+//! The server removes the index entries of claimed tasks only later, and while an old snapshot is open not at all. A
+//! query for a class without a time ends with the class's own entries. A query that also names a time, and finds fewer
+//! tasks than its limit, goes on through the dead entries of the classes that follow, until it meets a live one: for a
+//! million dead entries that takes a second, and several if it locks. So queries that start at a [`Cursor`] are only
+//! for places where tasks are known to be.
 
 use std::collections::BTreeMap;
 
@@ -176,8 +176,8 @@ fn head(class: usize, mut tasks: Vec<(Cursor, i64)>) -> DueTasks {
     DueTasks { class, due, waited_micros, ahead: ahead.into_iter().next() }
 }
 
-/// True for the tasks of any of the classes. Kinds that have the same versions, queues and priorities share one condition,
-/// which keeps the statement short.
+/// True for the tasks of any of the classes. Kinds that have the same versions, queues and priorities share one
+/// condition, which keeps the statement short.
 fn any_of<'c>(classes: impl Iterator<Item = &'c TaskClass>) -> Fragment {
     let mut by_kind: BTreeMap<&str, BTreeMap<(u16, &str), Vec<String>>> = BTreeMap::new();
     for class in classes {

@@ -11,7 +11,8 @@ use crate::queue::state::State;
 /// Maximum number of rows that one statement deletes. Fewer take longer in total; more would block workers.
 const BATCH: usize = 1000;
 
-/// Deletes at most one batch of each group of finished tasks whose retention has ended. Returns true if there may be more.
+/// Deletes at most one batch of each group of finished tasks whose retention has ended. Returns true if there may be
+/// more.
 pub fn purge_batches(conn: &mut Conn) -> Result<bool, Error> {
     let mut more = false;
     for group in groups(conn, &TaskFilter::states(&State::FINAL))? {
@@ -35,8 +36,8 @@ const SELECT_BATCH: &str = "SELECT id, CAST(next_action_at AS CHAR), finished_at
 const DELETE_OLDER: &str = "DELETE FROM ai_server_tasks \
     WHERE :id_in AND state = :state AND finished_at <= UTC_TIMESTAMP(6) - :age";
 
-/// Deletes from the next batch the tasks that finished more than `age` ago. Returns their number, and where the next batch
-/// starts if there may be one.
+/// Deletes from the next batch the tasks that finished more than `age` ago. Returns their number, and where the next
+/// batch starts if there may be one.
 pub fn purge_older(
     conn: &mut Conn,
     group: &TaskGroup,

@@ -1,5 +1,5 @@
-//! The database connection of an isolated run. It holds a named lock, by which the worker finds it: a connection id alone
-//! could belong to another connection, on another server or after a restart.
+//! The database connection of an isolated run. It holds a named lock, by which the worker finds it: a connection id
+//! alone could belong to another connection, on another server or after a restart.
 
 use mysql::{Conn, Error};
 
@@ -23,8 +23,8 @@ pub fn mark(conn: &mut Conn, token: &ClaimToken) -> Result<(), Error> {
 
 const FIND_HOLDER: &str = "SELECT IS_USED_LOCK(:lock)";
 
-/// Kills the connection of a run, which rolls its transaction back. Without this the server would execute the statement of
-/// a killed process to its end, and keep the transaction's locks until then.
+/// Kills the connection of a run, which rolls its transaction back. Without this the server would execute the statement
+/// of a killed process to its end, and keep the transaction's locks until then.
 pub fn kill(conn: &mut Conn, token: &ClaimToken) -> Result<(), Error> {
     match row::<(Option<u32>,)>(conn, &sql!(FIND_HOLDER, lock = lock(token)))? {
         (Some(connection),) => kill_by(conn, connection),

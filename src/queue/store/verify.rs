@@ -64,7 +64,7 @@ const ROW_INVARIANTS: [(Invariant, &str); 8] = [
         Invariant {
             name: "unclaimable",
             description: "pending with a priority or payload version that no worker claims",
-            advice: "priorities are 0 to 2 and versions start at 1: fix the program that enqueues them, and UPDATE the rows",
+            advice: "priorities are 0 to 2, versions start at 1: fix the program that enqueues them, and the rows",
         },
         "state = 'pending' AND (priority > 2 OR payload_version = 0)",
     ),
