@@ -31,7 +31,7 @@ fn complaints(finished: &Finished) -> Vec<String> {
 
 on_both! {
     fn a_fit_server_is_reported_fit_and_left_unchanged(db) {
-        db.prepare();
+        db.create_tables();
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '1')"]);
         let before = db.contents();
         let finished = doctor(db, "--json");
@@ -55,7 +55,7 @@ on_both! {
     }
 
     fn several_doctors_and_a_worker_run_at_the_same_time(db) {
-        db.prepare();
+        db.create_tables();
         let worker = db.worker();
         let all: Vec<Running> = (0..4).map(|_| db.start(&format!("doctor --dir {}/migrations", env!("CARGO_MANIFEST_DIR")))).collect();
         for one in all {
@@ -76,7 +76,7 @@ on_both! {
         let empty = doctor(db, "--json");
         assert_eq!(filtered(&empty), ["problem tables: table `ai_server_tasks` is missing", "note migrations: migrations are pending"]);
         assert_eq!(empty.code, 1);
-        db.prepare();
+        db.create_tables();
         for (change, back, found) in [
             ("DROP KEY by_class, ADD KEY by_class (state, next_action_at)", "DROP KEY by_class, ADD KEY by_class (state, kind, payload_version, queue, priority, next_action_at, id)",
              "`ai_server_tasks` lacks the index `by_class` on (state,kind,payload_version,queue,priority,next_action_at,id), which claims need"),
@@ -97,7 +97,7 @@ on_both! {
     }
 
     fn missing_privileges_are_listed(db) {
-        db.prepare();
+        db.create_tables();
         let user = User::new(db, "p", "SELECT");
         let (_, host) = db.kind.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let mut command = airun("doctor --json");
@@ -113,7 +113,7 @@ on_both! {
     }
 
     fn a_connection_without_tls_is_reported(db) {
-        db.prepare();
+        db.create_tables();
         let finished = doctor(db, "--json --tls-mode disabled");
         let tls = findings(&finished).into_iter().find(|(check, ..)| check == "tls").unwrap();
         assert_eq!((tls.1.as_str(), tls.2.as_str()), ("ok", "not encrypted, but the connection stays on this host"));

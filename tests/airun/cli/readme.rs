@@ -51,7 +51,7 @@ fn shell(db: &Database, command: &str) -> String {
 }
 
 on_both! {
-    fn what_happens_when_a_statement_fails(db) {
+    fn failed_statement_example_prints_what_the_readme_shows(db) {
         fs::create_dir(db.folder().join("migrations")).unwrap();
         let mut ran = 0;
         for block in consoles("When a statement fails") {
@@ -85,8 +85,8 @@ fn block(language: &str) -> &'static str {
 }
 
 on_both! {
-    fn a_database_task_is_enqueued_in_each_of_the_ways_shown_and_runs(db) {
-        db.prepare();
+    fn database_task_is_enqueued_in_each_way_shown(db) {
+        db.create_tables();
         let shown = README.split("```rust\n").find_map(|part| part.starts_with("fn say(").then(|| part.split("```").next().unwrap()));
         assert!(include_str!("readme.rs").contains(shown.unwrap()));
         db.execute(&[
@@ -98,14 +98,14 @@ on_both! {
         say(&mut db.conn(), 2, "Tell me a joke").unwrap();
         db.execute(&[block("sql").trim().trim_end_matches(';')]);
         let worker = db.start("worker");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         assert_eq!(db.rows("SELECT state, kind, COUNT(*) FROM ai_server_tasks GROUP BY state, kind"), ["succeeded|name_conversation|3"]);
         assert_eq!(db.rows("SELECT title FROM agent_conversations ORDER BY id"), ["How do I bake bread?", "Tell me a joke"]);
     }
 
-    fn the_commands_on_tasks_print_what_it_shows(db) {
-        db.prepare();
+    fn task_commands_print_what_the_readme_shows(db) {
+        db.create_tables();
         let mut ran = 0;
         for block in consoles("Database tasks") {
             for (command, expected) in steps(block) {
@@ -118,14 +118,14 @@ on_both! {
 }
 
 #[test]
-fn the_registry_that_it_shows_is_the_one_there_is() {
+fn registry_in_the_readme_is_the_real_one() {
     let (_, shown) = README.split_once("//! src/tasks/mod.rs\n").unwrap();
     let shown = shown.split("```").next().unwrap();
     assert!(include_str!("../../../src/tasks/mod.rs").contains(shown), "{shown}");
 }
 
 #[test]
-fn every_command_and_setting_that_it_names_is_in_the_help() {
+fn every_command_and_flag_in_the_readme_is_in_the_help() {
     let help = |page: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_airun")).arg("help").args(page.split(' ')).output().unwrap();
         assert!(output.status.success(), "{page}");

@@ -14,7 +14,7 @@ fn host(db: &Database) -> String {
 }
 
 on_both! {
-    fn every_mark_works_in_a_password_and_is_shown_nowhere(db) {
+    fn every_punctuation_character_works_in_a_password_and_is_never_shown(db) {
         let user = User::new(db, EVERY_MARK, "ALL");
         let host = host(db);
         let (ip, port) = host.split_once(':').unwrap();
@@ -40,7 +40,7 @@ on_both! {
         assert!(wrong.stderr.contains("check user and password") && !wrong.stderr.contains("#$%"), "{wrong:?}");
     }
 
-    fn a_dot_env_file_is_read_and_the_environment_goes_before_it(db) {
+    fn environment_overrides_the_dot_env_file(db) {
         let folder = db.folder().to_owned();
         db.write(".env", format!("# the test's\nDATABASE_URL='{}'\n", db.url()));
         let run = |environment: &[(&str, &str)]| {
@@ -57,7 +57,7 @@ on_both! {
         assert!(run(&[]).stderr.contains("`DATABASE_URL` in `.env` has no database name"));
     }
 
-    fn tls_is_what_its_mode_says(db) {
+    fn each_tls_mode_verifies_what_it_promises(db) {
         let ca = db.kind.ca();
         let said = |args: &str| db.airun(&format!("migrate status {args}"));
         let cipher = |mode: &str| {
@@ -92,21 +92,21 @@ on_both! {
         assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: invalid TLS mode `sure`; use disabled, preferred, required, verify-ca or verify-identity\n"));
     }
 
-    fn a_unix_socket_is_used_where_one_is_named(db) {
+    fn unix_socket_is_used_if_one_is_named(db) {
         let socket = db.rows("SELECT @@socket").concat();
         let url = format!("mysql://{}@nowhere.invalid/{}?socket={socket}", user_part(db), db.name);
         let status = db.start_with("migrate status", &[("DATABASE_URL", &url)]).finish();
         assert_eq!(status.code, 0, "{status:?}");
     }
 
-    fn of_several_hosts_the_first_that_answers_is_taken(db) {
+    fn first_host_that_answers_is_used(db) {
         db.migration(1, "t", "CREATE TABLE t (a INT);", "");
         let url = db.url().replace(&host(db), &format!("127.0.0.1:1,{}", host(db)));
         let up = db.start_with("migrate up", &[("DATABASE_URL", &url)]).finish();
         assert_eq!(up.code, 0, "{up:?}");
     }
 
-    fn waiting_ends_when_the_server_answers(db) {
+    fn wait_ends_when_the_server_answers(db) {
         // A port that nobody listens on yet, and behind which the real server appears later.
         let address = free_port("127.0.0.1");
         let url = db.url().replace(&host(db), &address);
@@ -120,7 +120,7 @@ on_both! {
         assert_eq!(up.code, 0, "{up:?}");
     }
 
-    fn a_server_that_says_nothing_is_given_up(db) {
+    fn silent_server_times_out(db) {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("mysql://u@{}/d?connect-timeout=1", silent.local_addr().unwrap());
         let given_up = db.start_with("migrate status", &[("DATABASE_URL", &url)]).finish();

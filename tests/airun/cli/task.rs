@@ -13,8 +13,8 @@ fn refused(db: &Database, args: &str, code: i32, expected: &str) {
     assert_eq!(parts(finished), (code, String::new(), format!("airun: error: {expected}\n")), "{args}");
 }
 
-fn put(db: &Database, kind: &str, payload: &str) -> u64 {
-    db.told(&format!("task enqueue {kind} {payload}")).trim().parse().unwrap()
+fn enqueue(db: &Database, kind: &str, payload: &str) -> u64 {
+    db.stdout_of(&format!("task enqueue {kind} {payload}")).trim().parse().unwrap()
 }
 
 /// The ids of a list, in its order.
@@ -24,7 +24,7 @@ fn ids(db: &Database, args: &str) -> Vec<u64> {
 }
 
 #[test]
-fn a_wrong_command_line_says_what_to_do() {
+fn usage_error_says_what_to_do() {
     let db = Database::new(crate::support::Kind::MySql);
     for (args, expected) in [
         (
@@ -92,7 +92,7 @@ fn a_wrong_command_line_says_what_to_do() {
 }
 
 on_both! {
-    fn without_the_tables_a_command_says_how_to_make_them(db) {
+    fn missing_tables_error_says_how_to_create_them(db) {
         db.create();
         for args in ["task list", "task stats", "task verify", "task workers", "task retry 1"] {
             let finished = db.lab(args);
@@ -105,9 +105,9 @@ on_both! {
         }
     }
 
-    fn kinds_are_listed_and_what_is_pending_for_others_is_named(db) {
-        db.prepare();
-        let kinds = db.told("task kinds");
+    fn kinds_are_listed_and_unknown_pending_kinds_are_noted(db) {
+        db.create_tables();
+        let kinds = db.stdout_of("task kinds");
         let lines: Vec<&str> = kinds.lines().collect();
         let header = ["kind", "version", "queue", "priority", "timeout", "attempts", "at", "once", "runs", "in"];
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), header);
@@ -136,13 +136,13 @@ on_both! {
         );
     }
 
-    fn a_task_is_enqueued_as_it_is_asked_for(db) {
-        db.prepare();
-        assert_eq!(db.told("task enqueue echo [1,\"zwei\"]"), "1\n");
-        assert_eq!(db.told("task enqueue echo -5 --queue other --priority urgent --timeout 90s --max-attempts 3 --delay 1h --dedupe-key k"), "2\n");
-        assert_eq!(db.told("task enqueue versioned 7 --payload-version 1"), "3\n");
-        assert_eq!(db.told("task enqueue newer {} --unchecked --payload-version 4"), "4\n");
-        assert_eq!(db.told("task enqueue once 7 --unchecked"), "5\n");
+    fn enqueue_stores_every_option(db) {
+        db.create_tables();
+        assert_eq!(db.stdout_of("task enqueue echo [1,\"zwei\"]"), "1\n");
+        assert_eq!(db.stdout_of("task enqueue echo -5 --queue other --priority urgent --timeout 90s --max-attempts 3 --delay 1h --dedupe-key k"), "2\n");
+        assert_eq!(db.stdout_of("task enqueue versioned 7 --payload-version 1"), "3\n");
+        assert_eq!(db.stdout_of("task enqueue newer {} --unchecked --payload-version 4"), "4\n");
+        assert_eq!(db.stdout_of("task enqueue once 7 --unchecked"), "5\n");
         let input = db.lab_with("task enqueue echo -", "{\"text\": \"it's \\\\ ünïcode\"}\n");
         assert_eq!(parts(input), (0, "6\n".to_owned(), String::new()));
         assert_eq!(
@@ -164,8 +164,8 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
     }
 
-    fn lines_are_enqueued_all_or_none(db) {
-        db.prepare();
+    fn enqueued_lines_are_all_or_none(db) {
+        db.create_tables();
         let lines: String = (0..2500).map(|key| format!("{{\"key\": {key}}}\n")).collect();
         let enqueued = db.lab_with("task enqueue once --lines --delay 1h", &lines);
         assert_eq!(parts(enqueued), (0, "enqueued 2500 tasks\n".to_owned(), String::new()));
@@ -181,13 +181,13 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["2502"]);
     }
 
-    fn the_list_has_the_newest_first(db) {
-        db.prepare();
-        assert_eq!(db.told("task list"), format!("no tasks in `{}`\n", db.name));
+    fn list_shows_the_newest_first(db) {
+        db.create_tables();
+        assert_eq!(db.stdout_of("task list"), format!("no tasks in `{}`\n", db.name));
         for n in 1..=5 {
-            put(db, if n % 2 == 0 { "echo" } else { "noop" }, &n.to_string());
+            enqueue(db, if n % 2 == 0 { "echo" } else { "noop" }, &n.to_string());
         }
-        db.told("task enqueue echo 6 --queue other --delay 1h");
+        db.stdout_of("task enqueue echo 6 --queue other --delay 1h");
         assert_eq!(ids(db, ""), [6, 5, 4, 3, 2, 1]);
         assert_eq!(ids(db, "--limit 2"), [6, 5]);
         assert_eq!(ids(db, "--kind echo"), [6, 4, 2]);
@@ -195,7 +195,7 @@ on_both! {
         assert_eq!(ids(db, "--state dead"), [0; 0]);
         // What has ended is newer the later it ended.
         for id in [3, 1, 5] {
-            db.told(&format!("task cancel {id}"));
+            db.stdout_of(&format!("task cancel {id}"));
         }
         assert_eq!(ids(db, "--state cancelled"), [5, 1, 3]);
         assert_eq!(ids(db, "--state cancelled --limit 1"), [5]);
@@ -203,7 +203,7 @@ on_both! {
             "UPDATE ai_server_tasks SET failures = 2, last_error = 'the lamp is broken\nERROR forged', next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 DAY WHERE id = 4",
             "UPDATE ai_server_tasks SET state = 'dead', finished_at = created_at WHERE id = 1",
         ]);
-        let table = db.told("task list");
+        let table = db.stdout_of("task list");
         let lines: Vec<&str> = table.lines().collect();
         let columns: Vec<&str> = lines[0].split_whitespace().collect();
         assert_eq!(columns, ["id", "state", "kind", "queue", "priority", "failed", "when", "error"], "{table}");
@@ -220,50 +220,50 @@ on_both! {
         }
     }
 
-    fn show_has_everything_of_a_task(db) {
-        db.prepare();
+    fn show_prints_every_field_of_a_task(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)"]);
         let worker = db.worker();
-        let running = put(db, "act", "{\"progress\":42}");
-        db.until(&format!("SELECT progress FROM ai_server_tasks WHERE id = {running}"), &["42"]);
+        let running = enqueue(db, "act", "{\"progress\":42}");
+        db.wait_for_rows(&format!("SELECT progress FROM ai_server_tasks WHERE id = {running}"), &["42"]);
         let shown = db.json(&format!("task show {running}"));
         assert_eq!((&shown["state"], &shown["progress"]), (&"running".into(), &42.into()), "{shown}");
         assert_eq!(shown["pid"], worker.id());
         assert_eq!(shown["hostname"].as_str().unwrap(), std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim());
-        let table = db.told(&format!("task show {running}"));
+        let table = db.stdout_of(&format!("task show {running}"));
         assert!(table.contains(&format!(", process {} on ", worker.id())), "{table}");
-        let failed = put(db, "fails", "\"fatal\"");
-        db.until_state(failed, "dead");
-        let table = db.told(&format!("task show {failed}"));
+        let failed = enqueue(db, "fails", "\"fatal\"");
+        db.wait_for_state(failed, "dead");
+        let table = db.stdout_of(&format!("task show {failed}"));
         assert!(table.contains("\nstate         dead, ") && table.contains("\nlast error    no such lamp\n"), "{table}");
         assert!(table.contains("\npayload       \"fatal\"\n") && table.contains("\nfailed        1/3\n"), "{table}");
-        let echo = put(db, "echo", "{\"a\":1}");
-        db.until_state(echo, "succeeded");
+        let echo = enqueue(db, "echo", "{\"a\":1}");
+        db.wait_for_state(echo, "succeeded");
         let shown = db.json(&format!("task show {echo}"));
         assert_eq!((&shown["result"], &shown["payload"]), (&serde_json::json!({"a": 1}), &serde_json::json!({"a": 1})));
         assert!(shown["finished_at"].as_str() >= shown["started_at"].as_str(), "{shown}");
         let at = db.rows(&format!("SELECT created_at FROM ai_server_tasks WHERE id = {echo}")).concat();
         assert_eq!(shown["created_at"], format!("{}Z", at.replace(' ', "T")));
-        db.told(&format!("task cancel {running} --wait"));
+        db.stdout_of(&format!("task cancel {running} --wait"));
         refused(db, "task show 99", 1, &format!("no task 99 in `{}`; finished tasks are purged after their retention", db.name));
         stop(worker);
     }
 
-    fn a_payload_with_line_breaks_is_shown_on_one_line(db) {
-        db.prepare();
+    fn payload_with_line_breaks_is_shown_on_one_line(db) {
+        db.create_tables();
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '{\n  \"a\":\r\n 1}')"]);
         assert_eq!(db.json("task show 1")["payload"], serde_json::json!({"a": 1}));
-        assert!(db.told("task show 1").lines().last().unwrap().starts_with("payload"));
+        assert!(db.stdout_of("task show 1").lines().last().unwrap().starts_with("payload"));
     }
 
     fn dead_and_cancelled_tasks_are_retried(db) {
-        db.prepare();
+        db.create_tables();
         let worker = db.worker();
-        let dead: Vec<u64> = (0..3).map(|_| put(db, "fails", "\"fatal\"")).collect();
-        let other = put(db, "once", "{\"key\":1}");
-        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'dead' AND kind = 'fails'", &["3"]);
+        let dead: Vec<u64> = (0..3).map(|_| enqueue(db, "fails", "\"fatal\"")).collect();
+        let other = enqueue(db, "once", "{\"key\":1}");
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'dead' AND kind = 'fails'", &["3"]);
         // There is no table for its effect yet, so it fails and fails.
-        db.until(&format!("SELECT failures > 0 FROM ai_server_tasks WHERE id = {other}"), &["1"]);
+        db.wait_for_rows(&format!("SELECT failures > 0 FROM ai_server_tasks WHERE id = {other}"), &["1"]);
         stop(worker);
         db.execute(&[
             "UPDATE ai_server_tasks SET state = 'dead', finished_at = UTC_TIMESTAMP(6), failures = 10 WHERE kind = 'once'",
@@ -278,20 +278,20 @@ on_both! {
         );
         assert_eq!(db.rows(&format!("SELECT state, failures, crashes, cancel_requested, finished_at, next_action_at <= UTC_TIMESTAMP(6), last_error FROM ai_server_tasks WHERE id = {one}")),
             ["pending|0|0|0|1970-01-01 00:00:00.000000|1|no such lamp"]);
-        assert_eq!(db.told("task retry --dead --kind fails"), "2 tasks are pending again\n");
-        assert_eq!(db.told("task retry --dead"), "1 task is pending again\n");
-        let cancelled = put(db, "echo", "1");
-        db.told(&format!("task cancel {cancelled}"));
-        assert_eq!(db.told(&format!("task retry {cancelled}")), format!("task {cancelled} is pending again\n"));
+        assert_eq!(db.stdout_of("task retry --dead --kind fails"), "2 tasks are pending again\n");
+        assert_eq!(db.stdout_of("task retry --dead"), "1 task is pending again\n");
+        let cancelled = enqueue(db, "echo", "1");
+        db.stdout_of(&format!("task cancel {cancelled}"));
+        assert_eq!(db.stdout_of(&format!("task retry {cancelled}")), format!("task {cancelled} is pending again\n"));
         let worker = db.worker();
-        db.until_done();
+        db.wait_until_idle();
         assert_eq!(db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state"), ["succeeded|5"]);
-        assert_eq!(db.told("task verify"), "checked 5 tasks: all invariants hold\n");
+        assert_eq!(db.stdout_of("task verify"), "checked 5 tasks: all invariants hold\n");
         stop(worker);
     }
 
-    fn thousands_of_dead_tasks_are_retried_but_for_those_whose_key_is_taken(db) {
-        db.prepare();
+    fn bulk_retry_skips_tasks_whose_dedupe_key_is_taken(db) {
+        db.create_tables();
         let rows: Vec<String> = (0..1200).map(|n| format!("('echo', 'null', 'dead', IF({n} % 100 = 0, 'key{n}', NULL), UTC_TIMESTAMP(6))")).collect();
         db.execute(&[
             &format!("INSERT INTO ai_server_tasks (kind, payload, state, dedupe_key, finished_at) VALUES {}", rows.join(", ")),
@@ -309,31 +309,31 @@ on_both! {
         refused(db, &format!("task retry {dead}"), 1, &format!("task {dead} can't be retried: a pending or running task has the same dedupe key; cancel that one first"));
     }
 
-    fn pending_tasks_are_cancelled_at_once_and_running_ones_asked(db) {
-        db.prepare();
-        let waiting: u64 = db.told("task enqueue echo 1 --delay 1h").trim().parse().unwrap();
-        assert_eq!(db.told(&format!("task cancel {waiting}")), format!("task {waiting} is cancelled\n"));
+    fn cancel_ends_pending_tasks_and_asks_running_ones(db) {
+        db.create_tables();
+        let waiting: u64 = db.stdout_of("task enqueue echo 1 --delay 1h").trim().parse().unwrap();
+        assert_eq!(db.stdout_of(&format!("task cancel {waiting}")), format!("task {waiting} is cancelled\n"));
         assert_eq!(
             db.rows(&format!("SELECT state, worker_id, finished_at > created_at, TIMESTAMPDIFF(HOUR, finished_at, next_action_at) FROM ai_server_tasks WHERE id = {waiting}")),
             ["cancelled|0|1|168"]
         );
         let worker = db.worker();
-        let running = put(db, "act", "{\"wait_ms\":600000}");
-        let apart = put(db, "act_apart", "\"hang\"");
+        let running = enqueue(db, "act", "{\"wait_ms\":600000}");
+        let apart = enqueue(db, "act_apart", "\"hang\"");
         for id in [running, apart] {
-            db.until_state(id, "running");
+            db.wait_for_state(id, "running");
         }
         let asked = format!("task {running} is running; requested its cancellation\ntask {apart} is running; requested its cancellation\n");
-        assert_eq!(db.told(&format!("task cancel {running} {apart} --wait=60s")), format!("{asked}task {running} is cancelled\ntask {apart} is cancelled\n"));
+        assert_eq!(db.stdout_of(&format!("task cancel {running} {apart} --wait=60s")), format!("{asked}task {running} is cancelled\ntask {apart} is cancelled\n"));
         refused(db, &format!("task cancel {running}"), 1, &format!("task {running} is cancelled, not pending or running"));
         stop(worker);
     }
 
-    fn a_wait_for_a_task_that_does_not_end_ends(db) {
-        db.prepare();
+    fn cancel_with_wait_gives_up_on_a_task_that_ignores_it(db) {
+        db.create_tables();
         let worker = db.worker();
-        let hung = put(db, "act", "\"hang\"");
-        db.until_state(hung, "running");
+        let hung = enqueue(db, "act", "\"hang\"");
+        db.wait_for_state(hung, "running");
         let finished = db.lab(&format!("task cancel {hung} --wait=0"));
         assert_eq!(finished.code, 1, "{finished:?}");
         assert!(finished.stderr.contains(&format!("task {hung} is still running; its run ends when the handler checks `is_cancelled`")), "{finished:?}");
@@ -341,14 +341,14 @@ on_both! {
         worker.finish();
     }
 
-    fn stats_count_and_say_where_counting_ended(db) {
-        db.prepare();
-        assert_eq!(db.told("task stats"), format!("no tasks in `{}`\nworkers: 0 alive\n", db.name));
+    fn stats_count_up_to_a_limit_that_they_state(db) {
+        db.create_tables();
+        assert_eq!(db.stdout_of("task stats"), format!("no tasks in `{}`\nworkers: 0 alive\n", db.name));
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload, priority, queue, scheduled_at) VALUES ('echo', '1', 0, 'default', UTC_TIMESTAMP(6) - INTERVAL 2 HOUR), ('echo', '1', 1, 'default', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR), ('noop', '1', 1, 'other', UTC_TIMESTAMP(6) - INTERVAL 1 HOUR)"]);
-        db.told("task enqueue echo 1 --delay 1h");
-        db.told("task cancel 4");
-        db.told("task pause --kind noop");
-        let table = db.told("task stats");
+        db.stdout_of("task enqueue echo 1 --delay 1h");
+        db.stdout_of("task cancel 4");
+        db.stdout_of("task pause --kind noop");
+        let table = db.stdout_of("task stats");
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "kind  queue    pending  due  oldest  running  succeeded  dead  cancelled", "{table}");
         assert!(lines[1].starts_with("echo  default  2        1    2h") && lines[1].ends_with("0        0          0     1"), "{table}");
@@ -365,47 +365,47 @@ on_both! {
         for _ in 0..10 {
             db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
         }
-        let table = db.told("task stats");
+        let table = db.stdout_of("task stats");
         assert!(table.contains(" 100000+ ") && table.contains("`+`: counting stopped at 100000 tasks of a group; `--exact` counts all\n"), "{table}");
-        let exact = db.told("task stats --exact");
+        let exact = db.stdout_of("task stats --exact");
         assert!(exact.contains(" 100010 ") && !exact.contains('+'), "{exact}");
     }
 
-    fn a_paused_kind_or_queue_is_not_claimed(db) {
-        db.prepare();
+    fn paused_kind_or_queue_is_not_claimed(db) {
+        db.create_tables();
         let worker = db.worker();
-        assert_eq!(db.told("task pause --kind echo"), "paused the kind `echo`; tasks that are claimed already still run\n");
-        assert_eq!(db.told("task pause --kind echo"), "the kind `echo` is already paused\n");
+        assert_eq!(db.stdout_of("task pause --kind echo"), "paused the kind `echo`; tasks that are claimed already still run\n");
+        assert_eq!(db.stdout_of("task pause --kind echo"), "the kind `echo` is already paused\n");
         let slip = db.lab("task pause --kind nop");
         assert_eq!((slip.code, slip.stderr.as_str()), (0, "airun: note: this binary has no kind `nop`; did you mean `noop`?\n"));
         // The worker has looked since, or it could still be about to claim by what it saw before.
-        let marker = put(db, "noop", "1");
-        db.until_state(marker, "succeeded");
-        let paused = put(db, "echo", "1");
+        let marker = enqueue(db, "noop", "1");
+        db.wait_for_state(marker, "succeeded");
+        let paused = enqueue(db, "echo", "1");
         for _ in 0..3 {
-            let passed = put(db, "noop", "1");
-            db.until_state(passed, "succeeded");
+            let passed = enqueue(db, "noop", "1");
+            db.wait_for_state(passed, "succeeded");
         }
         assert_eq!(db.rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {paused}")), ["pending|0"]);
-        assert_eq!(db.told("task resume --kind echo"), "resumed the kind `echo`\n");
-        db.until_state(paused, "succeeded");
-        assert_eq!(db.told("task resume --kind echo"), "the kind `echo` is not paused\n");
-        db.told("task pause --queue default");
+        assert_eq!(db.stdout_of("task resume --kind echo"), "resumed the kind `echo`\n");
+        db.wait_for_state(paused, "succeeded");
+        assert_eq!(db.stdout_of("task resume --kind echo"), "the kind `echo` is not paused\n");
+        db.stdout_of("task pause --queue default");
         // Nothing else tells that it has looked again; whatever it claims by its old look ends.
-        db.until("SELECT COUNT(*) FROM ai_server_controls WHERE scope = 'queue' AND paused", &["1"]);
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_controls WHERE scope = 'queue' AND paused", &["1"]);
         stop(worker);
         let worker = db.worker();
-        let held = put(db, "echo", "2");
+        let held = enqueue(db, "echo", "2");
         stop(worker);
         assert_eq!(db.rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {held}")), ["pending|0"]);
         let worker = db.worker();
-        assert_eq!(db.told("task resume --queue default"), "resumed the queue `default`\n");
-        db.until_state(held, "succeeded");
+        assert_eq!(db.stdout_of("task resume --queue default"), "resumed the queue `default`\n");
+        db.wait_for_state(held, "succeeded");
         stop(worker);
     }
 
-    fn purge_deletes_what_has_ended_and_nothing_else(db) {
-        db.prepare();
+    fn purge_deletes_only_finished_tasks(db) {
+        db.create_tables();
         let ended = |state: &str, hours: u32, keep: u32| {
             format!("('echo', '1', '{state}', UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR, UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL {keep} HOUR)")
         };
@@ -416,23 +416,23 @@ on_both! {
             "INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES ('echo', '1', '2020-01-01')",
         ]);
         let left = || db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state");
-        assert_eq!(db.told("task purge"), "purged 1 task whose retention is over\n");
+        assert_eq!(db.stdout_of("task purge"), "purged 1 task whose retention is over\n");
         assert_eq!(left(), ["pending|1", "succeeded|2501", "dead|1", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 20h --state dead,cancelled"), "purged 1 task that finished more than 20h ago\n");
+        assert_eq!(db.stdout_of("task purge --older-than 20h --state dead,cancelled"), "purged 1 task that finished more than 20h ago\n");
         assert_eq!(left(), ["pending|1", "succeeded|2501", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 1d"), "purged 2500 tasks that finished more than 1d ago\n");
+        assert_eq!(db.stdout_of("task purge --older-than 1d"), "purged 2500 tasks that finished more than 1d ago\n");
         assert_eq!(left(), ["pending|1", "succeeded|1", "cancelled|1"]);
-        assert_eq!(db.told("task purge --older-than 0s"), "purged 2 tasks that finished more than 0s ago\n");
+        assert_eq!(db.stdout_of("task purge --older-than 0s"), "purged 2 tasks that finished more than 0s ago\n");
         assert_eq!(left(), ["pending|1"]);
     }
 
-    fn check_names_what_this_binary_can_not_decode(db) {
-        db.prepare();
-        assert_eq!(db.told("task check"), "decoded all pending payloads: 0 tasks\n");
+    fn check_reports_payloads_that_this_binary_cannot_decode(db) {
+        db.create_tables();
+        assert_eq!(db.stdout_of("task check"), "decoded all pending payloads: 0 tasks\n");
         // More than a page, all due in the same moment.
         let rows = vec!["('once', '{\"key\": 1}', '2020-01-01')"; 250].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES {rows}")]);
-        assert_eq!(db.told("task check"), "decoded all pending payloads: 250 tasks\n");
+        assert_eq!(db.stdout_of("task check"), "decoded all pending payloads: 250 tasks\n");
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload_version, payload) VALUES ('versioned', 1, '7'), ('versioned', 2, '7'), ('versioned', 3, '7'), ('newer', 1, '{')".replace("'{'", "'{}'").as_str()]);
         let ids = db.rows("SELECT id FROM ai_server_tasks WHERE payload_version = 2").concat();
         let finished = db.lab("task check");
@@ -454,18 +454,18 @@ on_both! {
     }
 
     fn workers_are_listed_as_alive_or_dead(db) {
-        db.prepare();
-        assert_eq!(db.told("task workers"), format!("no worker runs tasks of `{}`; `airun worker` starts one\n", db.name));
+        db.create_tables();
+        assert_eq!(db.stdout_of("task workers"), format!("no worker runs tasks of `{}`; `airun worker` starts one\n", db.name));
         let worker = db.worker();
-        let id = put(db, "act", "{\"wait_ms\":600000}");
-        db.until_state(id, "running");
+        let id = enqueue(db, "act", "{\"wait_ms\":600000}");
+        db.wait_for_state(id, "running");
         let json = db.json("task workers");
         let listed = &json["workers"][0];
         assert_eq!((&listed["pid"], &listed["running"]), (&worker.id().into(), &1.into()), "{json}");
         assert_ne!(listed["state"], "dead", "{json}");
-        let table = db.told("task workers");
+        let table = db.stdout_of("task workers");
         assert!(table.starts_with("worker  state  hostname") && table.contains(&format!("  {}  ", worker.id())), "{table}");
-        assert!(db.told("task stats").ends_with("workers: 1 alive\n"));
+        assert!(db.stdout_of("task stats").ends_with("workers: 1 alive\n"));
         worker.signal("KILL");
         worker.finish();
         // Its lock is free when the server has seen its connection end.
@@ -473,15 +473,15 @@ on_both! {
         while db.json("task workers")["workers"][0]["state"] != "dead" {
             assert!(std::time::Instant::now() < deadline);
         }
-        assert!(db.told("task stats").ends_with("workers: 0 alive, 1 dead\n"));
+        assert!(db.stdout_of("task stats").ends_with("workers: 0 alive, 1 dead\n"));
     }
 }
 
 /// Only MySQL counts this for each statement by itself.
 #[test]
-fn the_list_reads_no_more_than_it_shows() {
+fn list_reads_only_the_rows_that_it_shows() {
     let db = Database::new(crate::support::Kind::MySql);
-    db.prepare();
+    db.create_tables();
     let rows = vec!["('echo', '1', 'succeeded', '2020-01-01')"; 5000].join(", ");
     db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
     // It holds so many statements and no more; those of the other tests may have filled it.

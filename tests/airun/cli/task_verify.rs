@@ -42,25 +42,25 @@ const VIOLATIONS: [(&str, &str); 13] = [
 ];
 
 on_both! {
-    fn nothing_is_wrong_after_a_healthy_run(db) {
-        db.prepare();
+    fn verify_finds_nothing_after_a_healthy_run(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE effects (effect BIGINT UNSIGNED PRIMARY KEY)", "CREATE TABLE spans (began DATETIME(6), ended DATETIME(6))"]);
         let worker = db.worker();
         for (kind, payload) in [("echo", "1"), ("once", "{\"key\":1}"), ("fails", "\"error\""), ("fails", "{\"times\":2}"),
             ("fails", "\"panic\""), ("act_apart", "\"abort\""), ("single", "1"), ("script", "\"false\""), ("act", "{\"wait_ms\":100}")] {
-            db.told(&format!("task enqueue {kind} {payload} --unchecked"));
+            db.stdout_of(&format!("task enqueue {kind} {payload} --unchecked"));
         }
-        db.told("task enqueue echo 1 --dedupe-key k --delay 1h");
-        db.told("task cancel 10");
+        db.stdout_of("task enqueue echo 1 --dedupe-key k --delay 1h");
+        db.stdout_of("task cancel 10");
         // Also while the worker is running tasks.
         assert_eq!(findings(db), []);
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
-        assert_eq!(db.told("task verify"), "checked 10 tasks: all invariants hold\n");
+        assert_eq!(db.stdout_of("task verify"), "checked 10 tasks: all invariants hold\n");
     }
 
     fn each_violated_invariant_is_found(db) {
-        db.prepare();
+        db.create_tables();
         db.execute(&["INSERT INTO ai_server_workers (id, hostname, pid) VALUES (7, 'h', 1)"]);
         let fresh = ["DELETE FROM ai_server_tasks", "INSERT INTO ai_server_tasks (id, kind, payload) VALUES (1, 'echo', '1'), (2, 'echo', '1')"];
         for (invariant, change) in VIOLATIONS {
@@ -73,10 +73,10 @@ on_both! {
     }
 
     fn an_expired_lease_is_found(db) {
-        db.prepare();
+        db.create_tables();
         let worker = db.worker();
-        db.told("task enqueue act {\"wait_ms\":600000}");
-        db.until_state(1, "running");
+        db.stdout_of("task enqueue act {\"wait_ms\":600000}");
+        db.wait_for_state(1, "running");
         assert_eq!(findings(db), []);
         // A stopped process keeps its lock, but can't extend its leases.
         worker.signal("STOP");
@@ -92,21 +92,21 @@ on_both! {
     }
 
     fn unfinished_tasks_with_the_same_key_are_found(db) {
-        db.prepare();
+        db.create_tables();
         db.execute(&[
             "ALTER TABLE ai_server_tasks DROP KEY active_dedupe_key",
             "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('echo', '1', 'k'), ('echo', '1', 'k'), ('echo', '1', 'other'), ('echo', '1', NULL), ('echo', '1', NULL)",
         ]);
         assert_eq!(findings(db), [("duplicate_dedupe_key".to_owned(), vec![1])]);
-        db.told("task cancel 2");
+        db.stdout_of("task cancel 2");
         assert_eq!(findings(db), []);
     }
 
     fn a_kind_beyond_its_concurrency_limit_is_found(db) {
-        db.prepare();
+        db.create_tables();
         let worker = db.worker();
-        db.told("task enqueue act {\"wait_ms\":600000}");
-        db.until_state(1, "running");
+        db.stdout_of("task enqueue act {\"wait_ms\":600000}");
+        db.wait_for_state(1, "running");
         let lease = "claim_count = 1, next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR";
         worker.signal("STOP");
         db.execute(&[

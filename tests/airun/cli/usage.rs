@@ -45,7 +45,7 @@ fn a_wrong_command_line_is_one_clear_line_and_exit_2() {
 }
 
 #[test]
-fn a_missing_folder_is_named() {
+fn missing_folder_error_names_the_folder() {
     let finished = run("migrate check --dir /nonexistent");
     assert_eq!(finished.code, 2);
     assert_eq!(
@@ -55,7 +55,7 @@ fn a_missing_folder_is_named() {
 }
 
 #[test]
-fn version_and_help_need_nothing() {
+fn version_and_help_need_no_database() {
     let version = run("--version");
     assert_eq!((version.code, version.stdout), (0, format!("airun {}\n", env!("CARGO_PKG_VERSION"))));
     for args in ["help", "--help", "migrate --help", "migrate up -h", "worker -h", "periodic --help"] {
@@ -66,7 +66,7 @@ fn version_and_help_need_nothing() {
 }
 
 #[test]
-fn check_names_what_is_wrong_without_a_database() {
+fn migrate_check_needs_no_database() {
     let folder = tempfile::TempDir::new().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let check = || run(&format!("migrate check --dir {}", folder.path().display()));
@@ -82,7 +82,7 @@ fn check_names_what_is_wrong_without_a_database() {
 }
 
 #[test]
-fn generate_writes_a_pair_behind_the_newest() {
+fn generate_writes_a_pair_newer_than_all_others() {
     let folder = tempfile::TempDir::new().unwrap();
     let dir = folder.path().display();
     std::fs::write(folder.path().join("29990101000000_far_UP.sql"), "SELECT 1;").unwrap();
@@ -97,7 +97,7 @@ fn generate_writes_a_pair_behind_the_newest() {
 }
 
 #[test]
-fn a_password_on_the_command_line_is_not_in_the_process_list() {
+fn password_on_the_command_line_is_hidden_from_the_process_list() {
     let mut waiting = Running::start(airun("migrate status --wait --database-url mysql://u:hunter2@127.0.0.1:1/d"));
     let line = waiting.wait_for("waiting for the server: failed to connect to `u@127.0.0.1:1/d`");
     assert!(!line.contains("hunter2"), "{line}");

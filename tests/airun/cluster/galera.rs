@@ -6,7 +6,7 @@ use std::process::Command;
 use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
-use crate::support::{Database, Kind, Running, end_server};
+use crate::support::{Database, Kind, Running, kill_server};
 
 /// Runs until it is dropped.
 struct Cluster(TempDir);
@@ -37,7 +37,7 @@ impl Drop for Cluster {
         for node in ["1", "2"] {
             let home = self.0.path().join(node);
             if let Ok(pid) = fs::read_to_string(home.join("pid")) {
-                end_server(pid.trim(), &home);
+                kill_server(pid.trim(), &home);
             }
         }
     }
@@ -62,7 +62,7 @@ fn slow(one: &Database) {
 
 #[test]
 #[ignore = "long tier"]
-fn two_nodes_do_not_migrate_at_once() {
+fn two_nodes_do_not_migrate_at_the_same_time() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
     for i in 1..6 {
@@ -100,7 +100,7 @@ fn holder(one: &Database) -> Running {
 
 #[test]
 #[ignore = "long tier"]
-fn another_node_goes_on_after_a_holder_that_was_killed() {
+fn other_node_resumes_after_the_lock_holder_was_killed() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
     let up = holder(&one);
@@ -114,7 +114,7 @@ fn another_node_goes_on_after_a_holder_that_was_killed() {
 
 #[test]
 #[ignore = "long tier"]
-fn a_holder_that_slept_through_its_lease_changes_nothing_more() {
+fn holder_that_slept_past_its_lease_changes_nothing() {
     let cluster = Cluster::start();
     let [one, two] = cluster.database();
     let up = holder(&one);

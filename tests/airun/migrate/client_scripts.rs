@@ -22,7 +22,7 @@ fn compare_with_client(db: &Database, script: &[u8]) {
 }
 
 on_both! {
-    fn a_script_with_everything_has_the_same_result(db) {
+    fn script_of_every_feature_has_the_same_result(db) {
         compare_with_client(db, SHOP.as_bytes());
     }
 
@@ -34,7 +34,7 @@ on_both! {
         compare_with_client(db, format!("\u{feff}{SHOP}").as_bytes());
     }
 
-    fn a_dump_of_the_client_tools_applies(db) {
+    fn mysqldump_output_can_be_applied(db) {
         // The statements that mysqldump prints around data.
         compare_with_client(db, b"-- MySQL dump\n/*!40103 SET TIME_ZONE='+00:00' */;\nDROP TABLE IF EXISTS `t`;\n/*!50503 SET character_set_client = utf8mb4 */;\nCREATE TABLE `t` (`a` int, `b` blob);\nLOCK TABLES `t` WRITE;\n/*!40000 ALTER TABLE `t` DISABLE KEYS */;\nset autocommit=0;\nINSERT INTO `t` VALUES (1,'\\0\\'\\\"\\n;'),(2,_binary '\\Z\\\\');\n/*!40000 ALTER TABLE `t` ENABLE KEYS */;\nUNLOCK TABLES;\ncommit;\n");
     }

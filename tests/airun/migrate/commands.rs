@@ -20,7 +20,7 @@ fn json_of(db: &Database) -> Value {
 }
 
 on_both! {
-    fn check_exits_with_the_worst_that_there_is(db) {
+    fn status_check_exits_with_the_most_severe_code(db) {
         let check = || db.airun("migrate status --check").code;
         assert_eq!(check(), 0);
         half_way(db);
@@ -40,7 +40,7 @@ on_both! {
         assert_eq!(db.airun("migrate status").code, 0);
     }
 
-    fn json_has_the_fields_that_are_documented_and_no_others(db) {
+    fn status_json_has_exactly_the_documented_fields(db) {
         half_way(db);
         let mut report = json_of(db);
         for item in report["migrations"].as_array_mut().unwrap() {
@@ -79,7 +79,7 @@ on_both! {
         assert!(db.rows("SHOW TABLES").is_empty());
     }
 
-    fn rollback_works_with_all_files_deleted(db) {
+    fn rollback_works_after_all_files_were_deleted(db) {
         for version in 1..4 {
             db.migration(version, "t", &format!("CREATE TABLE t{version} (a INT);"), &format!("DROP TABLE t{version};"));
         }
@@ -93,7 +93,7 @@ on_both! {
         assert!(db.tables().is_empty() && json_of(db)["migrations"].as_array().unwrap().is_empty());
     }
 
-    fn every_form_of_resolve_has_a_dry_run_that_records_nothing(db) {
+    fn resolve_dry_run_records_nothing(db) {
         half_way(db);
         db.migration(1, "a", "CREATE TABLE a (a BIGINT);", "DROP TABLE a;");
         let before = db.rows("SELECT * FROM ai_migrations ORDER BY version");
@@ -122,7 +122,7 @@ on_both! {
         assert_eq!(db.rows("SELECT * FROM ai_migrations ORDER BY version"), before);
     }
 
-    fn redo_is_refused_whole_and_can_be_tried_dry(db) {
+    fn redo_is_all_or_nothing_and_has_a_dry_run(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);", "DROP TABLE a;");
         db.write("20260101000002_b_UP.sql", "CREATE TABLE b (a INT);");
         db.migration(3, "c", "CREATE TABLE c (a INT);", "DROP TABLE c;");
@@ -140,7 +140,7 @@ on_both! {
         assert_eq!((refused.code, refused.stderr.as_str()), (1, "airun: error: the UP file of 20260101000003_c was deleted, so it can't be applied again; nothing was changed\n"));
     }
 
-    fn baseline_can_be_said_again_and_only_of_what_there_is(db) {
+    fn baseline_is_idempotent_and_needs_an_existing_version(db) {
         half_way(db);
         let refused = db.airun("migrate baseline 20260101000009");
         assert_eq!((refused.code, refused.stderr.as_str()), (2, "airun: error: the folder has no migration 20260101000009\n"));
@@ -152,7 +152,7 @@ on_both! {
         assert_eq!(db.tables(), ["a", "b"]);
     }
 
-    fn the_dump_of_everything_makes_everything_again(db) {
+    fn dump_recreates_every_kind_of_object(db) {
         let mut up = "CREATE TABLE z (id INT AUTO_INCREMENT PRIMARY KEY, at DATETIME NOT NULL DEFAULT '2000-01-01 00:00:00',\n\
              c VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT 'a''b', m INT, n INT GENERATED ALWAYS AS (m * 2) VIRTUAL, CHECK (m < 1000),\n\
              KEY k (c(3) DESC)) COMMENT ') AUTO_INCREMENT=9';\n\
@@ -198,7 +198,7 @@ on_both! {
 }
 
 #[test]
-fn check_names_every_file_that_is_wrong() {
+fn migrate_check_reports_every_invalid_file() {
     let folder = tempfile::TempDir::new().unwrap();
     let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
     write("20260101000001_a_UP.sql", b"SELECT 1;\n  SELECT `open;\n");
@@ -219,7 +219,7 @@ fn check_names_every_file_that_is_wrong() {
 }
 
 #[test]
-fn none_is_no_number_of_migrations() {
+fn zero_migrations_is_a_usage_error() {
     for command in ["up", "rollback", "redo"] {
         let refused =
             crate::support::Running::start(crate::support::airun(&format!("migrate {command} -n 0"))).finish();

@@ -216,7 +216,7 @@ mod recovery {
 }
 
 on_both! {
-    fn a_crash_of_resolve_or_baseline_leaves_the_row_as_it_was_or_as_it_was_to_be(db) {
+    fn crashed_resolve_or_baseline_records_all_or_nothing(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);\nINSERT INTO nosuch VALUES (1);", "DROP TABLE a;");
         let fail = || assert_eq!(db.airun("migrate up").code, 1);
         let state = || db.rows("SELECT CONCAT(state, ' ', statements_done) FROM ai_migrations");
@@ -237,7 +237,7 @@ on_both! {
         }
     }
 
-    fn a_crash_while_a_failure_is_written_down_loses_only_the_reason(db) {
+    fn crash_while_recording_a_failure_loses_only_the_reason(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2, 3);\nINSERT INTO a VALUES (4);", "DROP TABLE a;");
         for point in ["before-failed", "failed", "fail-before", "fail-after"] {
             drop_database(db);
@@ -250,7 +250,7 @@ on_both! {
         }
     }
 
-    fn what_changes_no_ddl_is_done_again_without_harm(db) {
+    fn ddl_without_visible_effect_is_repeated_safely(db) {
         let up = "CREATE TABLE t (a INT PRIMARY KEY, b INT);\nINSERT INTO t VALUES (1, 1), (2, 2);\nALTER TABLE t ENGINE = InnoDB;\n\
                   UPDATE t SET b = b + 1;\nALTER TABLE t FORCE;\nUPDATE t SET b = b + 1;\nOPTIMIZE TABLE t;\nUPDATE t SET b = b + 1;\n\
                   ANALYZE TABLE t;\nUPDATE t SET b = b + 1;\nALTER TABLE t DROP COLUMN b, ADD COLUMN b INT;\nUPDATE t SET b = COALESCE(b, 0) + 1;\n\
@@ -263,7 +263,7 @@ on_both! {
         });
     }
 
-    fn a_crash_before_the_commit_of_a_file_of_rows_leaves_nothing(db) {
+    fn crash_before_the_commit_of_a_dml_file_leaves_nothing(db) {
         db.create();
         db.execute(&["CREATE TABLE t (a INT)"]);
         db.migration(1, "rows", "INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2);", "");

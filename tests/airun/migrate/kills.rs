@@ -103,7 +103,7 @@ fn server_killed(server: &OwnServer, db: &Database, args: &str, after: Duration,
     thread::sleep(after);
     server.kill();
     let ended = running.finish();
-    server.again();
+    server.restart();
     match ended.code {
         0 => met.too_late += 1,
         1 => met.look(db),
@@ -120,7 +120,7 @@ fn straight(db: &Database, args: &str) -> Duration {
 
 on_both! {
     #[ignore = "long tier"]
-    fn killed_at_random_moments(db) {
+    fn airun_killed_at_random_moments_loses_and_repeats_nothing(db) {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(KILLS, |kills| kills as u32);
         let mut random = Random::seeded();
         write_mixed(db, Victim::Client);
@@ -151,7 +151,7 @@ on_both! {
     }
 
     #[ignore = "long tier"]
-    fn the_server_is_killed_at_random_moments(shared) {
+    fn server_killed_at_random_moments_loses_and_repeats_nothing(shared) {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(SERVER_KILLS, |kills| (kills as u32).div_ceil(10));
         let mut random = Random::seeded();
         let server = OwnServer::start(shared.kind);

@@ -23,7 +23,7 @@ fn slow(db: &Database) -> Running {
 }
 
 on_both! {
-    fn eight_at_once_apply_each_migration_once(db) {
+    fn eight_concurrent_ups_apply_each_migration_once(db) {
         for i in 1..5 {
             db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);\nSET @a = {i};\nINSERT INTO m{i} VALUES (@a);\nLOCK TABLES m{i} WRITE;\nINSERT INTO m{i} VALUES (5);\nUNLOCK TABLES;"), "");
         }
@@ -40,7 +40,7 @@ on_both! {
         assert!(!db.airun("migrate dump").stdout.contains("ai_migrations"));
     }
 
-    fn the_holder_is_named_and_its_lease_is_renewed(db) {
+    fn lock_holder_is_named_and_renews_its_lease(db) {
         let up = slow(db);
         let until = "SELECT expires_at FROM ai_migrations_lock WHERE part = 'heartbeat'";
         let first = db.rows(until);
@@ -57,7 +57,7 @@ on_both! {
         assert_ne!(on.code, 75, "{on:?}");
     }
 
-    fn a_lease_that_was_given_away_stops_its_holder_at_the_next_record(db) {
+    fn holder_that_lost_its_lease_stops_at_the_next_journal_write(db) {
         let up = slow(db);
         db.execute(&["UPDATE ai_migrations_lock SET token = 'somebody else'"]);
         db.end_sleep("KILL QUERY");
@@ -68,7 +68,7 @@ on_both! {
         assert_eq!(db.rows("SELECT DISTINCT token FROM ai_migrations_lock"), ["somebody else"]);
     }
 
-    fn a_killed_holder_is_followed_once_its_lease_is_over_and_its_statement_has_ended(db) {
+    fn killed_holder_is_succeeded_after_its_lease_and_its_statement_ended(db) {
         db.create();
         db.execute(&["CREATE TABLE gate (a INT)", "INSERT INTO gate VALUES (1)"]);
         let mut keeper = db.conn();

@@ -11,7 +11,7 @@ fn kill_in_call(db: &Database) {
 }
 
 on_both! {
-    fn the_server_records_the_end_of_a_call_after_airun_died(db) {
+    fn server_records_the_end_of_a_call_after_airun_died(db) {
         db.create();
         db.migration(
             1,
@@ -27,7 +27,7 @@ on_both! {
         assert_eq!(db.rows("SELECT what FROM log ORDER BY id"), ["a", "b", "42"]);
     }
 
-    fn a_call_interrupted_after_its_own_commit_needs_resolve(db) {
+    fn call_interrupted_after_its_own_commit_needs_resolve(db) {
         db.create();
         // The server ends a procedure whose rows it can't send.
         db.migration(
@@ -51,7 +51,7 @@ on_both! {
         assert_eq!(db.rows("SELECT what FROM log ORDER BY id"), ["a", "c"]);
     }
 
-    fn a_call_that_fails_after_its_own_commit_says_so(db) {
+    fn call_that_fails_after_its_own_commit_says_so(db) {
         db.migration(
             1,
             "p",
@@ -70,7 +70,7 @@ on_both! {
         assert!(db.rows("SELECT a FROM u").is_empty());
     }
 
-    fn temporary_tables_and_prepared_statements_come_back_for_a_resumed_script(db) {
+    fn resumed_script_gets_its_temporary_tables_and_prepared_statements_back(db) {
         let script = |third: &str| format!(
             "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT, b VARCHAR(9));\nCREATE TEMPORARY TABLE tmp (a INT);\nCREATE TEMPORARY TABLE gone AS SELECT 1 AS a FROM t;\n\
              DROP TEMPORARY TABLE gone;\nINSERT INTO tmp VALUES (1), (2);\nUPDATE tmp SET a = a * 10;\nALTER TABLE tmp ADD b VARCHAR(9);\n\
@@ -83,7 +83,7 @@ on_both! {
         assert_eq!(db.rows("SELECT a, b FROM t ORDER BY a"), ["10|x", "20|x"]);
     }
 
-    fn a_session_that_cannot_be_restored_needs_resolve(db) {
+    fn session_that_cannot_be_restored_needs_resolve(db) {
         for (i, lost) in (1..).zip([
             "CREATE TEMPORARY TABLE tmp AS SELECT a FROM t",
             "SET @q = 'DO 1';\nPREPARE s FROM @q;\nSET @q = 'DO 2'",

@@ -50,7 +50,7 @@ on_both! {
         }
     }
 
-    fn an_edit_of_what_has_run_is_refused_with_a_diff(db) {
+    fn editing_executed_statements_is_refused_with_a_diff(db) {
         failed(db);
         db.write("20260101000001_five_UP.sql", UP.replace("VALUES (1)", "VALUES (100)").replace("nosuch", "a"));
         let refused = db.airun("migrate up");
@@ -65,7 +65,7 @@ on_both! {
         assert_eq!(db.rows("SELECT * FROM a"), ["1", "2", "42"]);
     }
 
-    fn resolve_from_a_statement_goes_on_there(db) {
+    fn resolve_from_statement_resumes_there(db) {
         failed(db);
         let dry = db.airun("migrate resolve 20260101000001 --from-statement 5 --dry-run");
         assert_eq!((dry.code, dry.stdout.as_str()), (0, "would be recorded: 4 of 5 statements of 20260101000001_five were applied; `airun migrate up` resumes there\n"), "{dry:?}");
@@ -92,7 +92,7 @@ on_both! {
         assert!(db.tables().is_empty());
     }
 
-    fn a_rollback_that_failed_goes_on_too(db) {
+    fn failed_rollback_resumes(db) {
         db.migration(1, "a", "CREATE TABLE a (a INT);\nCREATE TABLE b (a INT);", "DROP TABLE a;\nDROP TABLE nosuch;\nDROP TABLE b;\n");
         assert_eq!(db.airun("migrate up").code, 0);
         let failed = db.airun("migrate rollback");

@@ -7,30 +7,30 @@ fn folder() -> String {
 }
 
 on_both! {
-    fn every_up_has_a_true_down(db) {
+    fn every_up_is_undone_by_its_down(db) {
         db.create();
         let before = db.contents();
-        db.prepare();
+        db.create_tables();
         let after = db.contents();
         let queue = ["ai_server_controls", "ai_server_tasks", "ai_server_workers"];
         assert_eq!(db.tables(), [&["agent_conversations", "agent_messages", "agent_sessions"][..], &queue].concat());
         let down = db.airun(&format!("migrate rollback -n 100 {}", folder()));
         assert_eq!(down.code, 0, "{down:?}");
         assert_eq!(db.contents(), before);
-        db.prepare();
+        db.create_tables();
         assert_eq!(db.contents(), after);
     }
 
-    fn any_language_can_enqueue_by_insert(db) {
-        db.prepare();
+    fn plain_insert_enqueues_a_task(db) {
+        db.create_tables();
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('mail.send', '{\"to\": \"ada@example.org\"}')"]);
         let row = "SELECT queue, priority, state, claim_count, worker_id, next_action_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6), created_at = scheduled_at, scheduled_at = next_action_at FROM ai_server_tasks";
         assert_eq!(db.rows(row), ["default|1|pending|0|0|1|1|1"]);
     }
 
-    fn a_dedupe_key_is_unique_while_its_task_is_alive(db) {
+    fn dedupe_key_is_unique_while_its_task_is_active(db) {
         use mysql::prelude::Queryable as _;
-        db.prepare();
+        db.create_tables();
         let insert = "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('k', '{}', 'once')";
         let mut conn = db.conn();
         conn.query_drop(insert).unwrap();
@@ -41,8 +41,8 @@ on_both! {
         conn.query_drop(insert).unwrap();
     }
 
-    fn messages_go_with_their_session(db) {
-        db.prepare();
+    fn messages_are_deleted_with_their_session(db) {
+        db.create_tables();
         db.execute(&[
             "INSERT INTO agent_sessions (public_id, user_id, agent) VALUES (UUID(), 'ada', 'helper')",
             "INSERT INTO agent_conversations (session_id, title) SELECT id, 'grüße 😀' FROM agent_sessions",

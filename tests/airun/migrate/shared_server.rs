@@ -6,7 +6,7 @@ use crate::on_both;
 use crate::support::{Database, LOCK_WAIT_TIMEOUT, wait_until};
 
 on_both! {
-    fn a_blocked_definition_names_the_blocker_and_succeeds_after_it(db) {
+    fn blocked_ddl_names_its_blocker_and_succeeds_after_it(db) {
         db.create();
         db.execute(&["CREATE TABLE t (a INT)"]);
         db.migration(1, "alter", "ALTER TABLE t ADD b INT;", "");
@@ -30,7 +30,7 @@ on_both! {
         assert_eq!(up.code, 0, "{up:?}");
     }
 
-    fn a_definition_that_stays_blocked_gives_up_at_the_lock_timeout(db) {
+    fn ddl_that_stays_blocked_fails_at_the_lock_timeout(db) {
         db.create();
         db.execute(&["CREATE TABLE t (a INT)"]);
         db.migration(1, "alter", "ALTER TABLE t ADD b INT;", "");
@@ -44,7 +44,7 @@ on_both! {
         assert_eq!(db.airun("migrate up").code, 0);
     }
 
-    fn rows_wait_for_a_lock_too_and_go_on_after_it(db) {
+    fn dml_waits_for_a_lock_and_succeeds_after_it(db) {
         db.create();
         db.execute(&["CREATE TABLE t (a INT)", "INSERT INTO t VALUES (1)"]);
         db.migration(1, "part", "CREATE TABLE u (a INT);\nUPDATE t SET a = a + 1;", "");
@@ -68,7 +68,7 @@ on_both! {
         }
     }
 
-    fn the_holder_of_the_lock_is_named(db) {
+    fn lock_timeout_error_names_the_lock_holder(db) {
         db.create();
         db.migration(1, "slow", "DO SLEEP(60);\nCREATE TABLE t (a INT);", "");
         let mut holder = db.start_sleeping("migrate up", &[]);
@@ -83,7 +83,7 @@ on_both! {
         assert!(killed.stderr.contains("finds out what was applied"), "{killed:?}");
     }
 
-    fn a_killed_connection_is_a_clean_error_and_the_next_up_goes_on(db) {
+    fn killed_connection_is_an_error_after_which_up_resumes(db) {
         db.create();
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (SLEEP(60));\nINSERT INTO t VALUES (2);", "");
         let up = db.start_sleeping("migrate up", &[]);
@@ -96,7 +96,7 @@ on_both! {
         assert_eq!(db.rows("SELECT * FROM t"), ["1", "2"]);
     }
 
-    fn a_signal_lets_the_running_statement_finish(db) {
+    fn signal_lets_the_running_statement_finish(db) {
         db.create();
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (SLEEP(2));\nCREATE TABLE u (a INT);", "");
         let up = db.start_sleeping("migrate up", &[]);
@@ -109,7 +109,7 @@ on_both! {
         assert_eq!(db.rows("SELECT * FROM t"), ["0"]);
     }
 
-    fn a_second_signal_ends_it_at_once(db) {
+    fn second_signal_ends_airun_immediately(db) {
         db.create();
         db.migration(1, "slow", "DO SLEEP(300);", "");
         let up = db.start_sleeping("migrate up", &[]);
@@ -123,7 +123,7 @@ on_both! {
         db.end_sleep("KILL");
     }
 
-    fn nothing_of_a_session_leaks_into_the_next_file(db) {
+    fn session_state_does_not_leak_into_the_next_file(db) {
         let other = Database::new(db.kind);
         other.create();
         db.migration(1, "leaky", &format!("SET @x = 1, sql_mode = 'ANSI_QUOTES', foreign_key_checks = 0, time_zone = '+05:00';\nCREATE TEMPORARY TABLE tmp (a INT);\nUSE `{}`;\nCREATE TABLE there (a INT);", other.name), "");
@@ -136,7 +136,7 @@ on_both! {
         assert_eq!(other.tables(), ["there"]);
     }
 
-    fn two_databases_do_not_wait_for_each_other(db) {
+    fn two_databases_do_not_share_a_lock(db) {
         let other = Database::new(db.kind);
         db.create();
         db.migration(1, "slow", "DO SLEEP(300);", "");
@@ -147,7 +147,7 @@ on_both! {
         assert_eq!(slow.finish().code, 1);
     }
 
-    fn twenty_at_once(db) {
+    fn twenty_concurrent_ups_all_succeed(db) {
         for i in 1..6 {
             db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);\nINSERT INTO m{i} VALUES (1);"), "");
         }

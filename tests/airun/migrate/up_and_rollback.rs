@@ -21,7 +21,7 @@ pub fn three(db: &Database) {
 }
 
 on_both! {
-    fn up_applies_what_is_pending_and_then_says_that_nothing_is(db) {
+    fn up_applies_pending_migrations_once(db) {
         three(db);
         let first = db.airun("migrate up");
         assert_eq!((first.code, first.stderr.as_str()), (0, ""), "{first:?}");
@@ -38,7 +38,7 @@ on_both! {
         assert_eq!((second.code, second.stdout), (0, format!("no migration is pending in `{}`\n", db.name)));
     }
 
-    fn rollback_leaves_the_schema_as_it_was(db) {
+    fn rollback_restores_the_schema(db) {
         db.migration(1, "before", "CREATE TABLE t (a INT);", "DROP TABLE t;");
         assert_eq!(db.airun("migrate up").code, 0);
         let before = db.contents();
@@ -83,7 +83,7 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_migrations"), ["0"]);
     }
 
-    fn strict_refuses_what_is_out_of_order_before_anything_runs(db) {
+    fn strict_refuses_out_of_order_migrations_before_running_any(db) {
         for i in [1, 3] {
             db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);"), "");
         }
@@ -101,7 +101,7 @@ on_both! {
         assert_eq!(db.rows("SELECT version FROM ai_migrations ORDER BY applied_order"), ["20260101000001", "20260101000003", "20260101000002", "20260101000004"]);
     }
 
-    fn an_irreversible_migration_is_refused_before_anything_is_touched(db) {
+    fn irreversible_migration_is_refused_before_anything_is_changed(db) {
         db.write("20260101000001_a_UP.sql", "CREATE TABLE a (a INT);");
         db.migration(2, "b", "CREATE TABLE b (b INT);", "DROP TABLE b;");
         assert_eq!(db.airun("migrate up").code, 0);
@@ -111,7 +111,7 @@ on_both! {
         assert_eq!(db.tables(), ["a", "b"]);
     }
 
-    fn to_and_n_choose(db) {
+    fn to_and_n_select_migrations(db) {
         three(db);
         assert_eq!(db.airun("migrate up -n 1").code, 0);
         assert_eq!(db.rows("SELECT name FROM ai_migrations"), ["users"]);
@@ -124,7 +124,7 @@ on_both! {
         assert_eq!((unknown.code, unknown.stderr.as_str()), (2, "airun: error: unknown migration 20250101000000; `airun migrate status` lists all\n"));
     }
 
-    fn dry_run_prints_the_statements_and_touches_nothing(db) {
+    fn dry_run_prints_the_statements_and_changes_nothing(db) {
         three(db);
         let dry = db.airun("migrate up --dry-run -n 2");
         let folder = db.folder().display();
@@ -142,7 +142,7 @@ on_both! {
         assert_eq!(there, ["0"]);
     }
 
-    fn redo_undoes_and_applies_from_the_files(db) {
+    fn redo_applies_the_edited_files(db) {
         three(db);
         assert_eq!(db.airun("migrate up").code, 0);
         db.write("20260101000002_people_UP.sql", "INSERT INTO users VALUES (7, 'Eve');");
@@ -152,7 +152,7 @@ on_both! {
         assert_eq!(db.rows("SELECT name FROM ai_migrations ORDER BY applied_order"), ["users", "people", "greeting"]);
     }
 
-    fn a_file_of_rows_is_one_transaction(db) {
+    fn dml_file_is_one_transaction(db) {
         db.migration(1, "t", "CREATE TABLE t (a INT PRIMARY KEY);", "DROP TABLE t;");
         db.migration(2, "rows", "INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (2);\nINSERT INTO t VALUES (1);", "");
         let failed = db.airun("migrate up");
@@ -165,7 +165,7 @@ on_both! {
         assert!(status.contains("20260101000002_rows  pending"), "{status}");
     }
 
-    fn a_failing_statement_is_named_and_what_ran_before_it_is_kept(db) {
+    fn failing_statement_is_named_and_its_predecessors_are_kept(db) {
         db.migration(
             1,
             "five",
@@ -185,7 +185,7 @@ on_both! {
         assert_eq!(db.rows("SELECT * FROM a"), ["1"]);
     }
 
-    fn an_error_in_a_later_result_set_is_seen(db) {
+    fn error_in_a_later_result_set_is_reported(db) {
         db.migration(
             1,
             "p",
@@ -202,7 +202,7 @@ on_both! {
         assert!(failed.stderr.contains("_p_UP.sql:5:1: statement 5 of 6 failed: 1062"), "{failed:?}");
     }
 
-    fn eight_at_once_apply_each_migration_once(db) {
+    fn eight_concurrent_ups_apply_each_migration_once(db) {
         three(db);
         for i in 4..12 {
             db.migration(i, "more", &format!("CREATE TABLE m{i} (a INT);\nINSERT INTO m{i} VALUES ({i});"), "");
@@ -218,7 +218,7 @@ on_both! {
         }
     }
 
-    fn status_tells_pending_edited_missing_and_out_of_order(db) {
+    fn status_shows_pending_edited_missing_and_out_of_order(db) {
         for i in [1, 2, 4] {
             db.migration(i, "m", &format!("CREATE TABLE m{i} (a INT);"), "");
         }
@@ -248,7 +248,7 @@ on_both! {
         assert!(applied.stderr.contains("airun: warning: 20260101000003_m is older than an applied migration\n"), "{applied:?}");
     }
 
-    fn status_as_json_has_a_version(db) {
+    fn status_json_has_a_format_version(db) {
         three(db);
         assert_eq!(db.airun("migrate up -n 1").code, 0);
         let report: serde_json::Value = serde_json::from_str(&db.airun("migrate status --json").stdout).unwrap();
@@ -261,7 +261,7 @@ on_both! {
         assert!(all[0]["applied_by"].as_str().unwrap().contains('@'));
     }
 
-    fn select_is_enough_for_status(db) {
+    fn status_needs_only_the_select_privilege(db) {
         three(db);
         assert_eq!(db.airun("migrate up").code, 0);
         let user = User::new(db, "p/#?@:%", "SELECT");
@@ -273,7 +273,7 @@ on_both! {
         assert!(status.stdout.ends_with("3 applied\n"), "{status:?}");
     }
 
-    fn baseline_adopts_what_is_there(db) {
+    fn baseline_adopts_an_existing_schema(db) {
         three(db);
         db.create();
         db.execute(&["CREATE TABLE users (id INT PRIMARY KEY, name TEXT)"]);
@@ -286,7 +286,7 @@ on_both! {
         assert!(refused.stderr.contains("was recorded by a baseline and never run"), "{refused:?}");
     }
 
-    fn a_dump_makes_the_same_schema_again(db) {
+    fn dump_recreates_the_same_schema(db) {
         let other = Database::new(db.kind);
         db.migration(
             1,

@@ -27,8 +27,8 @@ fn closes(heartbeat: &str) {
 }
 
 on_both! {
-    fn the_examples_run_at_once(db) {
-        db.prepare();
+    fn worker_runs_this_servers_tasks_immediately(db) {
+        db.create_tables();
         let mut worker = db.start("worker");
         worker.wait_for("💓 alive: ");
         worker.signal("TERM");
@@ -39,7 +39,7 @@ on_both! {
 }
 
 #[test]
-fn a_database_is_needed_where_a_database_task_is_registered_and_only_there() {
+fn only_database_tasks_need_a_database() {
     let without = Running::start(airun("worker")).finish();
     assert_eq!(without.code, 2);
     assert!(
@@ -58,7 +58,7 @@ fn a_database_is_needed_where_a_database_task_is_registered_and_only_there() {
 }
 
 #[test]
-fn a_task_that_fails_or_panics_goes_on_and_is_counted() {
+fn failing_and_panicking_tasks_keep_running_and_are_counted() {
     let mut worker = start("fails,panics,quick", 100, "worker --heartbeat 1s");
     for _ in 0..2 {
         let panic = worker.wait_for("panicked at examples/lab/main.rs:");
@@ -90,7 +90,7 @@ fn a_task_that_fails_or_panics_goes_on_and_is_counted() {
 }
 
 #[test]
-fn an_overrun_runs_once_late_and_skips_the_rest() {
+fn overrun_runs_once_late_and_skips_the_missed_ticks() {
     let mut worker = start("overruns", 100, "worker --heartbeat 1s");
     for run in 1..4 {
         let late = worker.wait_for(" late; the ticks before this one are skipped ");
@@ -104,7 +104,7 @@ fn an_overrun_runs_once_late_and_skips_the_rest() {
 }
 
 #[test]
-fn a_stopped_process_skips_and_does_not_catch_up() {
+fn suspended_process_skips_the_missed_ticks() {
     let mut worker = start("quick", 200, "worker --heartbeat 1s");
     worker.wait_for("heartbeat: ");
     worker.signal("STOP");
@@ -125,7 +125,7 @@ fn a_stopped_process_skips_and_does_not_catch_up() {
 }
 
 #[test]
-fn running_work_is_told_to_stop_and_waited_for() {
+fn shutdown_notifies_a_running_task_and_waits_for_it() {
     let mut worker = start("ends", 60_000, "worker");
     worker.wait_for("ran task=ends");
     worker.signal("TERM");
@@ -135,7 +135,7 @@ fn running_work_is_told_to_stop_and_waited_for() {
 }
 
 #[test]
-fn a_task_that_hangs_at_the_stop_is_named_and_left_behind() {
+fn task_that_hangs_at_shutdown_is_named_and_abandoned() {
     let mut worker = start("hangs,quick", 200, "worker --stop-timeout 300ms");
     worker.wait_for("ran task=hangs");
     worker.signal("TERM");
@@ -149,7 +149,7 @@ fn a_task_that_hangs_at_the_stop_is_named_and_left_behind() {
 }
 
 #[test]
-fn a_second_signal_ends_the_worker_at_once() {
+fn second_signal_ends_the_worker_immediately() {
     let mut worker = start("hangs", 200, "worker --stop-timeout 1h");
     worker.wait_for("ran task=hangs");
     worker.signal("TERM");
@@ -160,7 +160,7 @@ fn a_second_signal_ends_the_worker_at_once() {
 }
 
 #[test]
-fn a_run_over_its_limit_is_reported_as_stuck() {
+fn run_over_its_time_limit_is_reported_as_stuck() {
     let mut worker = start("hangs", 200, "worker --heartbeat 1500ms --stop-timeout 0");
     let stuck = worker.wait_for("stuck: running for ");
     assert!(stuck.contains("[WARN]") && stuck.contains("task=hangs"), "{stuck}");
@@ -174,7 +174,7 @@ fn a_run_over_its_limit_is_reported_as_stuck() {
 }
 
 #[test]
-fn periodic_run_and_the_worker_do_not_overlap() {
+fn periodic_run_and_the_worker_exclude_each_other() {
     let mut worker = start("ends", 60_000, "worker");
     worker.wait_for("ran task=ends");
     let loser = start("ends", 60_000, "periodic run ends").finish();
@@ -194,7 +194,7 @@ fn periodic_run_and_the_worker_do_not_overlap() {
 }
 
 #[test]
-fn periodic_run_says_by_its_exit_code_how_it_went() {
+fn periodic_run_exits_with_the_outcome() {
     assert_eq!(start("quick", 100, "periodic run quick").finish().code, 0);
     for name in ["fails", "panics"] {
         let failed = start(name, 100, &format!("periodic run {name}")).finish();
@@ -216,7 +216,7 @@ fn periodic_list_names_the_tasks() {
 }
 
 #[test]
-fn what_cannot_run_is_refused() {
+fn invalid_periodic_tasks_are_refused() {
     let twice = start("quick,quick", 100, "worker").finish();
     assert_eq!(twice.code, 2);
     assert!(twice.stderr.ends_with("airun: error: two periodic tasks have the name `quick`; rename one of them\n"));
@@ -234,7 +234,7 @@ fn json_lines_carry_the_task() {
 }
 
 #[test]
-fn metrics_and_health_are_served_and_written() {
+fn metrics_and_health_are_served_over_http_and_written_to_a_file() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("airun.prom");
     let mut worker = start(
@@ -270,7 +270,7 @@ fn metrics_and_health_are_served_and_written() {
 }
 
 #[test]
-fn systemd_is_told_how_the_worker_is() {
+fn systemd_is_notified_of_the_workers_state() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
@@ -295,7 +295,7 @@ fn systemd_is_told_how_the_worker_is() {
 }
 
 #[test]
-fn the_journal_gets_priorities_and_no_time() {
+fn log_for_the_systemd_journal_has_priorities_and_no_timestamps() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = std::fs::File::create(folder.path().join("journal")).unwrap();
     let metadata = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());

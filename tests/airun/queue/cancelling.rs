@@ -1,6 +1,6 @@
 //! Cancelling what runs.
 
-use super::{put, put_with, task, worker};
+use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
 use crate::support::{Database, stop};
 
@@ -9,61 +9,61 @@ fn cancel(db: &Database, id: u64) {
 }
 
 on_both! {
-    fn a_run_in_a_thread_is_told_and_its_query_killed(db) {
-        db.prepare();
-        let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
-        let queries = put(db, "act", r#"{"query_s": 1000}"#);
+    fn cancelled_thread_is_notified_and_its_query_killed(db) {
+        db.create_tables();
+        let waits = insert_task(db, "act", r#"{"wait_ms": 60000}"#);
+        let queries = insert_task(db, "act", r#"{"query_s": 1000}"#);
         // It finishes nevertheless, and a success is one.
-        let finishes = put(db, "act", r#""finish_at_stop""#);
+        let finishes = insert_task(db, "act", r#""finish_at_stop""#);
         let worker = worker(db, "");
         for id in [waits, queries, finishes] {
-            db.until_state(id, "running");
+            db.wait_for_state(id, "running");
             cancel(db, id);
         }
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         assert_eq!(task(db, waits, "state, failures, worker_id, finished_at >= started_at"), "cancelled|0|0|1");
         assert_eq!(task(db, queries, "state, failures"), "cancelled|0");
         assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Cancelled) false""#);
     }
 
-    fn a_process_is_asked_and_then_killed(db) {
-        db.prepare();
-        let polite = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
-        let deaf = put(db, "act_apart", r#""hang""#);
-        let program = put(db, "script", r#""trap 'exit 7' TERM; while :; do sleep 0.1; done""#);
+    fn cancelled_process_is_notified_and_then_killed(db) {
+        db.create_tables();
+        let polite = insert_task(db, "act_apart", r#"{"wait_ms": 60000}"#);
+        let deaf = insert_task(db, "act_apart", r#""hang""#);
+        let program = insert_task(db, "script", r#""trap 'exit 7' TERM; while :; do sleep 0.1; done""#);
         let mut worker = worker(db, "");
         for _ in 0..2 {
             worker.wait_for("begun in process ");
         }
         for id in [polite, deaf, program] {
-            db.until_state(id, "running");
+            db.wait_for_state(id, "running");
             cancel(db, id);
         }
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         for id in [polite, deaf, program] {
             assert_eq!(task(db, id, "state, failures, crashes"), "cancelled|0|0");
         }
     }
 
-    fn what_is_to_be_cancelled_does_not_run_again(db) {
-        db.prepare();
+    fn cancelled_task_does_not_run_again(db) {
+        db.create_tables();
         // It fails before its worker asks whether somebody wants it cancelled.
-        let fails = put_with(db, "fails", r#""error""#, ", cancel_requested = TRUE");
+        let fails = insert_task_with(db, "fails", r#""error""#, ", cancel_requested = TRUE");
         let first = worker(db, "");
-        db.until_done();
+        db.wait_until_idle();
         stop(first);
         assert_eq!(task(db, fails, "state, failures, next_action_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
         // Its worker dies before it has heard.
-        let lost = put(db, "act", r#""hang""#);
+        let lost = insert_task(db, "act", r#""hang""#);
         let second = worker(db, "");
-        db.until_state(lost, "running");
+        db.wait_for_state(lost, "running");
         second.signal("STOP");
         cancel(db, lost);
         second.signal("KILL");
         let third = worker(db, "");
-        db.until_state(lost, "cancelled");
+        db.wait_for_state(lost, "cancelled");
         stop(third);
         assert_eq!(task(db, lost, "claim_count"), "1");
     }

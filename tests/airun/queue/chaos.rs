@@ -22,12 +22,12 @@ fn chaos(kind: Kind, form: &str, seconds: u32, url: Option<String>) {
 
 on_both! {
     #[ignore = "long tier"]
-    fn workers_that_are_killed_again_and_again_lose_nothing(db) {
+    fn repeatedly_killed_workers_lose_nothing(db) {
         chaos(db.kind, "workers", 8, Some(db.kind.url()));
     }
 
     #[ignore = "long tier"]
-    fn a_server_that_is_killed_loses_nothing(db) {
+    fn killed_server_loses_nothing(db) {
         chaos(db.kind, "server", 22, None);
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use airun::queue::{Enqueue, Enqueued, Priority, TaskPayload, enqueue};
 
-use super::{put, put_with, task, worker, worker_at};
+use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
-use crate::support::stop;
+use crate::support::{stop, worker_at};
 
 /// The payload of the lab's `echo`: a program that enqueues tasks needs no more.
 #[derive(Serialize, Deserialize)]
@@ -19,17 +19,17 @@ impl TaskPayload for Echo {
 }
 
 on_both! {
-    fn where_looking_everywhere_is_dear_everything_is_found_all_the_same(db) {
-        db.prepare();
+    fn every_task_is_found_though_full_scans_are_rare(db) {
+        db.create_tables();
         let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "expensive-polls")]);
-        db.until("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
         // More than there are threads for, more than one looks at together, with what comes later among them.
-        let slow: Vec<u64> = (0..10).map(|_| put(db, "act", r#"{"sleep_ms": 100}"#)).collect();
+        let slow: Vec<u64> = (0..10).map(|_| insert_task(db, "act", r#"{"sleep_ms": 100}"#)).collect();
         let many = vec!["('noop', '1')"; 3000].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
-        let again = put(db, "fails", r#"{"times": 2}"#);
-        let later = put_with(db, "echo", "1", ", scheduled_at = UTC_TIMESTAMP(6) + INTERVAL 1500000 MICROSECOND");
-        db.until_done();
+        let again = insert_task(db, "fails", r#"{"times": 2}"#);
+        let later = insert_task_with(db, "echo", "1", ", scheduled_at = UTC_TIMESTAMP(6) + INTERVAL 1500000 MICROSECOND");
+        db.wait_until_idle();
         stop(worker);
         for id in slow {
             assert_eq!(task(db, id, "state, claim_count, failures"), "succeeded|1|0");
@@ -39,8 +39,8 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded'"), ["3012"]);
     }
 
-    fn what_is_due_and_what_is_enqueued_needs_no_look_everywhere(db) {
-        db.prepare();
+    fn due_and_new_tasks_are_found_without_a_full_scan(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))"]);
         let fill = |kind: &str, count: usize| {
             let rows = vec![format!("('{kind}', '1')"); count].join(", ");
@@ -54,13 +54,13 @@ on_both! {
         // A whole look is minutes away after the first ones.
         let very_dear = [("AIRUN_FORCE", "very-expensive-polls")];
         let workers = [0, 1].map(|_| worker_at(&db.url(), "--threads 2", &very_dear));
-        db.until_done();
+        db.wait_until_idle();
         for round in 0..5 {
             fill("versioned", 1);
             fill("echo", 20 * round + 1);
             fill("single", 2);
             fill("noop", 1500 * round + 1);
-            db.until_done();
+            db.wait_until_idle();
         }
         for worker in workers {
             stop(worker);
@@ -68,82 +68,82 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state NOT IN ('succeeded', 'dead')"), ["0"]);
     }
 
-    fn an_urgent_task_goes_before_a_normal_one_and_that_before_bulk(db) {
-        db.prepare();
+    fn urgent_runs_before_normal_and_normal_before_bulk(db) {
+        db.create_tables();
         // Also where the kinds' names have another order.
         for (kind, priority) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
-            put_with(db, kind, "1", &format!(", priority = {priority}"));
+            insert_task_with(db, kind, "1", &format!(", priority = {priority}"));
         }
         let worker = worker(db, "--threads 1");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         let order = "SELECT priority FROM ai_server_tasks ORDER BY finished_at, id";
         assert_eq!(db.rows(order), ["0", "0", "1", "1", "2", "2"]);
     }
 
-    fn a_worker_takes_only_from_its_queues(db) {
-        db.prepare();
-        let other = put(db, "noop", "{}");
-        let mine = put_with(db, "noop", "{}", ", queue = 'mine'");
-        let yours = put_with(db, "noop", "{}", ", queue = 'yours'");
+    fn worker_claims_only_from_its_queues(db) {
+        db.create_tables();
+        let other = insert_task(db, "noop", "{}");
+        let mine = insert_task_with(db, "noop", "{}", ", queue = 'mine'");
+        let yours = insert_task_with(db, "noop", "{}", ", queue = 'yours'");
         let first = worker(db, "--queues mine,yours");
-        db.until_state(mine, "succeeded");
-        db.until_state(yours, "succeeded");
+        db.wait_for_state(mine, "succeeded");
+        db.wait_for_state(yours, "succeeded");
         stop(first);
         assert_eq!(task(db, other, "state, claim_count"), "pending|0");
         // Without the setting it takes from those that its kinds are put into.
         let second = worker(db, "");
-        db.until_state(other, "succeeded");
+        db.wait_for_state(other, "succeeded");
         stop(second);
     }
 
-    fn a_limited_kind_never_runs_more_often_at_once_in_the_whole_fleet(db) {
-        db.prepare();
+    fn concurrency_limit_holds_across_workers(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))"]);
         let workers = [worker(db, ""), worker(db, "")];
         for _ in 0..12 {
-            put(db, "single", "30");
-            put(db, "noop", "{}");
+            insert_task(db, "single", "30");
+            insert_task(db, "noop", "{}");
         }
-        db.until_done();
+        db.wait_until_idle();
         workers.into_iter().for_each(|worker| drop(stop(worker)));
         let overlaps = "SELECT a.id, b.id FROM spans a JOIN spans b ON a.id < b.id AND a.ended > b.began";
         assert!(db.rows(overlaps).is_empty());
         assert_eq!(db.rows("SELECT COUNT(*), COUNT(ended) FROM spans"), ["12|12"]);
     }
 
-    fn what_is_paused_waits_and_nothing_else_does(db) {
-        db.prepare();
+    fn pause_holds_back_only_its_kind_or_queue(db) {
+        db.create_tables();
         db.execute(&[
             "REPLACE INTO ai_server_controls (scope, name, paused) VALUES ('kind', 'echo', TRUE), ('queue', 'shut', TRUE), ('kind', 'single', TRUE)",
             "CREATE TABLE spans (id INT AUTO_INCREMENT PRIMARY KEY, began DATETIME(6) NOT NULL, ended DATETIME(6))",
         ]);
-        let paused = [put(db, "echo", "1"), put_with(db, "noop", "{}", ", queue = 'shut'"), put(db, "single", "1")];
+        let paused = [insert_task(db, "echo", "1"), insert_task_with(db, "noop", "{}", ", queue = 'shut'"), insert_task(db, "single", "1")];
         let worker = worker(db, "--queues default,shut");
         for _ in 0..3 {
-            let other = put(db, "noop", "{}");
-            db.until_state(other, "succeeded");
+            let other = insert_task(db, "noop", "{}");
+            db.wait_for_state(other, "succeeded");
         }
         for id in paused {
             assert_eq!(task(db, id, "state, claim_count"), "pending|0");
         }
         db.execute(&["UPDATE ai_server_controls SET paused = FALSE"]);
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
     }
 
-    fn a_delayed_task_starts_when_it_is_due(db) {
-        db.prepare();
+    fn delayed_task_starts_when_it_is_due(db) {
+        db.create_tables();
         let worker = worker(db, "");
         let delay = std::time::Duration::from_millis(1200);
         let delayed = Enqueue::new().delay(delay).insert(&mut db.conn(), &Echo(7)).unwrap().id;
-        db.until_state(delayed, "succeeded");
+        db.wait_for_state(delayed, "succeeded");
         stop(worker);
         assert_eq!(task(db, delayed, "result, started_at >= created_at + INTERVAL 1200000 MICROSECOND"), "7|1");
     }
 
-    fn what_is_enqueued_in_a_transaction_shares_its_fate(db) {
-        db.prepare();
+    fn enqueue_is_part_of_the_callers_transaction(db) {
+        db.create_tables();
         let worker = worker(db, "");
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
@@ -152,31 +152,31 @@ on_both! {
         transaction.rollback().unwrap();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         let id = enqueue(&mut transaction, &Echo(2)).unwrap().id;
-        let before = put(db, "noop", "{}");
-        db.until_state(before, "succeeded");
+        let before = insert_task(db, "noop", "{}");
+        db.wait_for_state(before, "succeeded");
         // The worker looks and sees nothing of it.
         assert!(task(db, id, "state").is_empty());
         transaction.commit().unwrap();
-        db.until_state(id, "succeeded");
+        db.wait_for_state(id, "succeeded");
         stop(worker);
         assert!(task(db, undone.id, "state").is_empty());
     }
 
-    fn many_are_enqueued_at_once_with_what_they_are_told(db) {
-        db.prepare();
+    fn insert_many_stores_every_option(db) {
+        db.create_tables();
         let payloads: Vec<Echo> = (0..2500).map(Echo).collect();
         let how = Enqueue::new().queue("bulk").priority(Priority::Bulk).max_attempts(3).timeout(std::time::Duration::from_secs(9));
         assert_eq!(how.insert_many(&mut db.conn(), &payloads).unwrap(), 2500);
         let worker = worker(db, "--queues bulk");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         let all = "SELECT state, queue, priority, max_attempts, timeout_ms, COUNT(*), COUNT(DISTINCT result), MAX(CAST(CAST(result AS CHAR) AS UNSIGNED)) \
                    FROM ai_server_tasks GROUP BY 1, 2, 3, 4, 5";
         assert_eq!(db.rows(all), ["succeeded|bulk|2|3|9000|2500|2500|2499"]);
     }
 
-    fn of_tasks_with_one_key_only_one_is_alive(db) {
-        db.prepare();
+    fn only_one_active_task_has_a_dedupe_key(db) {
+        db.create_tables();
         let how = || Enqueue::new().dedupe_key("once");
         let first = how().insert(&mut db.conn(), &Echo(1)).unwrap();
         assert!(first.inserted);
@@ -187,18 +187,18 @@ on_both! {
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         transaction.query_drop("SELECT * FROM ai_server_tasks").unwrap();
         let worker = worker(db, "");
-        db.until_state(first.id, "succeeded");
+        db.wait_for_state(first.id, "succeeded");
         let second = how().insert(&mut db.conn(), &Echo(3)).unwrap();
         assert!(second.inserted && second.id != first.id);
-        db.until_state(second.id, "succeeded");
+        db.wait_for_state(second.id, "succeeded");
         let third = how().insert(&mut db.conn(), &Echo(4)).unwrap();
-        db.until_state(third.id, "succeeded");
+        db.wait_for_state(third.id, "succeeded");
         drop(transaction);
         stop(worker);
     }
 
-    fn of_racing_tasks_with_one_key_one_wins(db) {
-        db.prepare();
+    fn concurrent_enqueues_with_one_dedupe_key_insert_one_task(db) {
+        db.create_tables();
         let race = |round: u64| -> Vec<Enqueued> {
             std::thread::scope(|scope| {
                 let racers: Vec<_> = (0..8)
@@ -220,26 +220,26 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["5"]);
     }
 
-    fn a_task_enqueues_others_together_with_its_completion(db) {
-        db.prepare();
-        let parent = put(db, "parent", "5");
+    fn task_enqueues_others_in_its_completing_transaction(db) {
+        db.create_tables();
+        let parent = insert_task(db, "parent", "5");
         let worker = worker(db, "");
-        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded' AND kind = 'echo'", &["5"]);
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'succeeded' AND kind = 'echo'", &["5"]);
         stop(worker);
         assert_eq!(task(db, parent, "state, claim_count, result"), "succeeded|1|NULL");
         assert_eq!(db.rows("SELECT COUNT(*) FROM ai_server_tasks"), ["6"]);
     }
 
-    fn final_rows_are_purged_when_their_time_is_up(db) {
-        db.prepare();
-        let ids = [put(db, "noop", "{}"), put(db, "noop", "{}"), put(db, "fails", r#""fatal""#), put(db, "noop", "{}")];
+    fn finished_tasks_are_purged_after_their_retention(db) {
+        db.create_tables();
+        let ids = [insert_task(db, "noop", "{}"), insert_task(db, "noop", "{}"), insert_task(db, "fails", r#""fatal""#), insert_task(db, "noop", "{}")];
         db.execute(&[&format!("UPDATE ai_server_tasks SET state = 'cancelled', next_action_at = UTC_TIMESTAMP(6) + INTERVAL 1 HOUR WHERE id = {}", ids[3])]);
         let first = worker(db, "--retention 0s --dead-retention 1h");
-        db.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
         stop(first);
         // Each worker begins with it.
         let second = worker(db, "");
-        db.until("SELECT id FROM ai_server_tasks ORDER BY id", &[&ids[2].to_string(), &ids[3].to_string()]);
+        db.wait_for_rows("SELECT id FROM ai_server_tasks ORDER BY id", &[&ids[2].to_string(), &ids[3].to_string()]);
         stop(second);
     }
 }

@@ -1,25 +1,23 @@
-//! What a claim costs the server, and whom it is in the way of.
+//! What a claim costs the server, and what it locks.
 
 use mysql::prelude::Queryable as _;
 
 use crate::on_both;
-use crate::support::{Database, Running, lab};
+use crate::support::{Database, worker_at};
 
-/// The statement that a worker claims tasks with, as it sends it; the tasks are pending again.
+/// The statement with which a worker claims tasks. The worker dies there, so the tasks are still pending.
 fn statement(db: &Database) -> String {
-    let mut command = lab("worker");
-    command.env("LAB_QUEUE", "1").env("DATABASE_URL", db.url()).env("AIRUN_FAULT", "claim-locked");
-    command.env("RUST_LOG", "airun::queue::store::claim=trace");
-    let mut worker = Running::start(command);
+    let environment = [("AIRUN_FAULT", "claim-locked"), ("RUST_LOG", "airun::queue::store::claim=trace")];
+    let mut worker = worker_at(&db.url(), "", &environment);
     let line = worker.wait_for("FOR UPDATE SKIP LOCKED");
     worker.finish();
-    // Waits until the server has seen that the worker is gone, and has freed what it had locked.
+    // Waits until the server has noticed that the worker died, and has released its locks.
     db.execute(&["START TRANSACTION", "SELECT id FROM ai_server_tasks FOR UPDATE", "ROLLBACK"]);
     line[line.find("SELECT ").unwrap()..].to_owned()
 }
 
 fn filled(db: &Database) {
-    db.prepare();
+    db.create_tables();
     let rows = ["('noop', '{}')"; 100].join(",");
     for _ in 0..10 {
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {rows}")]);
@@ -27,7 +25,7 @@ fn filled(db: &Database) {
 }
 
 on_both! {
-    fn a_claim_needs_no_sort(db) {
+    fn claim_needs_no_sort(db) {
         filled(db);
         let plan = db.rows(&format!("EXPLAIN {}", statement(db))).concat();
         // MySQL and MariaDB write their plans differently.
@@ -37,7 +35,7 @@ on_both! {
         assert!(!has_sort(plan.clone()), "{plan}");
     }
 
-    fn a_claim_locks_the_tasks_that_it_takes_and_no_others(db) {
+    fn claim_locks_only_the_tasks_that_it_takes(db) {
         filled(db);
         let select = statement(db);
         let mut claimer = db.conn();

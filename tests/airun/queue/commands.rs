@@ -1,23 +1,23 @@
 //! Kinds that are programs.
 
-use super::{lives, number_after, put, put_with, task, until_ended, worker};
+use super::{insert_task, insert_task_with, is_alive, number_after, task, wait_for_exit, worker};
 use crate::on_both;
 use crate::support::stop;
 
 on_both! {
-    fn a_program_gets_the_payload_and_prints_the_result(db) {
-        db.prepare();
-        let json = put(db, "cat", r#"{"a": [1, 2]}"#);
-        let text = put(db, "script", r#""echo 'hello there'""#);
-        let silent = put(db, "script", r#""true""#);
-        let told = put_with(
+    fn program_reads_the_payload_and_prints_the_result(db) {
+        db.create_tables();
+        let json = insert_task(db, "cat", r#"{"a": [1, 2]}"#);
+        let text = insert_task(db, "script", r#""echo 'hello there'""#);
+        let silent = insert_task(db, "script", r#""true""#);
+        let told = insert_task_with(
             db,
             "script",
             r#""echo $AIRUN_TASK_ID $AIRUN_TASK_KIND $AIRUN_TASK_ATTEMPT $AIRUN_TASK_TIMEOUT_MS""#,
             ", timeout_ms = 54321",
         );
         let worker = worker(db, "");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         assert_eq!(task(db, json, "state, JSON_EXTRACT(result, '$.a[1]')"), "succeeded|2");
         assert_eq!(task(db, text, "state, result"), r#"succeeded|"hello there""#);
@@ -25,16 +25,16 @@ on_both! {
         assert_eq!(task(db, told, "result"), format!(r#""{told} script 1 54321""#));
     }
 
-    fn a_program_fails_by_its_exit_code_and_says_why_on_standard_error(db) {
-        db.prepare();
-        let failed = put(db, "script", r#""echo 'no ink' >&2; echo 'ERROR forged' >&2; exit 3""#);
-        let useless = put(db, "script", r#""echo 'not a lamp' >&2; exit 65""#);
-        let killed = put(db, "script", r#""kill -9 $$""#);
-        let missing = put(db, "missing", "{}");
+    fn program_fails_by_its_exit_code_with_the_reason_on_standard_error(db) {
+        db.create_tables();
+        let failed = insert_task(db, "script", r#""echo 'no ink' >&2; echo 'ERROR forged' >&2; exit 3""#);
+        let useless = insert_task(db, "script", r#""echo 'not a lamp' >&2; exit 65""#);
+        let killed = insert_task(db, "script", r#""kill -9 $$""#);
+        let missing = insert_task(db, "missing", "{}");
         let mut worker = worker(db, "");
         let line = worker.wait_for("] no ink");
         assert!(line.contains("[INFO] no ink task=script") && line.contains(" attempt=1"), "{line}");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         let fate = "state, failures, crashes, last_error";
         assert_eq!(task(db, failed, fate), "dead|2|0|exit code 3: no ink\nERROR forged");
@@ -47,13 +47,13 @@ on_both! {
         );
     }
 
-    fn what_a_program_reads_and_prints_is_bounded(db) {
-        db.prepare();
-        let deaf = put(db, "ignores_input", &format!("\"{}\"", "x".repeat(500_000)));
-        let large = put(db, "script", r#""yes | head -c 3000000""#);
-        let line = put(db, "script", r#""yes | tr -d '[:space:]' | head -c 100000 >&2; exit 3""#);
+    fn program_input_and_output_are_bounded(db) {
+        db.create_tables();
+        let deaf = insert_task(db, "ignores_input", &format!("\"{}\"", "x".repeat(500_000)));
+        let large = insert_task(db, "script", r#""yes | head -c 3000000""#);
+        let line = insert_task(db, "script", r#""yes | tr -d '[:space:]' | head -c 100000 >&2; exit 3""#);
         let worker = worker(db, "");
-        db.until_done();
+        db.wait_until_idle();
         let log = stop(worker).stderr;
         assert_eq!(task(db, deaf, "state"), "succeeded");
         // The half of it are line ends, which JSON writes as two characters.
@@ -63,9 +63,9 @@ on_both! {
         assert!(log.lines().all(|line| line.len() < 9000));
     }
 
-    fn a_program_is_killed_at_its_deadline_with_all_that_it_started(db) {
-        db.prepare();
-        let id = put_with(
+    fn program_is_killed_at_its_deadline_with_all_its_descendants(db) {
+        db.create_tables();
+        let id = insert_task_with(
             db,
             "script",
             r#""setsid sleep 1000 & echo started $! >&2; sleep 1000""#,
@@ -73,25 +73,25 @@ on_both! {
         );
         let mut worker = worker(db, "");
         let daemon = number_after(&worker.wait_for("] started "), "] started ");
-        db.until_state(id, "dead");
-        until_ended(daemon);
+        db.wait_for_state(id, "dead");
+        wait_for_exit(daemon);
         stop(worker);
         assert_eq!(task(db, id, "last_error"), "timed out after 3s, and was killed");
     }
 
-    fn a_program_may_leave_a_daemon_that_holds_its_output_open(db) {
-        db.prepare();
-        let id = put(db, "script", r#""setsid sh -c 'sleep 1000 & echo $!'; true""#);
-        let inside = put(db, "script", r#""sleep 1000 & echo $!""#);
+    fn program_may_leave_a_daemon_that_keeps_its_output_open(db) {
+        db.create_tables();
+        let id = insert_task(db, "script", r#""setsid sh -c 'sleep 1000 & echo $!'; true""#);
+        let inside = insert_task(db, "script", r#""sleep 1000 & echo $!""#);
         let worker = worker(db, "");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         let daemon: u64 = task(db, id, "result").parse().unwrap();
         let stray: u64 = task(db, inside, "result").parse().unwrap();
         // What stays in its process group ends with it.
-        until_ended(stray);
-        assert!(lives(daemon));
+        wait_for_exit(stray);
+        assert!(is_alive(daemon));
         assert!(std::process::Command::new("kill").arg(daemon.to_string()).status().unwrap().success());
-        until_ended(daemon);
+        wait_for_exit(daemon);
     }
 }

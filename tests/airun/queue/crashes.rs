@@ -2,46 +2,46 @@
 
 use mysql::prelude::Queryable as _;
 
-use super::{lives, number_after, put, put_with, task, until_ended, worker};
+use super::{insert_task, insert_task_with, is_alive, number_after, task, wait_for_exit, worker};
 use crate::on_both;
 use crate::support::{Database, Running, assert_not_logged, stop};
 
 /// Starts two workers, and one long task on one of them; that one, the other, the task, its process.
 fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Running, u64) {
     let mut first = worker(db, "");
-    let id = put(db, kind, deed);
+    let id = insert_task(db, kind, deed);
     let begun = first.wait_for("begun in process ");
     assert!(begun.contains(&format!(" id={id} ")), "{begun}");
     (first, worker(db, ""), id)
 }
 
 on_both! {
-    fn what_a_killed_worker_ran_runs_again_within_five_seconds(db) {
-        db.prepare();
+    fn killed_workers_task_runs_again_within_five_seconds(db) {
+        db.create_tables();
         let (first, mut second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 2000}"#);
-        db.until("SELECT COUNT(*) FROM ai_server_workers", &["2"]);
+        db.wait_for_rows("SELECT COUNT(*) FROM ai_server_workers", &["2"]);
         let killed = db.rows("SELECT UTC_TIMESTAMP(6)").concat();
         first.signal("KILL");
         second.wait_for("worker 1 died: rescued 1 task");
-        db.until_state(id, "succeeded");
+        db.wait_for_state(id, "succeeded");
         stop(second);
         let after = format!("claim_count, failures, crashes, started_at BETWEEN '{killed}' AND '{killed}' + INTERVAL 5 SECOND");
         assert_eq!(task(db, id, &after), "2|0|1|1");
         assert!(db.rows("SELECT id FROM ai_server_workers").is_empty());
     }
 
-    fn a_task_that_kills_its_worker_is_dead_and_takes_no_other_with_it(db) {
-        db.prepare();
-        let innocents: Vec<u64> = (0..5).map(|_| put(db, "act", r#"{"wait_ms": 3000}"#)).collect();
+    fn task_that_kills_its_worker_dies_alone(db) {
+        db.create_tables();
+        let innocents: Vec<u64> = (0..5).map(|_| insert_task(db, "act", r#"{"wait_ms": 3000}"#)).collect();
         let mut first = worker(db, "");
         for _ in &innocents {
             first.wait_for("begun in process ");
         }
-        let guilty = put(db, "act", r#""abort""#);
+        let guilty = insert_task(db, "act", r#""abort""#);
         assert_eq!(first.finish().code, 128 + 6);
         // Nobody is left to take them over until the supervisor starts the next one.
         let second = worker(db, "");
-        db.until_done();
+        db.wait_until_idle();
         let log = stop(second).stderr;
         let fate = "state, claim_count, failures, crashes, last_error";
         let dead = "dead|3|0|3|worker_lost: its process ended without a result: signal 6 (SIGABRT)";
@@ -51,20 +51,20 @@ on_both! {
         }
     }
 
-    fn a_worker_that_stands_still_loses_its_tasks_and_cannot_overwrite(db) {
-        db.prepare();
+    fn suspended_worker_loses_its_tasks_and_cannot_overwrite_them(db) {
+        db.create_tables();
         let mut first = worker(db, "");
-        let long = put(db, "act", r#"{"wait_ms": 300000}"#);
+        let long = insert_task(db, "act", r#"{"wait_ms": 300000}"#);
         first.wait_for(&format!(" id={long} "));
-        let id = put(db, "act", r#"{"sleep_ms": 1500}"#);
+        let id = insert_task(db, "act", r#"{"sleep_ms": 1500}"#);
         first.wait_for(&format!(" id={id} "));
         let second = worker(db, "");
         first.signal("STOP");
         // Its lock is still held, so the end of the lease decides: half a minute.
-        db.until_state(id, "succeeded");
+        db.wait_for_state(id, "succeeded");
         let before = task(db, id, "state, claim_count, failures, crashes, started_at, finished_at");
         assert!(before.starts_with("succeeded|2|0|1|"), "{before}");
-        db.until(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
+        db.wait_for_rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
         first.signal("CONT");
         // One that still runs is told; what the other returns is refused.
         first.wait_for("interrupting the run: its lease expired and the task was given to another run");
@@ -75,10 +75,10 @@ on_both! {
         stop(second);
     }
 
-    fn what_is_taken_back_and_not_yet_claimed_again_cannot_be_overwritten_either(db) {
-        db.prepare();
+    fn rescued_task_cannot_be_overwritten_before_its_next_claim(db) {
+        db.create_tables();
         let mut worker = worker(db, "");
-        let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
+        let id = insert_task(db, "act", r#"{"sleep_ms": 1000}"#);
         worker.wait_for("begun in process ");
         db.execute(&["UPDATE ai_server_tasks SET state = 'pending', worker_id = 0, next_action_at = next_action_at + INTERVAL 1 HOUR"]);
         worker.wait_for(&format!("discarded the outcome of task {id}: "));
@@ -86,95 +86,95 @@ on_both! {
         assert_eq!(task(db, id, "state, claim_count, finished_at"), "pending|1|1970-01-01 00:00:00.000000");
     }
 
-    fn a_task_that_many_workers_ran_when_they_ended_is_dead(db) {
-        db.prepare();
+    fn task_that_ran_on_25_dead_workers_is_dead(db) {
+        db.create_tables();
         // On trial, and 24 workers have gone already.
-        let id = put_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claim_count = 24, isolated_runs = 24");
+        let id = insert_task_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claim_count = 24, isolated_runs = 24");
         let mut first = worker(db, "");
         first.wait_for("begun in process ");
         let mut second = worker(db, "");
-        let other = put(db, "act", r#"{"wait_ms": 500}"#);
-        db.until_state(other, "running");
+        let other = insert_task(db, "act", r#"{"wait_ms": 500}"#);
+        db.wait_for_state(other, "running");
         first.signal("KILL");
-        db.until_state(id, "dead");
+        db.wait_for_state(id, "dead");
         assert_eq!(
             task(db, id, "claim_count, isolated_runs, last_error"),
             "25|25|worker_lost: 25 workers died while they ran the task"
         );
         second.wait_for("gave up 1 task after 25 workers died running it");
-        db.until_state(other, "succeeded");
+        db.wait_for_state(other, "succeeded");
         stop(second);
         assert_eq!(db.lab(&format!("task retry {id}")).code, 0);
         assert_eq!(task(db, id, "state, crashes, isolated_runs"), "pending|0|0");
     }
 
-    fn a_worker_that_only_lost_its_connection_keeps_its_tasks(db) {
-        db.prepare();
+    fn worker_that_lost_its_connection_keeps_its_tasks(db) {
+        db.create_tables();
         let (mut first, second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 8000}"#);
         let lock = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':1')";
         let mut last = String::new();
         for _ in 0..4 {
             let present = format!("SELECT suspected_at IS NULL AND IS_USED_LOCK({lock}) > 0 FROM ai_server_workers WHERE id = 1");
-            db.until(&format!("{present} AND IS_USED_LOCK({lock}) <> '{last}'"), &["1"]);
+            db.wait_for_rows(&format!("{present} AND IS_USED_LOCK({lock}) <> '{last}'"), &["1"]);
             last = db.rows(&format!("SELECT IS_USED_LOCK({lock})")).concat();
             db.execute(&[&format!("KILL {last}")]);
             first.wait_for("lost the connection to the database: ");
         }
-        db.until_state(id, "succeeded");
+        db.wait_for_state(id, "succeeded");
         let log = stop(second).stderr;
         assert_not_logged(&log, " died: ");
         stop(first);
         assert_eq!(task(db, id, "claim_count, failures, crashes"), "1|0|0");
     }
 
-    fn a_row_that_a_transaction_has_locked_keeps_no_other_from_being_rescued(db) {
-        db.prepare();
+    fn locked_row_does_not_block_the_rescue_of_others(db) {
+        db.create_tables();
         let (mut first, second, id) = running_on_one_of_two(db, "act", r#"{"wait_ms": 500}"#);
-        let locked = put(db, "act", r#"{"wait_ms": 60000}"#);
-        db.until_state(locked, "running");
+        let locked = insert_task(db, "act", r#"{"wait_ms": 60000}"#);
+        db.wait_for_state(locked, "running");
         let mut conn = db.conn();
         conn.query_drop("BEGIN").unwrap();
         conn.query_drop(format!("UPDATE ai_server_tasks SET progress = '1' WHERE id = {locked}")).unwrap();
-        db.until_state(id, "succeeded");
-        let more: Vec<u64> = (0..5).map(|_| put(db, "act_apart", r#"{"wait_ms": 1500}"#)).collect();
-        db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'running'", &["1"]);
+        db.wait_for_state(id, "succeeded");
+        let more: Vec<u64> = (0..5).map(|_| insert_task(db, "act_apart", r#"{"wait_ms": 1500}"#)).collect();
+        db.wait_for_rows("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'running'", &["1"]);
         assert!(first.is_running());
         first.signal("KILL");
         second.signal("KILL");
         let third = worker(db, "");
         for id in more {
-            db.until_state(id, "succeeded");
+            db.wait_for_state(id, "succeeded");
         }
         assert_eq!(task(db, locked, "state, claim_count"), "running|1");
         conn.query_drop("ROLLBACK").unwrap();
-        db.until(&format!("SELECT claim_count FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
+        db.wait_for_rows(&format!("SELECT claim_count FROM ai_server_tasks WHERE id = {locked}"), &["2"]);
         stop(third);
     }
 
-    fn what_a_killed_workers_runs_had_started_is_killed_before_they_run_again(db) {
-        db.prepare();
-        let id = put_with(db, "act_apart", r#""daemon""#, ", timeout_ms = 60000, max_attempts = 1");
+    fn descendants_of_a_killed_worker_are_killed_before_its_tasks_run_again(db) {
+        db.create_tables();
+        let id = insert_task_with(db, "act_apart", r#""daemon""#, ", timeout_ms = 60000, max_attempts = 1");
         let mut first = worker(db, "");
         let daemon = number_after(&first.wait_for("started process "), "started process ");
         first.signal("KILL");
-        assert!(lives(daemon));
+        assert!(is_alive(daemon));
         let mut second = worker(db, "");
         second.wait_for("started process ");
-        assert!(!lives(daemon));
+        assert!(!is_alive(daemon));
         assert_eq!(db.lab(&format!("task cancel {id} --wait")).code, 0);
         stop(second);
     }
 
-    fn a_killed_workers_processes_do_not_run_beside_their_successors(db) {
-        db.prepare();
+    fn processes_of_a_killed_worker_end_before_their_tasks_run_again(db) {
+        db.create_tables();
         let mut first = worker(db, "");
-        let id = put_with(db, "act_apart", r#""hang""#, ", timeout_ms = 5000, max_attempts = 1");
+        let id = insert_task_with(db, "act_apart", r#""hang""#, ", timeout_ms = 5000, max_attempts = 1");
         let process = number_after(&first.wait_for("begun in process "), "begun in process ");
         first.signal("KILL");
         let mut second = worker(db, "");
         second.wait_for("begun in process ");
-        until_ended(process);
-        db.until_state(id, "dead");
+        wait_for_exit(process);
+        db.wait_for_state(id, "dead");
         stop(second);
         assert_eq!(task(db, id, "claim_count, failures, crashes"), "2|1|1");
     }

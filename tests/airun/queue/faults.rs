@@ -1,22 +1,22 @@
 //! A crash at each step of a worker in turn: another worker makes it good.
 
-use super::{put, worker_at};
+use super::insert_task;
 use crate::at_each_point;
-use crate::support::{Database, stop};
+use crate::support::{Database, stop, worker_at};
 
 /// Tasks of which each has its effect, or its result, once.
 fn fill(db: &Database) {
-    db.prepare();
+    db.create_tables();
     db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
     for key in 0..20 {
-        put(db, "once", &format!(r#"{{"key": {key}}}"#));
-        put(db, "echo", &key.to_string());
+        insert_task(db, "once", &format!(r#"{{"key": {key}}}"#));
+        insert_task(db, "echo", &key.to_string());
     }
-    put(db, "fails", r#"{"times": 1}"#);
+    insert_task(db, "fails", r#"{"times": 1}"#);
 }
 
 fn all_is_well(db: &Database, fault: &str) {
-    db.until_done();
+    db.wait_until_idle();
     let states = "SELECT kind, state, COUNT(*), MAX(crashes) < 2 FROM ai_server_tasks GROUP BY 1, 2 ORDER BY 1, 2";
     assert_eq!(db.rows(states), ["echo|succeeded|20|1", "fails|succeeded|1|1", "once|succeeded|20|1"], "{fault}");
     assert_eq!(db.rows("SELECT COUNT(*) FROM effects"), ["20"], "{fault}");
@@ -40,10 +40,10 @@ fn task_survives_later(db: &Database, point: &str) {
     let third = format!("{point}:3");
     fill(db);
     let crashed = worker_at(&db.url(), "", &[("AIRUN_FAULT", &third)]);
-    db.until("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claim_count > 0", &["1"]);
+    db.wait_for_rows("SELECT COUNT(*) > 3 FROM ai_server_tasks WHERE state = 'succeeded' OR claim_count > 0", &["1"]);
     // A worker claims many tasks at once, so it reaches some points a third time only if more tasks come.
     for _ in 0..3 {
-        put(db, "fails", r#"{"times": 2}"#);
+        insert_task(db, "fails", r#"{"times": 2}"#);
     }
     let crashed = crashed.finish();
     assert_eq!(crashed.code, 128 + 6, "{third}: {crashed:?}");
@@ -56,11 +56,11 @@ fn task_survives_later(db: &Database, point: &str) {
 fn heartbeat_survives(db: &Database, point: &str) {
     fill(db);
     // It runs for long enough that its lease has to be extended.
-    put(db, "act", r#"{"wait_ms": 15000}"#);
+    insert_task(db, "act", r#"{"wait_ms": 15000}"#);
     crash(db, point);
     db.execute(&["UPDATE ai_server_tasks SET payload = '{\"wait_ms\": 1}' WHERE kind = 'act'"]);
     let worker = db.worker();
-    db.until_done();
+    db.wait_until_idle();
     db.execute(&["DELETE FROM ai_server_tasks WHERE kind = 'act'"]);
     all_is_well(db, point);
     stop(worker);

@@ -3,9 +3,9 @@
 use mysql::Conn;
 use mysql::prelude::Queryable as _;
 
-use super::{put, task, worker, worker_at};
+use super::{insert_task, task, worker};
 use crate::on_both;
-use crate::support::{Database, OwnServer, Proxy, User, stop, stop_after_lost_connections};
+use crate::support::{Database, OwnServer, Proxy, User, stop, stop_after_lost_connections, worker_at};
 
 /// Who may do everything may write to a read-only server too; this one may not.
 fn make_plain_user(db: &Database) {
@@ -22,19 +22,19 @@ fn kill_other_sessions(db: &Database, conn: &mut Conn) {
 }
 
 on_both! {
-    fn a_worker_waits_for_the_database_however_long_that_takes(db) {
-        db.prepare();
-        let way = Proxy::to(&db.url());
-        way.cut();
-        let id = put(db, "echo", "1");
-        let mut first = worker_at(&way.url(&db.url()), "", &[]);
+    fn worker_waits_for_the_database(db) {
+        db.create_tables();
+        let proxy = Proxy::to(&db.url());
+        proxy.cut();
+        let id = insert_task(db, "echo", "1");
+        let mut first = worker_at(&proxy.url(&db.url()), "", &[]);
         first.wait_for("waiting for the database: ");
-        way.mend();
-        db.until_state(id, "succeeded");
+        proxy.restore();
+        db.wait_for_state(id, "succeeded");
         stop(first);
-        way.cut();
+        proxy.cut();
         // A stop ends the wait.
-        let mut second = worker_at(&way.url(&db.url()), "", &[]);
+        let mut second = worker_at(&proxy.url(&db.url()), "", &[]);
         second.wait_for("waiting for the database: ");
         second.signal("TERM");
         let ended = second.finish();
@@ -42,28 +42,28 @@ on_both! {
         assert!(ended.stderr.ends_with("stopped by a signal while waiting for the database\n"), "{ended:?}");
     }
 
-    fn a_result_is_kept_until_the_database_is_back(db) {
-        db.prepare();
-        let way = Proxy::to(&db.url());
-        let mut worker = worker_at(&way.url(&db.url()), "", &[]);
-        let id = put(db, "act", r#"{"sleep_ms": 1000}"#);
+    fn result_is_kept_until_the_database_is_back(db) {
+        db.create_tables();
+        let proxy = Proxy::to(&db.url());
+        let mut worker = worker_at(&proxy.url(&db.url()), "", &[]);
+        let id = insert_task(db, "act", r#"{"sleep_ms": 1000}"#);
         worker.wait_for("begun in process ");
-        way.cut();
+        proxy.cut();
         worker.wait_for("waiting for the database: ");
-        let meanwhile = put(db, "echo", "1");
+        let meanwhile = insert_task(db, "echo", "1");
         // The time that passes is the test: the run ends meanwhile.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         assert_eq!(task(db, id, "state"), "running");
-        way.mend();
+        proxy.restore();
         worker.wait_for("reconnected to the database");
-        db.until_done();
+        db.wait_until_idle();
         stop(worker);
         assert_eq!(task(db, id, "state, claim_count, failures, result"), r#"succeeded|1|0|"done""#);
         assert_eq!(task(db, meanwhile, "state, claim_count"), "succeeded|1");
     }
 
-    fn lost_connections_neither_lose_nor_double_anything(db) {
-        db.prepare();
+    fn lost_connections_lose_and_repeat_nothing(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
         let worker = worker(db, "");
         let mut conn = db.conn();
@@ -74,7 +74,7 @@ on_both! {
                 kill_other_sessions(db, &mut conn);
             }
         }
-        db.until_done();
+        db.wait_until_idle();
         // Some are lost in the middle of a run.
         let log = stop_after_lost_connections(worker).stderr;
         assert!(log.contains("lost the connection to the database"), "{log}");
@@ -82,69 +82,69 @@ on_both! {
         assert_eq!(db.rows("SELECT COUNT(*) FROM effects"), ["200"]);
     }
 
-    fn a_connection_that_was_closed_while_it_lay_idle_costs_no_attempt(db) {
-        db.prepare();
+    fn closed_idle_connection_costs_no_attempt(db) {
+        db.create_tables();
         db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
         let worker = worker(db, "--threads 1");
-        let first = put(db, "once", r#"{"key": 1}"#);
-        db.until_state(first, "succeeded");
+        let first = insert_task(db, "once", r#"{"key": 1}"#);
+        db.wait_for_state(first, "succeeded");
         // The thread's connection is among them.
         kill_other_sessions(db, &mut db.conn());
-        let second = put(db, "once", r#"{"key": 2}"#);
-        db.until_state(second, "succeeded");
+        let second = insert_task(db, "once", r#"{"key": 2}"#);
+        db.wait_for_state(second, "succeeded");
         assert_eq!(task(db, second, "failures"), "0");
         stop(worker);
     }
 
     #[ignore = "long tier"]
-    fn of_several_hosts_the_one_that_can_be_written_to_is_found_again(shared) {
+    fn worker_follows_the_writable_host(shared) {
         let kind = shared.kind;
         let servers = [OwnServer::start(kind), OwnServer::start(kind)];
         let first = &Database::on(kind, Some(servers[0].url_file()));
         let second = &Database::on(kind, Some(servers[1].url_file())).named_as(first);
         for db in [first, second] {
-            db.prepare();
+            db.create_tables();
             make_plain_user(db);
         }
         let place = |db: &Database| db.url().rsplit_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
         let mut worker =
             worker_at(&format!("mysql://plain:right@{},{}/{}", place(first), place(second), first.name), "", &[]);
-        first.until_state(put(first, "echo", "1"), "succeeded");
+        first.wait_for_state(insert_task(first, "echo", "1"), "succeeded");
         // A switch-over: what was written to can't be any more.
         first.execute(&["SET GLOBAL read_only = ON"]);
         worker.wait_for("looking for a writable host");
-        second.until_state(put(second, "echo", "2"), "succeeded");
+        second.wait_for_state(insert_task(second, "echo", "2"), "succeeded");
         // None can be, for a while.
         second.execute(&["SET GLOBAL read_only = ON"]);
-        let waiting = put(second, "echo", "3");
+        let waiting = insert_task(second, "echo", "3");
         worker.wait_for("none of the hosts is writable");
         second.execute(&["SET GLOBAL read_only = OFF"]);
-        second.until_state(waiting, "succeeded");
+        second.wait_for_state(waiting, "succeeded");
         // And one that is gone.
         first.execute(&["SET GLOBAL read_only = OFF"]);
         servers[1].kill();
-        first.until_state(put(first, "echo", "4"), "succeeded");
+        first.wait_for_state(insert_task(first, "echo", "4"), "succeeded");
         stop(worker);
     }
 
-    fn a_server_that_is_read_only_for_a_while_is_waited_for(shared) {
+    fn worker_waits_while_the_server_is_read_only(shared) {
         let server = OwnServer::start(shared.kind);
         let db = &Database::on(shared.kind, Some(server.url_file()));
-        db.prepare();
+        db.create_tables();
         make_plain_user(db);
         let (_, place) = db.url().split_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let mut worker = worker_at(&format!("mysql://plain:right@{place}"), "", &[]);
-        db.until_state(put(db, "echo", "1"), "succeeded");
+        db.wait_for_state(insert_task(db, "echo", "1"), "succeeded");
         db.execute(&["SET GLOBAL read_only = ON"]);
-        let id = put(db, "echo", "2");
+        let id = insert_task(db, "echo", "2");
         worker.wait_for("lost the connection to the database: 1290 ");
         db.execute(&["SET GLOBAL read_only = OFF"]);
-        db.until_state(id, "succeeded");
+        db.wait_for_state(id, "succeeded");
         stop(worker);
         assert_eq!(task(db, id, "claim_count, failures"), "1|0");
     }
 
-    fn what_no_waiting_mends_ends_the_worker_at_once(db) {
+    fn permanent_error_ends_the_worker_immediately(db) {
         db.create();
         let missing = worker(db, "").finish();
         assert_eq!(missing.code, 1);

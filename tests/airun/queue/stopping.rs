@@ -1,21 +1,21 @@
 //! The stop: what runs finishes, what was only claimed goes back.
 
-use super::{number_after, put, task, until_ended, worker};
+use super::{insert_task, number_after, task, wait_for_exit, worker};
 use crate::on_both;
 use crate::support::stop;
 
 on_both! {
-    fn at_a_stop_what_runs_finishes_and_what_was_claimed_goes_back_at_once(db) {
-        db.prepare();
+    fn shutdown_finishes_running_tasks_and_releases_claimed_ones(db) {
+        db.create_tables();
         let mut worker = worker(db, "");
         // So that it knows the kind to be quick, and claims many.
         for _ in 0..80 {
-            put(db, "act", r#"{"wait_ms": 0}"#);
+            insert_task(db, "act", r#"{"wait_ms": 0}"#);
         }
         for _ in 0..80 {
             worker.wait_for("begun in process ");
         }
-        db.until_done();
+        db.wait_until_idle();
         let many = vec![r#"('act', '{"sleep_ms": 4000}')"#; 100].join(", ");
         db.execute(&["DELETE FROM ai_server_tasks", &format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
         for _ in 0..8 {
@@ -23,7 +23,7 @@ on_both! {
         }
         worker.signal("TERM");
         let states = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
-        db.until(states, &["pending|92", "running|8"]);
+        db.wait_for_rows(states, &["pending|92", "running|8"]);
         let ended = worker.finish();
         assert_eq!(ended.code, 0, "{ended:?}");
         assert_eq!(db.rows(states), ["pending|92", "succeeded|8"]);
@@ -31,11 +31,11 @@ on_both! {
         assert_eq!(db.rows(spent), ["0|0|0|0"]);
     }
 
-    fn a_run_that_heeds_the_stop_goes_back_without_an_attempt_spent(db) {
-        db.prepare();
-        let waits = put(db, "act", r#"{"wait_ms": 60000}"#);
-        let finishes = put(db, "act", r#""finish_at_stop""#);
-        let apart = put(db, "act_apart", r#"{"wait_ms": 60000}"#);
+    fn run_that_ends_at_shutdown_is_released_without_losing_an_attempt(db) {
+        db.create_tables();
+        let waits = insert_task(db, "act", r#"{"wait_ms": 60000}"#);
+        let finishes = insert_task(db, "act", r#""finish_at_stop""#);
+        let apart = insert_task(db, "act_apart", r#"{"wait_ms": 60000}"#);
         let mut first = worker(db, "");
         for _ in 0..3 {
             first.wait_for("begun in process ");
@@ -47,12 +47,12 @@ on_both! {
         assert_eq!(task(db, finishes, "state, result"), r#"succeeded|"Some(Stopping) true""#);
     }
 
-    fn past_the_stop_timeout_what_runs_is_named_and_given_back(db) {
-        db.prepare();
-        let thread = put(db, "act", r#""hang""#);
+    fn tasks_running_past_the_stop_timeout_are_named_and_released(db) {
+        db.create_tables();
+        let thread = insert_task(db, "act", r#""hang""#);
         let mut worker = worker(db, "--stop-timeout 1s");
         worker.wait_for("begun in process ");
-        let apart = put(db, "act_apart", r#""hang""#);
+        let apart = insert_task(db, "act_apart", r#""hang""#);
         let process = number_after(&worker.wait_for("begun in process "), "begun in process ");
         worker.signal("TERM");
         let ended = worker.finish();
@@ -61,23 +61,23 @@ on_both! {
             let last = ended.stderr.lines().last().unwrap();
             assert!(last.starts_with("airun: error: stopped with tasks still running after 1s: ") && last.contains(&id), "{last}");
         }
-        until_ended(process);
+        wait_for_exit(process);
         for id in [thread, apart] {
             assert_eq!(task(db, id, "state, claim_count, failures, crashes, worker_id"), "pending|1|0|0|0", "{ended:?}");
         }
         assert!(db.rows("SELECT id FROM ai_server_workers").is_empty());
     }
 
-    fn a_second_signal_ends_the_worker_and_its_processes_at_once(db) {
-        db.prepare();
-        let id = put(db, "act_apart", r#""hang""#);
+    fn second_signal_ends_the_worker_and_its_processes_immediately(db) {
+        db.create_tables();
+        let id = insert_task(db, "act_apart", r#""hang""#);
         let mut first = worker(db, "--stop-timeout 1h");
         let process = number_after(&first.wait_for("begun in process "), "begun in process ");
         first.signal("TERM");
         first.wait_for("stopping: ");
         first.signal("TERM");
         assert_eq!(first.finish().code, 130);
-        until_ended(process);
+        wait_for_exit(process);
         let mut second = worker(db, "--stop-timeout 1s");
         second.wait_for("begun in process ");
         assert_eq!(task(db, id, "state, claim_count, failures"), "running|2|0");
@@ -85,17 +85,17 @@ on_both! {
         assert_eq!(second.finish().code, 124);
     }
 
-    fn a_heartbeat_and_the_metrics_tell_what_was_done(db) {
-        db.prepare();
+    fn heartbeat_and_metrics_count_the_tasks(db) {
+        db.create_tables();
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("airun.prom");
         let worker = worker(db, &format!("--metrics-file {}", file.display()));
-        let done = [put(db, "noop", "{}"), put(db, "noop", "{}")];
-        let fatal = put(db, "fails", r#""fatal""#);
-        db.until_done();
+        let done = [insert_task(db, "noop", "{}"), insert_task(db, "noop", "{}")];
+        let fatal = insert_task(db, "fails", r#""fatal""#);
+        db.wait_until_idle();
         let log = stop(worker).stderr;
         assert_eq!(done.map(|id| task(db, id, "state")), ["succeeded", "succeeded"]);
-        db.until_state(fatal, "dead");
+        db.wait_for_state(fatal, "dead");
         let line = |parts: &[&str]| log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(line(&["heartbeat task=noop succeeded=2 retried=0 crashed=0 dead=0 cancelled=0 released=0"]), "{log}");
         assert!(line(&["heartbeat task=fails succeeded=0 retried=0 crashed=0 dead=1 "]), "{log}");

@@ -17,10 +17,10 @@ mod wait;
 
 pub use database::{Database, rows};
 pub use mixed::{Victim, effects, write_mixed};
-pub use own_server::{OwnServer, end_server};
+pub use own_server::{OwnServer, kill_server};
 pub use process::{Finished, Running, airun, lab};
 pub use proxy::Proxy;
-pub use queue::{LOCK_WAIT_TIMEOUT, stop, stop_after_lost_connections};
+pub use queue::{LOCK_WAIT_TIMEOUT, stop, stop_after_lost_connections, worker_at};
 pub use server::Kind;
 pub use user::User;
 pub use wait::{LIMIT, wait_until};

@@ -18,12 +18,12 @@ pub struct OwnServer {
 impl OwnServer {
     pub fn start(kind: Kind) -> Self {
         let server = Self { kind, home: TempDir::new().expect("a temporary folder") };
-        server.again();
+        server.restart();
         server
     }
 
     /// Starts it again behind [`OwnServer::kill`], on another port if its own was taken meanwhile.
-    pub fn again(&self) {
+    pub fn restart(&self) {
         let started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dev-db"))
             .args(["start", "--private", "--server", self.kind.name()])
             .env("AIRUN_DB_HOME", self.home.path())
@@ -34,7 +34,7 @@ impl OwnServer {
 
     /// kill -9, and waits for the end.
     pub fn kill(&self) {
-        end_server(&self.pid().expect("a server that runs"), self.home.path());
+        kill_server(&self.pid().expect("a server that runs"), self.home.path());
     }
 
     /// The file that holds the URL of an account that may do everything, without a database's name.
@@ -58,7 +58,7 @@ impl Drop for OwnServer {
 }
 
 /// kill -9 for the process that has a folder among its arguments, and waits for its end.
-pub fn end_server(pid: &str, folder: &Path) {
+pub fn kill_server(pid: &str, folder: &Path) {
     let arguments = PathBuf::from(format!("/proc/{pid}/cmdline"));
     // Another program may have its number by now; and one that nobody has collected yet has no arguments any more.
     let folder = folder.as_os_str().as_encoded_bytes();

@@ -54,7 +54,7 @@ impl Proxy {
     }
 
     /// Lets them through again.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         *self.streams.lock().expect("no panic") = Some(Vec::new());
     }
 }

@@ -15,37 +15,37 @@ pub const LOCK_WAIT_TIMEOUT: &str = "1205 (HY000)";
 const TASKS: &str = "SELECT * FROM ai_server_tasks";
 
 impl Database {
-    /// Makes the queue's tables, and the others of this server.
-    pub fn prepare(&self) {
+    /// Creates the tables of this server, which include the queue's.
+    pub fn create_tables(&self) {
         let up = self.airun(&format!("migrate up --dir {}/migrations", env!("CARGO_MANIFEST_DIR")));
         assert_eq!(up.code, 0, "{up:?}");
     }
 
     /// A command of the program with the tasks of `examples/lab/tasks.rs`.
     pub fn lab(&self, args: &str) -> Finished {
-        Running::start(self.lab_command(args)).finish()
+        Running::start(lab_at(&self.url(), args)).finish()
     }
 
     /// As [`Database::lab`], with `input` on its standard input.
     pub fn lab_with(&self, args: &str, input: &str) -> Finished {
-        let mut command = self.lab_command(args);
+        let mut command = lab_at(&self.url(), args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lab");
-        // It may end before it has read everything.
+        // The command may exit before it has read everything.
         drop(child.stdin.take().expect("its input").write_all(input.as_bytes()));
         let output = child.wait_with_output().expect("its end");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Finished { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// What a command prints that succeeds.
-    pub fn told(&self, args: &str) -> String {
+    /// The standard output of a command, which must succeed.
+    pub fn stdout_of(&self, args: &str) -> String {
         let finished = self.lab(args);
         assert_eq!(finished.code, 0, "{args}: {finished:?}");
         finished.stdout
     }
 
-    /// What a command prints for programs.
+    /// The JSON that a command prints on one line.
     pub fn json(&self, args: &str) -> serde_json::Value {
         let finished = self.lab(&format!("{args} --json"));
         let value: serde_json::Value =
@@ -54,21 +54,15 @@ impl Database {
         value
     }
 
-    /// Starts a worker of those tasks.
+    /// Starts a worker of those tasks, and waits until it claims.
     pub fn worker(&self) -> Running {
-        let mut worker = Running::start(self.lab_command("worker --threads 4"));
+        let mut worker = worker_at(&self.url(), "--threads 4", &[]);
         worker.wait_for("claims tasks of");
         worker
     }
 
-    fn lab_command(&self, args: &str) -> Command {
-        let mut command = lab(args);
-        command.env("LAB_QUEUE", "1").env("DATABASE_URL", self.url()).env("PATH", "/usr/bin:/bin");
-        command
-    }
-
     /// Waits until a query has these rows. However slow the machine is, something changes within the limit.
-    pub fn until(&self, query: &str, expected: &[&str]) {
+    pub fn wait_for_rows(&self, query: &str, expected: &[&str]) {
         let mut conn = self.conn();
         let (mut last, mut deadline) = (Vec::new(), Instant::now() + LIMIT);
         loop {
@@ -90,14 +84,29 @@ impl Database {
     }
 
     /// Waits until no task is pending or running.
-    pub fn until_done(&self) {
-        self.until("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
+    pub fn wait_until_idle(&self) {
+        self.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
     }
 
     /// Waits until a task is in this state.
-    pub fn until_state(&self, id: u64, state: &str) {
-        self.until(&format!("SELECT state FROM ai_server_tasks WHERE id = {id}"), &[state]);
+    pub fn wait_for_state(&self, id: u64, state: &str) {
+        self.wait_for_rows(&format!("SELECT state FROM ai_server_tasks WHERE id = {id}"), &[state]);
     }
+}
+
+/// A command of `examples/lab` with its database tasks, on the database that `url` names.
+fn lab_at(url: &str, args: &str) -> Command {
+    let mut command = lab(args);
+    // Some tasks are programs that it starts.
+    command.env("LAB_QUEUE", "1").env("DATABASE_URL", url).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Starts a worker of the tasks in `examples/lab/tasks.rs`.
+pub fn worker_at(url: &str, args: &str, environment: &[(&str, &str)]) -> Running {
+    let mut command = lab_at(url, &format!("worker {args}"));
+    command.envs(environment.iter().copied());
+    Running::start(command)
 }
 
 /// Stops a worker that had no trouble with its connections, and checks that it found nothing wrong with itself.
