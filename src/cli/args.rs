@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::context::Action;
+use super::context::Context;
+use super::exit::Exit;
 use super::suggest::hint;
 use crate::config::Environment;
 use crate::duration;
@@ -29,9 +30,11 @@ pub struct Command {
     pub examples: &'static [&'static str],
     /// The commands of a group.
     pub commands: &'static [Self],
-    /// Reads the arguments and returns what to do. A group and a page have none.
-    pub handler: Option<fn(Args) -> Result<Action>>,
+    /// Reads the arguments and runs the command. A group and a page have none.
+    pub handler: Option<Handler>,
 }
+
+pub type Handler = fn(&mut Context) -> Result<Exit>;
 
 /// A flag, with all that is known about it.
 #[derive(Clone, Copy)]
@@ -69,7 +72,7 @@ impl Command {
         handler: None,
     };
 
-    pub const fn new(path: &'static str, summary: &'static str, handler: fn(Args) -> Result<Action>) -> Self {
+    pub const fn new(path: &'static str, summary: &'static str, handler: Handler) -> Self {
         Self { handler: Some(handler), ..Self::EMPTY.named(path, summary) }
     }
 
@@ -120,11 +123,8 @@ impl Command {
         }
         let names = self.listed().filter(runs).map(Self::name);
         let list = format!("`airun {}` lists the commands", ["help", self.path].join(" ").trim_end());
-        Err(Error::usage(format!("unknown command `{}`{}", self.join(word), hint(word, names, &list))))
-    }
-
-    fn join(&self, word: &str) -> String {
-        format!("{} {word}", self.path).trim_start().to_owned()
+        let command = [self.path, word].join(" ");
+        Err(Error::usage(format!("unknown command `{}`{}", command.trim_start(), hint(word, names, &list))))
     }
 }
 
@@ -139,6 +139,11 @@ impl Flag {
         Self { value: Value::Required(value), ..Self::switch(name, help) }
     }
 
+    /// A flag whose value may be omitted.
+    pub const fn optional(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self { value: Value::Optional(value), ..Self::switch(name, help) }
+    }
+
     /// A setting: a flag, else a variable, else a default.
     pub const fn setting(name: &'static str, value: &'static str, variable: &'static str, help: &'static str) -> Self {
         Self { variable: Some(variable), ..Self::value(name, value, help) }
@@ -149,11 +154,13 @@ impl Flag {
     }
 }
 
-/// The arguments of one command.
+/// The arguments of one command, and the environment, from which flags that are not given can get their values.
 pub struct Args {
     pub command: &'static Command,
     /// The arguments that are not flags; the table has checked how many there are.
     pub words: Vec<String>,
+    pub environment: Environment,
+    root: &'static Command,
     flags: Vec<(&'static str, Option<String>)>,
 }
 
@@ -170,12 +177,12 @@ pub fn parse(root: &'static Command, raw: Vec<OsString>) -> Result<Args> {
         let Some(word) = word else { break };
         command = command.child(&word)?;
     }
-    let wants_help = parser.flags.iter().any(|(name, _)| *name == "--help");
-    if wants_help {
-        return Ok(Args { command, words: Vec::new(), flags: parser.flags });
+    let mut words = Vec::new();
+    if !parser.flags.iter().any(|(name, _)| *name == "--help") {
+        parser.take(command.flags)?;
+        words = check_rest(parser.left, root, command)?;
     }
-    parser.take(command.flags)?;
-    parser.finish(root, command)
+    Ok(Args { command, words, environment: Environment::default(), root, flags: parser.flags })
 }
 
 struct Parser {
@@ -224,25 +231,24 @@ impl Parser {
             Err(_) => Err(Error::usage(format!("`{name}` needs a value"))),
         }
     }
+}
 
-    /// Checks what is left after all flags were taken. A lone `-` and a negative number are not flags.
-    fn finish(self, root: &'static Command, command: &'static Command) -> Result<Args> {
-        let (flags, words): (Vec<OsString>, Vec<OsString>) =
-            self.left.finish().into_iter().partition(|arg| is_flag(arg));
-        if let Some(flag) = flags.first() {
-            return Err(wrong_flag(&flag.to_string_lossy(), command.flags.iter().chain(root.flags)));
-        }
-        let words: Vec<String> =
-            words.into_iter().map(OsString::into_string).collect::<Result<_, _>>().map_err(|_| not_utf8())?;
-        let (_, min, max) = command.arguments;
-        if let Some(word) = words.get(max) {
-            return Err(Error::usage(format!("unexpected argument `{word}`; usage: {}", command.usage())));
-        }
-        if words.len() < min {
-            return Err(Error::usage(format!("missing argument; usage: {}", command.usage())));
-        }
-        Ok(Args { command, words, flags: self.flags })
+/// Returns the words that are left after all flags were taken. A lone `-` and a negative number are not flags.
+fn check_rest(left: pico_args::Arguments, root: &'static Command, command: &'static Command) -> Result<Vec<String>> {
+    let (flags, words): (Vec<OsString>, Vec<OsString>) = left.finish().into_iter().partition(|arg| is_flag(arg));
+    if let Some(flag) = flags.first() {
+        return Err(wrong_flag(&flag.to_string_lossy(), command.flags.iter().chain(root.flags)));
     }
+    let words: Vec<String> =
+        words.into_iter().map(OsString::into_string).collect::<Result<_, _>>().map_err(|_| not_utf8())?;
+    let (_, min, max) = command.arguments;
+    if let Some(word) = words.get(max) {
+        return Err(Error::usage(format!("unexpected argument `{word}`; usage: {}", command.usage())));
+    }
+    if words.len() < min {
+        return Err(Error::usage(format!("missing argument; usage: {}", command.usage())));
+    }
+    Ok(words)
 }
 
 /// Explains a flag that no row of the table has taken.
@@ -268,83 +274,68 @@ fn is_flag(arg: &OsStr) -> bool {
 }
 
 impl Args {
-    /// True if the flag is given.
+    /// True if the flag is on the command line.
     pub fn has(&self, name: &str) -> bool {
         self.flags.iter().any(|(given, _)| *given == name)
     }
 
-    /// The value that is given, or the default of a flag without a variable.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        match self.flags.iter().find(|(given, _)| *given == name) {
-            Some((_, value)) => value.as_deref(),
-            None => self.flag(name).filter(|flag| flag.variable.is_none())?.default,
+    /// The value on the command line.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(given, _)| *given == name)?.1.as_deref()
+    }
+
+    /// The value on the command line, else that of the variable, with the name of the one that is set.
+    pub fn set(&self, name: &str) -> Option<(&'static str, &str)> {
+        let flag = self.flag(name)?;
+        if self.has(name) {
+            return Some((flag.name, self.given(name)?));
         }
+        flag.variable.and_then(|variable| Some((variable, self.environment.get(variable)?)))
     }
 
     fn flag(&self, name: &str) -> Option<&'static Flag> {
-        self.command.flags.iter().find(|flag| flag.name == name)
+        self.command.flags.iter().chain(self.root.flags).find(|flag| flag.name == name)
+    }
+
+    /// The value with its source: the flag or the variable. An absent one has the default.
+    fn sourced(&self, name: &str) -> Option<(&'static str, &str)> {
+        self.set(name).or_else(|| self.flag(name).and_then(|flag| Some((flag.name, flag.default?))))
+    }
+
+    /// The value on the command line, else that of the variable, else the default.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.sourced(name).map(|(_, text)| text)
+    }
+
+    pub fn owned(&self, name: &str) -> Option<String> {
+        self.value(name).map(str::to_owned)
     }
 
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.value(name).map(PathBuf::from)
     }
 
+    /// Reads the value with `read`, whose error says how to write it.
+    ///
     /// # Errors
-    /// Names the flag, its value and what is wrong with it.
+    /// Names the flag or the variable, its value and what is wrong with it.
+    pub fn read<T, E: Display>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>> {
+        let Some((source, text)) = self.sourced(name) else { return Ok(None) };
+        let invalid = |error| Error::usage(format!("invalid value `{text}` for `{source}`: {error}"));
+        read(text).map(Some).map_err(invalid)
+    }
+
+    /// Reads the value as [`read`](Self::read) does.
     pub fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
-        let parse = |text: &str| text.parse().map_err(|error| invalid(name, text, error));
-        self.value(name).map(parse).transpose()
+        self.read(name, str::parse)
     }
 
     /// # Errors
-    /// Names the flag, its value and how to write a duration.
+    /// Names the flag or the variable, its value and how to write a duration.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
-        self.value(name).map(|text| duration(name, text)).transpose()
+        let Some((source, text)) = self.sourced(name) else { return Ok(None) };
+        duration::parse(text).map(Some).map_err(|error| error.context(format!("`{source}`")))
     }
-
-    /// The value of a flag, of its variable, or its default.
-    pub fn setting<'a>(&'a self, name: &str, environment: &'a Environment) -> Option<Setting<'a>> {
-        self.flag(name)?.resolve(self.value(name), environment)
-    }
-}
-
-/// A setting's value, and the flag or the variable that it comes from.
-pub struct Setting<'a> {
-    pub source: &'static str,
-    pub text: &'a str,
-}
-
-impl Setting<'_> {
-    /// # Errors
-    /// Names the setting, its value and how to write a duration.
-    pub fn duration(&self) -> Result<Duration> {
-        duration(self.source, self.text)
-    }
-
-    /// The error for a value that can't be used.
-    /// The error for a value that can't be used. `source` is a flag or a variable.
-    pub fn invalid(&self, reason: impl Display) -> Error {
-        invalid(self.source, self.text, reason)
-    }
-}
-
-impl Flag {
-    /// The value `given` on the command line, else that of the variable, else the default.
-    pub fn resolve<'a>(&self, given: Option<&'a str>, environment: &'a Environment) -> Option<Setting<'a>> {
-        let variable = self.variable.and_then(|name| Some(Setting { source: name, text: environment.get(name)? }));
-        given
-            .map(|text| Setting { source: self.name, text })
-            .or(variable)
-            .or(self.default.map(|text| Setting { source: self.name, text }))
-    }
-}
-
-pub fn invalid(source: &str, text: &str, reason: impl Display) -> Error {
-    Error::usage(format!("invalid value `{text}` for `{source}`: {reason}"))
-}
-
-fn duration(source: &str, text: &str) -> Result<Duration> {
-    duration::parse(text).map_err(|error| error.context(format!("`{source}`")))
 }
 
 #[cfg(test)]
@@ -353,14 +344,12 @@ mod tests {
 
     static ROOT: Command = Command {
         flags: &[Flag { short: Some("-h"), ..Flag::switch("--help", "") }, Flag::value("--url", "URL", "")],
-        commands: &[Command::new("go", "goes", |_| Err(Error::usage("not for tests")))
-            .arguments("[WHERE]", 0, 1)
-            .flags(&[
-                Flag::switch("--strict", ""),
-                Flag::value("--dir", "FOLDER", ""),
-                Flag::value("--count", "N", "").default("3"),
-                Flag { value: Value::Optional("TIME"), ..Flag::switch("--wait", "") },
-            ])],
+        commands: &[Command::new("go", "goes", |_| Ok(Exit::Success)).arguments("[WHERE]", 0, 1).flags(&[
+            Flag::switch("--strict", ""),
+            Flag::value("--dir", "FOLDER", ""),
+            Flag::value("--count", "N", "").default("3"),
+            Flag::optional("--wait", "TIME", ""),
+        ])],
         ..Command::EMPTY
     };
 

@@ -1,26 +1,23 @@
 //! The context in which a command runs.
 
+use std::env;
 use std::path::PathBuf;
 
-use crate::cli::exit::Exit;
-use crate::config::{self, DatabaseFlags, Environment};
+use super::args::Args;
+use super::output::Output;
+use crate::config::{self, DatabaseFlags};
 use crate::db::Database;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::shutdown::Shutdown;
 
-/// A command with its arguments, ready to run.
-pub type Action = Box<dyn FnOnce(Registry, &Context) -> Result<Exit> + Send>;
-
-/// The folder of the migrations unless a flag or a variable names another.
-const MIGRATIONS_DIR: &str = "migrations";
-
-/// The settings of the process, and its stop.
+/// The arguments of a command, and what it uses.
 pub struct Context {
-    pub environment: Environment,
-    pub flags: DatabaseFlags,
+    pub args: Args,
+    pub registry: Registry,
     /// Closed by the first signal.
     pub stop: Shutdown,
+    pub output: Output,
 }
 
 impl Context {
@@ -29,7 +26,13 @@ impl Context {
     /// # Errors
     /// Names the setting that is wrong.
     pub fn database(&self) -> Result<Option<Database>> {
-        config::database(&self.flags, &self.environment)
+        let given = |name| self.args.given(name).map(str::to_owned);
+        let flags = DatabaseFlags {
+            url: given("--database-url").or_else(|| env::var(config::URL_FROM_FLAG).ok()),
+            tls_mode: given("--tls-mode"),
+            tls_ca: given("--tls-ca").map(PathBuf::from),
+        };
+        config::database(&flags, &self.args.environment)
     }
 
     /// The database of a command that can't do without.
@@ -45,13 +48,8 @@ impl Context {
         })
     }
 
-    /// The folder that `--dir` or the environment names for the migrations.
-    pub fn named_migrations_dir(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
-        flag.or_else(|| self.environment.get("AIRUN_MIGRATIONS_DIR").map(PathBuf::from))
-    }
-
     /// The folder of the migrations.
-    pub fn migrations_dir(&self, flag: Option<PathBuf>) -> PathBuf {
-        self.named_migrations_dir(flag).unwrap_or_else(|| MIGRATIONS_DIR.into())
+    pub fn migrations_dir(&self) -> PathBuf {
+        self.args.path("--dir").unwrap_or_default()
     }
 }

@@ -1,82 +1,58 @@
 //! `airun doctor`: prints the findings about the server, with advice.
 
-use std::path::PathBuf;
+use serde_json::json;
 
-use serde::Serialize;
-
-use super::args::Args;
-use super::context::{Action, Context};
-use super::output::Output;
-use crate::cli::exit::Exit;
+use super::context::Context;
+use super::exit::Exit;
+use super::output::count;
+use super::table::Table;
 use crate::db::Database;
 use crate::doctor::{self, Assessment, Finding, Level};
 use crate::error::Result;
 use crate::migrate::migrator::Migrator;
 use crate::migrate::status::CheckResult;
 
-/// The version of the `--json` shape; raised when a field is removed or changes its meaning.
-const JSON_FORMAT: u32 = 1;
-
-/// `airun doctor`
-pub fn parse(args: Args) -> Result<Action> {
-    let (dir, json) = (args.path("--dir"), args.has("--json"));
-    Ok(Box::new(move |_, context| examine(dir, json, context)))
-}
-
-#[derive(Serialize)]
-struct DoctorReport<'a> {
-    format: u32,
-    database: &'a str,
-    fit: bool,
-    findings: &'a [Finding],
-}
-
 /// Examines the server. A problem with it is a finding, not an error.
-fn examine(dir: Option<PathBuf>, json: bool, context: &Context) -> Result<Exit> {
+pub fn run(context: &mut Context) -> Result<Exit> {
     let database = context.require_database()?;
     let mut findings = doctor::examine(&database);
     if findings.first().is_some_and(|connection| connection.assessment.level == Level::Ok) {
-        let assessment = migrations(dir, context, &database);
+        let assessment = migrations(context, &database);
         findings.extend(assessment.map(|assessment| Finding { check: "migrations", assessment }));
     }
     let problems = findings.iter().filter(|finding| finding.assessment.level == Level::Problem).count();
-    let mut output = Output::default();
-    if json {
-        let report =
-            DoctorReport { format: JSON_FORMAT, database: &database.name, fit: problems == 0, findings: &findings };
-        output.json(&report)?;
+    if context.args.has("--json") {
+        context.output.report(Some(&database.name), &json!({"fit": problems == 0, "findings": findings}))?;
     } else {
-        print(&findings, &mut output);
-        output.line(&match problems {
+        table(&findings).print(&mut context.output);
+        context.output.line(&match problems {
             0 => "the server is fit for airun".to_owned(),
-            1 => "the server is not fit for airun: 1 problem".to_owned(),
-            n => format!("the server is not fit for airun: {n} problems"),
+            n => format!("the server is not fit for airun: {}", count(n as u64, "problem")),
         });
     }
-    output.finish()?;
     Ok(if problems == 0 { Exit::Success } else { Exit::Failure })
 }
 
-fn print(findings: &[Finding], output: &mut Output) {
-    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+fn table(findings: &[Finding]) -> Table {
+    let mut table = Table::default();
     for Finding { check, assessment } in findings {
         let level = match assessment.level {
             Level::Ok => "ok",
             Level::Note => "note",
             Level::Problem => "PROBLEM",
         };
-        output.line(&format!("{level:7}  {:width$}  {}", check, assessment.found));
+        table.row([format!("{level:7}"), (*check).to_owned(), assessment.found.clone()]);
         if let Some(advice) = &assessment.advice {
-            output.line(&format!("{:7}  {:width$}  → {advice}", "", ""));
+            table.row([String::new(), String::new(), format!("→ {advice}")]);
         }
     }
+    table
 }
 
 /// Checks the status of the migrations, if there is a folder of them.
-fn migrations(dir: Option<PathBuf>, context: &Context, database: &Database) -> Option<Assessment> {
-    let named = context.named_migrations_dir(dir);
-    let folder = context.migrations_dir(named.clone());
-    if named.is_none() && !folder.is_dir() {
+fn migrations(context: &Context, database: &Database) -> Option<Assessment> {
+    let folder = context.migrations_dir();
+    if context.args.set("--dir").is_none() && !folder.is_dir() {
         return None;
     }
     let status = |migrator: Migrator<'_>| migrator.status().map(|report| (report.check(), report.migrations.len()));

@@ -22,33 +22,30 @@ use std::thread;
 
 use crossbeam_channel::{bounded, select};
 
-use self::args::Args;
+use self::args::{Args, Handler};
 use self::commands::ROOT;
-use self::context::{Action, Context};
+use self::context::Context;
 use self::exit::Exit;
 use self::output::{Output, print_error};
-use crate::config::{self, DatabaseFlags, Environment};
+use crate::config::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::observe::logging::{self, Format};
+use crate::observe::logging;
 use crate::queue;
 use crate::registry::Registry;
 use crate::shutdown::{self, Phase};
-
-const LOG_FILTER: &str = "info";
 
 /// The whole program with the tasks of `registry`: runs the command that the process's arguments name, and returns the
 /// exit code.
 pub fn main(registry: Registry) -> ExitCode {
     let raw: Vec<OsString> = env::args_os().skip(1).collect();
-    if let Some((first, rest)) = raw.split_first()
-        && first == queue::PROGRAM
-    {
-        let error = queue::become_program(rest);
-        print_error("error", &error.to_string());
-        return Exit::from(error.kind()).into();
-    }
-    hide::hide_password(&raw);
-    match args::parse(&ROOT, raw).and_then(|args| run(args, registry)) {
+    let result = match raw.split_first() {
+        Some((first, rest)) if first == queue::PROGRAM => Err(queue::become_program(rest)),
+        _ => {
+            hide::hide_password(&raw);
+            args::parse(&ROOT, raw).and_then(|args| run(args, registry))
+        }
+    };
+    match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             print_error("error", &error.to_string());
@@ -57,23 +54,28 @@ pub fn main(registry: Registry) -> ExitCode {
     }
 }
 
-fn run(args: Args, registry: Registry) -> Result<Exit> {
+fn run(mut args: Args, registry: Registry) -> Result<Exit> {
     if args.has("--help") {
         return print(&help::page(&ROOT, args.command));
     }
     if args.has("--version") {
         return print(&format!("airun {}\n", env!("CARGO_PKG_VERSION")));
     }
-    let Some(handler) = args.command.handler else { return Err(missing_command(args.command)) };
-    let process = Process::of(&args)?;
-    run_in_thread(handler(args)?, process, registry)
+    let handler = args.command.handler.ok_or_else(|| missing_command(args.command))?;
+    let log_format = args.parsed("--log-format")?.unwrap_or_default();
+    if let Some(filter) = args.given("--log-level") {
+        logging::check_filter(filter)?;
+    }
+    args.environment = Environment::load(args.given("--env-file"))?;
+    let stop = shutdown::on_signals()?;
+    logging::start(args.value("--log-level").unwrap_or_default(), log_format)?;
+    run_in_thread(handler, Context { args, registry, stop, output: Output::default() })
 }
 
 fn print(text: &str) -> Result<Exit> {
     let mut output = Output::default();
     output.raw(text);
-    output.finish()?;
-    Ok(Exit::Success)
+    output.finish().map(|()| Exit::Success)
 }
 
 fn missing_command(group: &args::Command) -> Error {
@@ -84,58 +86,24 @@ fn missing_command(group: &args::Command) -> Error {
     Error::usage(format!("`{}` needs a command: {}", group.path, names.join(", ")))
 }
 
-/// The flags that every command takes.
-struct Process {
-    database: DatabaseFlags,
-    env_file: Option<String>,
-    log_filter: Option<String>,
-    log_format: Format,
-}
-
-impl Process {
-    fn of(args: &Args) -> Result<Self> {
-        let text = |name| args.value(name).map(str::to_owned);
-        if let Some(filter) = args.value("--log-level") {
-            logging::check_filter(filter)?;
-        }
-        Ok(Self {
-            database: DatabaseFlags {
-                url: text("--database-url").or_else(|| env::var(config::URL_FROM_FLAG).ok()),
-                tls_mode: text("--tls-mode"),
-                tls_ca: args.path("--tls-ca"),
-            },
-            env_file: text("--env-file"),
-            log_filter: text("--log-level"),
-            log_format: args.parsed("--log-format")?.unwrap_or_default(),
-        })
-    }
-}
-
 /// Runs the command in a thread of its own, so that a second signal can end the process during any wait.
-fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result<Exit> {
-    let shutdown = shutdown::on_signals()?;
-    let abort = shutdown.until(Phase::Killing);
-    let environment = Environment::load(process.env_file.as_deref())?;
-    let filter = process.log_filter.as_deref().or_else(|| environment.get("RUST_LOG")).unwrap_or(LOG_FILTER);
-    logging::start(filter, process.log_format)?;
-    let context = Context { environment, flags: process.database, stop: shutdown };
+fn run_in_thread(handler: Handler, mut context: Context) -> Result<Exit> {
+    let abort = context.stop.until(Phase::Killing);
     let (done, result) = bounded(1);
     let running = thread::Builder::new()
         .name("command".to_owned())
         .spawn(move || {
+            let result = handler(&mut context).and_then(|exit| context.output.finish().map(|()| exit));
             // This fails only if a second signal is ending the process.
-            done.send(action(registry, &context)).ok();
+            done.send(result).ok();
         })
         .map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?;
     select! {
-        recv(result) -> result => match result {
-            Ok(result) => result,
-            Err(_) => {
-                // The panic's message is already printed.
-                drop(running.join());
-                Err(Error::failure("airun panicked, which is a bug; please report the lines above"))
-            }
-        },
+        recv(result) -> result => result.unwrap_or_else(|_| {
+            // The panic's message is already printed.
+            drop(running.join());
+            Err(Error::failure("airun panicked, which is a bug; please report the lines above"))
+        }),
         recv(abort.receiver()) -> _ => {
             Err(Error::new(ErrorKind::Interrupted, "ended immediately by a second signal"))
         }
@@ -146,15 +114,16 @@ fn run_in_thread(action: Action, process: Process, registry: Registry) -> Result
 mod tests {
     use super::*;
 
-    /// Parses a command line and runs its handler, without the action that it returns.
-    fn handled(line: &str) -> Result<&'static str> {
-        let args = args::parse(&ROOT, line.split_whitespace().map(OsString::from).collect())?;
-        let command = args.command;
-        Process::of(&args)?;
-        match command.handler {
-            Some(handler) => handler(args).map(|_| command.path),
-            None => Err(missing_command(command)),
-        }
+    fn parsed(line: &str) -> Result<Args> {
+        args::parse(&ROOT, line.split_whitespace().map(OsString::from).collect())
+    }
+
+    /// Runs a command that has a usage error.
+    fn run(line: &str) -> Result<Exit> {
+        let args = parsed(line)?;
+        let handler = args.command.handler.ok_or_else(|| missing_command(args.command))?;
+        let (_trigger, stop) = shutdown::channel();
+        handler(&mut Context { args, registry: Registry::new(), stop, output: Output::default() })
     }
 
     #[test]
@@ -185,7 +154,7 @@ mod tests {
             ("periodic run", "missing argument; usage: airun periodic run NAME"),
             ("help migrate upp", "no help for `migrate upp`; did you mean `migrate up`?"),
         ] {
-            let error = handled(line).unwrap_err();
+            let error = run(line).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.kind()), (expected, ErrorKind::InvalidInput), "{line}");
         }
     }
@@ -193,16 +162,15 @@ mod tests {
     #[test]
     fn flags_may_stand_before_the_command() {
         for line in ["--database-url mysql://h/d --log-level=debug migrate up --strict", "migrate up --strict"] {
-            assert_eq!(handled(line).unwrap(), "migrate up");
+            assert_eq!(parsed(line).unwrap().command.path, "migrate up");
         }
     }
 
     #[test]
     fn every_command_has_a_page_that_its_group_lists() {
         for path in help::paths(&ROOT) {
-            assert_eq!(handled(&format!("help {path}")).unwrap(), "help", "{path}");
-            let args = args::parse(&ROOT, format!("help {path}").split(' ').map(OsString::from).collect()).unwrap();
-            assert!(args.command.handler.is_some());
+            let words = parsed(&format!("help {path}")).unwrap().words;
+            assert_eq!(commands::find(&words).unwrap().path, path);
         }
         let groups = [&ROOT].into_iter().chain(ROOT.commands.iter().filter(|command| !command.commands.is_empty()));
         for group in groups {

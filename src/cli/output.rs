@@ -8,6 +8,18 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::observe::escaped;
 
+/// Version of the reports. It is raised when a field is removed or changes its meaning.
+const JSON_FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct Report<'a, T> {
+    format: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'a str>,
+    #[serde(flatten)]
+    fields: T,
+}
+
 /// Standard output. A full disk is an error; a closed pipe, as after `| head`, is not.
 #[derive(Default)]
 pub struct Output {
@@ -18,6 +30,14 @@ impl Output {
     /// Writes a line, with its control characters escaped.
     pub fn line(&mut self, text: &str) {
         self.raw(&format!("{}\n", escaped(text)));
+    }
+
+    /// Writes `fields`, an object, as JSON on one line, after the version of the format and the database.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json).
+    pub fn report(&mut self, database: Option<&str>, fields: &impl Serialize) -> Result<()> {
+        self.json(&Report { format: JSON_FORMAT, database, fields })
     }
 
     /// Writes `value` as JSON, on one line.
@@ -59,4 +79,10 @@ pub fn print_error(kind: &str, text: &str) {
     let text: Vec<Cow<'_, str>> = text.lines().map(escaped).collect();
     // If standard error is closed, there is nowhere to report it.
     io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).ok();
+}
+
+/// A number with its noun, for example `1 task` or `2 tasks`.
+pub fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,78 +1,52 @@
 //! `airun periodic list | run`.
 
-use serde::Serialize;
+use serde_json::json;
 
-use super::args::Args;
-use super::context::{Action, Context};
-use super::output::Output;
+use super::context::Context;
+use super::exit::Exit;
 use super::suggest::hint;
 use super::worker::lock_scope;
-use crate::cli::exit::Exit;
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::periodic;
-use crate::registry::Registry;
-
-/// `airun periodic list`
-pub fn parse_list(args: Args) -> Result<Action> {
-    Ok(Box::new(move |registry, _| {
-        registry.check()?;
-        list(&registry, args.has("--json"))?;
-        Ok(Exit::Success)
-    }))
-}
 
 /// `airun periodic run NAME`
-pub fn parse_run(args: Args) -> Result<Action> {
-    Ok(Box::new(move |registry, context| {
-        registry.check()?;
-        run(registry, &args.words[0], context)?;
-        Ok(Exit::Success)
-    }))
-}
-
-fn run(mut registry: Registry, name: &str, context: &Context) -> Result<()> {
+pub fn run(context: &mut Context) -> Result<Exit> {
+    context.registry.check()?;
     let scope = lock_scope(context)?;
-    let Some(task) = registry.periodic.iter_mut().find(|task| task.name() == name) else {
-        let known = registry.periodic.iter().map(|task| task.name());
-        let hint = hint(name, known, "`airun periodic list` lists them");
+    let name = &context.args.words[0];
+    let tasks = &mut context.registry.periodic;
+    let Some(task) = tasks.iter_mut().find(|task| task.name() == name) else {
+        let hint = hint(name, tasks.iter().map(|task| task.name()), "`airun periodic list` lists them");
         return Err(Error::usage(format!("unknown periodic task `{name}`{hint}")));
     };
-    periodic::once(task.as_mut(), &periodic::lock::name(&scope, name), &context.stop)
+    periodic::once(task.as_mut(), &periodic::lock::name(&scope, name), &context.stop)?;
+    Ok(Exit::Success)
 }
 
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    emoji: &'a str,
-    interval: String,
-    interval_ms: u128,
-    time_limit_ms: Option<u128>,
-}
-
-fn list(registry: &Registry, json: bool) -> Result<()> {
-    let mut output = Output::default();
-    let tasks: Vec<Listed<'_>> = registry
-        .periodic
-        .iter()
-        .map(|task| Listed {
-            name: task.name(),
-            emoji: task.emoji(),
-            interval: duration::format(task.interval()),
-            interval_ms: task.interval().as_millis(),
-            time_limit_ms: task.time_limit().map(|limit| limit.as_millis()),
-        })
-        .collect();
-    if json {
-        output.json(&tasks)?;
+/// `airun periodic list`
+pub fn list(context: &mut Context) -> Result<Exit> {
+    context.registry.check()?;
+    let tasks = &context.registry.periodic;
+    if context.args.has("--json") {
+        let listed = tasks.iter().map(|task| {
+            json!({
+                "name": task.name(),
+                "emoji": task.emoji(),
+                "interval": duration::format(task.interval()),
+                "interval_ms": task.interval().as_millis() as u64,
+                "time_limit_ms": task.time_limit().map(|limit| limit.as_millis() as u64),
+            })
+        });
+        context.output.json(&listed.collect::<Vec<_>>())?;
+    } else if tasks.is_empty() {
+        context.output.line("no periodic task is registered");
     } else {
-        let width = tasks.iter().map(|task| task.name.len()).max().unwrap_or(0);
-        for task in &tasks {
-            output.line(&format!("{} {:width$}  every {}", task.emoji, task.name, task.interval));
-        }
-        if tasks.is_empty() {
-            output.line("no periodic task is registered");
+        let width = tasks.iter().map(|task| task.name().len()).max().unwrap_or(0);
+        for task in tasks {
+            let interval = duration::format(task.interval());
+            context.output.line(&format!("{} {:width$}  every {interval}", task.emoji(), task.name()));
         }
     }
-    output.finish()
+    Ok(Exit::Success)
 }

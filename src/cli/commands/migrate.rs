@@ -1,13 +1,11 @@
 //! The commands of `airun migrate`.
 
 use super::{DIR, json};
-use crate::cli::args::{Command, Flag, Value};
+use crate::cli::args::{Command, Flag};
 use crate::cli::migrate;
 
-const WAIT: Flag = Flag {
-    value: Value::Optional("TIME"),
-    ..Flag::switch("--wait", "wait for a server that is still starting, without a limit or for at most TIME")
-};
+const WAIT: Flag =
+    Flag::optional("--wait", "TIME", "wait for a server that is still starting, without a limit or for at most TIME");
 
 const LOCK_TIMEOUT: Flag = Flag::value(
     "--lock-timeout",
@@ -65,11 +63,10 @@ pub const COMMANDS: &[Command] = &[
                  migration stopped half-way; the highest of them",
             ),
             json(
-                "{\"format\": 1, \"database\", \"migrations\": [{\"version\", \"name\", \"status\", \
-                 \"applied_at\", \"applied_by\", \"duration_ms\", \"statements_done\", \"statements_total\", \
-                 \"error\"}]}; status is pending, out_of_order, applied, baseline, edited, missing, partial or \
-                 partial_rollback; applied_at is RFC 3339 in UTC; statements_done, statements_total and error \
-                 are those of a partial migration",
+                r#"{"format": 1, "database", "migrations": [{"version", "name", "status", "applied_at", "applied_by",
+                "duration_ms", "statements_done", "statements_total", "error"}]}; status is pending, out_of_order,
+                applied, baseline, edited, missing, partial or partial_rollback; applied_at is RFC 3339 in UTC;
+                statements_done, statements_total and error are those of a partial migration"#,
             ),
             WAIT,
             DIR,

@@ -3,13 +3,11 @@
 mod migrate;
 mod task;
 
-use super::args::{Args, Command, Flag};
-use super::context::Action;
-use super::help;
-use super::output::Output;
+use super::args::{Command, Flag};
+use super::context::Context;
+use super::exit::Exit;
 use super::suggest::hint;
-use super::{doctor, periodic, worker};
-use crate::cli::exit::Exit;
+use super::{doctor, help, periodic, worker};
 use crate::error::{Error, Result};
 use crate::queue;
 
@@ -45,7 +43,7 @@ pub static ROOT: Command = Command {
     ],
     commands: &[
         Command::group("migrate", "change the schema of the database by files of SQL", migrate::COMMANDS),
-        Command::new("worker", "run the registered tasks until a signal", worker::parse)
+        Command::new("worker", "run the registered tasks until a signal", worker::run)
             .flags(WORKER)
             .help(
                 "After SIGTERM or SIGINT it starts nothing more and waits for the running tasks; a second \
@@ -55,12 +53,12 @@ pub static ROOT: Command = Command {
         Command::group("task", "enqueue, list, retry and cancel database tasks", task::COMMANDS)
             .help("The commands need the tables that `airun migrate up` creates."),
         Command::group("periodic", "list the periodic tasks, or run one now", PERIODIC),
-        Command::new("doctor", "check that the database server is fit for airun", doctor::parse)
+        Command::new("doctor", "check that the database server is fit for airun", doctor::run)
             .flags(&[
                 DIR,
                 json(
-                    "{\"format\": 1, \"database\", \"fit\", \"findings\": [{\"check\", \"level\", \"found\", \
-                     \"advice\"}]}; level is ok, note or problem",
+                    r#"{"format": 1, "database", "fit", "findings": [{"check", "level", "found", "advice"}]}; level is
+                ok, note or problem"#,
                 ),
             ])
             .help(
@@ -74,8 +72,8 @@ pub static ROOT: Command = Command {
             .examples(&["airun help migrate up", "airun help exit-codes"]),
         Command::EMPTY.named("exit-codes", "what each exit code means").help(EXIT_CODES),
         // What a worker calls to run a task in a process of its own.
-        Command::new(queue::HANDLER, "", |_| {
-            Ok(Box::new(|registry, context| queue::run_child(&registry.kinds, &context.stop).map(|()| Exit::Success)))
+        Command::new(queue::HANDLER, "", |context| {
+            queue::run_child(&context.registry.kinds, &context.stop).map(|()| Exit::Success)
         }),
     ],
     ..Command::EMPTY
@@ -88,6 +86,10 @@ const DIR: Flag =
 const fn json(shape: &'static str) -> Flag {
     Flag::switch("--json", shape)
 }
+
+const RETENTION: Flag =
+    Flag::setting("--retention", "TIME", "AIRUN_RETENTION", "how long to keep tasks that succeeded or were cancelled")
+        .default("7d");
 
 const WORKER: &[Flag] = &[
     Flag::setting("--threads", "N", "AIRUN_THREADS", "database tasks to run at the same time").default("8"),
@@ -109,14 +111,14 @@ const WORKER: &[Flag] = &[
         "write metrics to this file at each heartbeat, for node_exporter",
     ),
     Flag::setting("--metrics-addr", "IP:PORT", "AIRUN_METRICS_ADDR", "serve /metrics and /health on this address"),
-    worker::RETENTION,
+    RETENTION,
     Flag::setting("--dead-retention", "TIME", "AIRUN_DEAD_RETENTION", "how long to keep dead tasks").default("90d"),
 ];
 
 const PERIODIC: &[Command] = &[
-    Command::new("periodic list", "list the periodic tasks and their intervals", periodic::parse_list)
-        .flags(&[json("[{\"name\", \"emoji\", \"interval\", \"interval_ms\", \"time_limit_ms\"}]")]),
-    Command::new("periodic run", "run a task once, now", periodic::parse_run)
+    Command::new("periodic list", "list the periodic tasks and their intervals", periodic::list)
+        .flags(&[json(r#"[{"name", "emoji", "interval", "interval_ms", "time_limit_ms"}]"#)]),
+    Command::new("periodic run", "run a task once, now", periodic::run)
         .arguments("NAME", 1, 1)
         .help(
             "Use it for example from cron. It exits with 0, with 1 if the task failed, and with 75 if it is \
@@ -137,19 +139,20 @@ const EXIT_CODES: &str = "    0  success
 ";
 
 /// `airun help [COMMAND]`
-fn print_page(args: Args) -> Result<Action> {
-    let path = args.words.join(" ");
+fn print_page(context: &mut Context) -> Result<Exit> {
+    context.output.raw(&help::page(&ROOT, find(&context.args.words)?));
+    Ok(Exit::Success)
+}
+
+/// The command or the page of help that `words` name.
+pub fn find(words: &[String]) -> Result<&'static Command> {
     let mut command = &ROOT;
-    for word in &args.words {
+    for word in words {
         command = command.commands.iter().find(|command| command.name() == word).ok_or_else(|| {
+            let path = words.join(" ");
             let hint = hint(&path, help::paths(&ROOT), "`airun help` lists the commands");
             Error::usage(format!("no help for `{path}`{hint}"))
         })?;
     }
-    Ok(Box::new(move |_, _| {
-        let mut output = Output::default();
-        output.raw(&help::page(&ROOT, command));
-        output.finish()?;
-        Ok(Exit::Success)
-    }))
+    Ok(command)
 }

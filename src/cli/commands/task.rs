@@ -1,7 +1,7 @@
 //! The commands of `airun task`.
 
-use super::json;
-use crate::cli::args::{Command, Flag, Value};
+use super::{RETENTION, json};
+use crate::cli::args::{Command, Flag};
 use crate::cli::task;
 
 const KIND: Flag = Flag::value("--kind", "KIND", "tasks of this kind only");
@@ -10,9 +10,9 @@ const QUEUE: Flag = Flag::value("--queue", "QUEUE", "tasks in this queue only");
 pub const COMMANDS: &[Command] = &[
     Command::new("task kinds", "list the kinds that this binary runs", task::kinds)
         .flags(&[json(
-            "{\"format\": 1, \"kinds\": [{\"kind\", \"version\", \"queue\", \"priority\", \"timeout_ms\", \
-             \"max_attempts\", \"concurrency\", \"isolation\", \"program\"}], \"unknown\": [{\"kind\", \
-             \"version\"}]}; isolation is thread, process or command; unknown is null without a database",
+            r#"{"format": 1, "kinds": [{"kind", "version", "queue", "priority", "timeout_ms", "max_attempts",
+                "concurrency", "isolation", "program"}], "unknown": [{"kind", "version"}]}; isolation is thread,
+                process or command; unknown is null without a database"#,
         )])
         .help("It also lists the pending kinds of the database that this binary does not know."),
     Command::new("task enqueue", "enqueue a task", task::enqueue)
@@ -31,7 +31,7 @@ pub const COMMANDS: &[Command] = &[
             Flag::value("--payload-version", "N", "instead of the newest that this binary knows"),
             Flag::switch("--lines", "enqueue a task for each line of standard input: all of them or none"),
             Flag::switch("--unchecked", "accept a kind, version or payload that this binary does not know"),
-            json("{\"format\": 1, \"id\", \"inserted\"}; with --lines {\"format\": 1, \"enqueued\"}"),
+            json(r#"{"format": 1, "id", "inserted"}; with --lines {"format": 1, "enqueued"}"#),
         ])
         .help(
             "It prints the task's id. PAYLOAD is JSON; `-` reads it from standard input, and the default is \
@@ -52,12 +52,11 @@ pub const COMMANDS: &[Command] = &[
             QUEUE,
             Flag::value("--limit", "N", "list at most N tasks").default("20"),
             json(
-                "{\"format\": 1, \"database\", \"tasks\": [{\"id\", \"state\", \"kind\", \"payload_version\", \
-                 \"queue\", \"priority\", \"scheduled_at\", \"next_action_at\", \"created_at\", \"started_at\", \
-                 \"finished_at\", \"claim_count\", \"failures\", \"crashes\", \"isolated_runs\", \
-                 \"max_attempts\", \"timeout_ms\", \"worker_id\", \"cancel_requested\", \"dedupe_key\", \
-                 \"last_error\"}]}; times are RFC 3339; max_attempts or timeout_ms 0 means the kind's; priority \
-                 is 0 (urgent), 1 or 2 (bulk)",
+                r#"{"format": 1, "database", "tasks": [{"id", "state", "kind", "payload_version", "queue",
+                "priority", "scheduled_at", "next_action_at", "created_at", "started_at", "finished_at",
+                "claim_count", "failures", "crashes", "isolated_runs", "max_attempts", "timeout_ms", "worker_id",
+                "cancel_requested", "dedupe_key", "last_error"}]}; times are RFC 3339; max_attempts or timeout_ms
+                0 means the kind's; priority is 0 (urgent), 1 or 2 (bulk)"#,
             ),
         ])
         .help(
@@ -65,8 +64,8 @@ pub const COMMANDS: &[Command] = &[
              changed last.",
         ),
     Command::new("task show", "show one task in full", task::show).arguments("ID", 1, 1).flags(&[json(
-        "{\"format\": 1, \"database\"} with the fields of `task list`, and \"payload\", \"progress\", \
-         \"result\", and \"hostname\" and \"pid\" of the worker that runs it",
+        r#"{"format": 1, "database"} with the fields of `task list`, and "payload", "progress", "result", and
+                "hostname" and "pid" of the worker that runs it"#,
     )]),
     Command::new("task retry", "run dead or cancelled tasks again", task::retry)
         .arguments("(ID… | --dead [--kind KIND])", 0, usize::MAX)
@@ -74,10 +73,10 @@ pub const COMMANDS: &[Command] = &[
         .help("They run immediately and with all their attempts."),
     Command::new("task cancel", "cancel pending or running tasks", task::cancel)
         .arguments("ID…", 1, usize::MAX)
-        .flags(&[Flag {
-            value: Value::Optional("TIME"),
-            ..Flag::switch("--wait", "wait until they have ended, without a limit or for at most TIME")
-        }])
+        .flags(&[
+            Flag::optional("--wait", "TIME", "wait until they have ended, without a limit or for at most TIME"),
+            RETENTION,
+        ])
         .help(
             "A pending task never runs. A running one is asked to stop: its handler sees `is_cancelled`, \
              and a process of its own is killed.",
@@ -86,10 +85,9 @@ pub const COMMANDS: &[Command] = &[
         .flags(&[
             Flag::switch("--exact", "count all tasks, which reads an index entry for each"),
             json(
-                "{\"format\": 1, \"database\", \"tasks\": [{\"kind\", \"queue\", \"states\": {\"pending\": \
-                 {\"count\", \"at_least\"}, …}, \"due\": {\"count\", \"at_least\"}, \"oldest_due_ms\"}], \
-                 \"oldest_due_ms\", \"paused\": [{\"scope\", \"name\", \"paused_at\"}], \"workers_alive\", \
-                 \"workers_dead\"}; at_least is true if counting stopped early",
+                r#"{"format": 1, "database", "tasks": [{"kind", "queue", "states": {"pending": {"count", "at_least"},
+                …}, "due": {"count", "at_least"}, "oldest_due_ms"}], "oldest_due_ms", "paused": [{"scope", "name",
+                "paused_at"}], "workers_alive", "workers_dead"}; at_least is true if counting stopped early"#,
             ),
         ])
         .help(
@@ -115,8 +113,8 @@ pub const COMMANDS: &[Command] = &[
         .flags(&[KIND, QUEUE]),
     Command::new("task verify", "check every row against the queue's invariants", task::verify)
         .flags(&[json(
-            "{\"format\": 1, \"database\", \"checked\", \"findings\": [{\"invariant\", \"description\", \
-             \"advice\", \"count\", \"ids\"}]}; ids are the first ten",
+            r#"{"format": 1, "database", "checked", "findings": [{"invariant", "description", "advice", "count",
+                "ids"}]}; ids are the first ten"#,
         )])
         .help(
             "The invariants are: no task runs on a dead worker or beyond its lease, every finished task has \
@@ -126,9 +124,9 @@ pub const COMMANDS: &[Command] = &[
         ),
     Command::new("task check", "decode all pending payloads, before a deploy", task::check)
         .flags(&[json(
-            "{\"format\": 1, \"database\", \"checked\", \"undecodable\": [{\"id\", \"kind\", \"version\", \
-             \"error\"}], \"undecodable_count\", \"unknown\": [{\"kind\", \"version\"}]}; undecodable has \
-             the first ten of each kind and version",
+            r#"{"format": 1, "database", "checked", "undecodable": [{"id", "kind", "version", "error"}],
+                "undecodable_count", "unknown": [{"kind", "version"}]}; undecodable has the first ten of each kind
+                and version"#,
         )])
         .help(
             "Run the new binary's check before you deploy it: it exits with 1 if a payload can't be \
@@ -137,8 +135,8 @@ pub const COMMANDS: &[Command] = &[
         ),
     Command::new("task workers", "list the workers", task::workers)
         .flags(&[json(
-            "{\"format\": 1, \"database\", \"workers\": [{\"id\", \"hostname\", \"pid\", \"started_at\", \
-             \"last_heartbeat_at\", \"state\", \"running\"}]}",
+            r#"{"format": 1, "database", "workers": [{"id", "hostname", "pid", "started_at", "last_heartbeat_at",
+                "state", "running"}]}"#,
         )])
         .help("A worker is idle, busy or dead; the others will rescue the tasks of a dead one."),
 ];

@@ -1,105 +1,134 @@
-//! The arguments of `airun migrate`.
+//! `airun migrate`: reads the arguments, runs the command, and prints what it did.
 
-mod perform;
 mod print;
 mod progress;
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use self::perform::perform;
+use self::print::EventPrinter;
 use super::args::Args;
-use super::context;
+use super::context::Context;
+use super::exit::Exit;
+use super::output::count;
+use crate::db::{Database, wait_until_ready};
 use crate::error::{Error, Result};
+use crate::migrate::migrator::Migrator;
 use crate::migrate::resolve::Resolution;
-use crate::migrate::version::Version;
+use crate::migrate::rollback::RollbackOptions;
+use crate::migrate::up::UpOptions;
+use crate::migrate::{self, files};
 
-/// A parsed `airun migrate` command line.
-#[derive(Debug, PartialEq)]
-pub struct Command {
-    pub dir: Option<PathBuf>,
-    pub wait: Wait,
-    /// How long to wait for another migrator, and for metadata locks.
-    pub lock_timeout: Option<Duration>,
-    pub action: Action,
+pub fn generate(context: &mut Context) -> Result<Exit> {
+    let file = files::generate(&context.migrations_dir(), &context.args.words[0])?;
+    for path in [Some(&file.up), file.down.as_ref()].into_iter().flatten() {
+        context.output.line(&format!("created {}", path.display()));
+    }
+    Ok(Exit::Success)
 }
 
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    Generate { name: String },
-    Up { to: Option<Version>, limit: Option<u64>, dry_run: bool, strict: bool },
-    Rollback { to: Option<Version>, limit: u64, dry_run: bool },
-    Redo { limit: u64, dry_run: bool },
-    Status { json: bool, check: bool },
-    Check,
-    Resolve { version: Version, resolution: Resolution, dry_run: bool },
-    Baseline { to: Version },
-    Dump,
+pub fn check(context: &mut Context) -> Result<Exit> {
+    let (migrations, statements) = migrate::check::check(&context.migrations_dir())?;
+    let (migrations, statements) = (count(migrations as u64, "migration"), count(statements, "statement"));
+    context.output.line(&format!("{migrations} with {statements}: no errors"));
+    Ok(Exit::Success)
 }
 
-/// How long to wait for a server that doesn't accept connections yet.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub enum Wait {
-    #[default]
-    No,
-    AtMost(Duration),
-    Forever,
+pub fn dump(context: &mut Context) -> Result<Exit> {
+    let wait_max = context.args.duration("--wait")?;
+    let database = context.require_database()?;
+    wait_if_asked(&database, wait_max, context)?;
+    context.output.raw(&migrate::dump::dump(&mut database.connect()?, &database.name)?);
+    Ok(Exit::Success)
 }
 
-pub fn generate(args: Args) -> Result<context::Action> {
-    let name = args.words[0].clone();
-    action(&args, Action::Generate { name })
+pub fn status(context: &mut Context) -> Result<Exit> {
+    let wait_max = context.args.duration("--wait")?;
+    let database = context.require_database()?;
+    let migrator = Migrator::from_folder(&database, &context.migrations_dir(), &context.stop)?;
+    wait_if_asked(&database, wait_max, context)?;
+    let report = migrator.status()?;
+    if context.args.has("--json") {
+        context.output.json(&report)?;
+    } else {
+        context.output.raw(&print::table(&report));
+    }
+    Ok(if context.args.has("--check") { report.check().into() } else { Exit::Success })
 }
 
-pub fn up(args: Args) -> Result<context::Action> {
-    let (to, limit) = (args.parsed("--to")?, limit(&args)?);
-    action(&args, Action::Up { to, limit, dry_run: args.has("--dry-run"), strict: args.has("--strict") })
+pub fn up(context: &mut Context) -> Result<Exit> {
+    let args = &context.args;
+    let (to, limit, dry_run) = (args.parsed("--to")?, limit(args)?, args.has("--dry-run"));
+    let options = UpOptions { to, limit, only: None, strict: args.has("--strict"), dry_run };
+    change(context, |migrator, name| {
+        Ok(match (migrator.up(&options)?, dry_run) {
+            (0, _) => format!("no migration is pending in `{name}`"),
+            (n, true) => format!("-- {} would be applied; nothing was changed", count(n, "migration")),
+            (n, false) => format!("applied {} to `{name}`", count(n, "migration")),
+        })
+    })
 }
 
-pub fn rollback(args: Args) -> Result<context::Action> {
-    let (to, limit) = (args.parsed("--to")?, limit(&args)?);
+pub fn rollback(context: &mut Context) -> Result<Exit> {
+    let args = &context.args;
+    let (to, dry_run) = (args.parsed("--to")?, args.has("--dry-run"));
     if to.is_some() && args.has("-n") {
         return Err(Error::usage("`--to` and `-n` can't be combined; give one of them"));
     }
-    action(&args, Action::Rollback { to, limit: limit.unwrap_or(1), dry_run: args.has("--dry-run") })
+    let options = RollbackOptions { limit: limit(args)?.unwrap_or(1), to, dry_run };
+    change(context, |migrator, name| {
+        Ok(match (migrator.rollback(&options)?.len() as u64, dry_run) {
+            (0, _) => format!("no migration in `{name}` can be rolled back"),
+            (n, true) => format!("-- {} would be rolled back; nothing was changed", count(n, "migration")),
+            (n, false) => format!("rolled back {} in `{name}`", count(n, "migration")),
+        })
+    })
 }
 
-pub fn redo(args: Args) -> Result<context::Action> {
-    action(&args, Action::Redo { limit: limit(&args)?.unwrap_or(1), dry_run: args.has("--dry-run") })
+pub fn redo(context: &mut Context) -> Result<Exit> {
+    let dry_run = context.args.has("--dry-run");
+    let options = RollbackOptions { limit: limit(&context.args)?.unwrap_or(1), to: None, dry_run };
+    change(context, |migrator, name| {
+        Ok(match (migrator.redo(&options)?, dry_run) {
+            (0, _) => format!("no migration in `{name}` can be rolled back"),
+            (n, true) => format!("-- {} would be redone; nothing was changed", count(n, "migration")),
+            (n, false) => format!("redid {} in `{name}`", count(n, "migration")),
+        })
+    })
 }
 
-pub fn status(args: Args) -> Result<context::Action> {
-    action(&args, Action::Status { json: args.has("--json"), check: args.has("--check") })
+pub fn resolve(context: &mut Context) -> Result<Exit> {
+    let resolution = resolution(&context.args)?;
+    let (version, dry_run) = (context.args.words[0].parse()?, context.args.has("--dry-run"));
+    change(context, |migrator, _| migrator.resolve(version, resolution, dry_run))
 }
 
-pub fn check(args: Args) -> Result<context::Action> {
-    action(&args, Action::Check)
+pub fn baseline(context: &mut Context) -> Result<Exit> {
+    let to = context.args.words[0].parse()?;
+    change(context, |migrator, name| {
+        Ok(format!("recorded {} as applied in `{name}`", count(migrator.baseline(to)?, "migration")))
+    })
 }
 
-pub fn resolve(args: Args) -> Result<context::Action> {
-    let resolution = resolution(&args)?;
-    let version = args.words[0].parse()?;
-    action(&args, Action::Resolve { version, resolution, dry_run: args.has("--dry-run") })
+/// Runs a command that writes to the database, or reports what it would write, and prints the message that it returns.
+fn change(context: &mut Context, command: impl FnOnce(&mut Migrator<'_>, &str) -> Result<String>) -> Result<Exit> {
+    let (lock_timeout, wait_max) = (context.args.duration("--lock-timeout")?, context.args.duration("--wait")?);
+    let database = context.require_database()?;
+    let mut migrator = Migrator::from_folder(&database, &context.migrations_dir(), &context.stop)?;
+    if let Some(lock_timeout) = lock_timeout {
+        migrator = migrator.lock_timeout(lock_timeout);
+    }
+    wait_if_asked(&database, wait_max, context)?;
+    let mut printer = EventPrinter::new(&mut context.output, &database);
+    let result = command(&mut migrator.on_event(|event| printer.print(event)), &database.name)?;
+    drop(printer);
+    context.output.line(&result);
+    Ok(Exit::Success)
 }
 
-pub fn baseline(args: Args) -> Result<context::Action> {
-    action(&args, Action::Baseline { to: args.words[0].parse()? })
-}
-
-pub fn dump(args: Args) -> Result<context::Action> {
-    action(&args, Action::Dump)
-}
-
-/// Adds the flags that several commands share; a command that doesn't take one never has it.
-fn action(args: &Args, action: Action) -> Result<context::Action> {
-    let wait = match args.duration("--wait")? {
-        Some(limit) => Wait::AtMost(limit),
-        None if args.has("--wait") => Wait::Forever,
-        None => Wait::No,
-    };
-    let command = Command { dir: args.path("--dir"), wait, lock_timeout: args.duration("--lock-timeout")?, action };
-    Ok(Box::new(move |_, context| perform(command, context)))
+/// Waits for a server that is still starting, if `--wait` is given: for at most its value, or without a limit.
+fn wait_if_asked(database: &Database, max: Option<Duration>, context: &Context) -> Result<()> {
+    if context.args.has("--wait") { wait_until_ready(database, max, &context.stop) } else { Ok(()) }
 }
 
 /// The value of `-n`. Zero is refused, because it can only be a mistake.

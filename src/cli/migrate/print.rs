@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::progress::{Progress, Script};
-use crate::cli::output::{Output, print_error};
+use crate::cli::output::{Output, count, print_error};
 use crate::db::Database;
 use crate::duration;
 use crate::migrate::event::Event;
@@ -44,11 +44,6 @@ impl<'o> EventPrinter<'o> {
         self.progress.finish_script(migration);
         self.progress.print_above(|| self.output.line(&line));
     }
-}
-
-/// `1 migration`, `2 migrations`
-pub fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The report as a table, in one text because a folder can hold thousands of migrations.

@@ -1,11 +1,9 @@
 //! `airun task check`: decodes the payload of every pending task with this binary, before a deploy.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, KindVersion, can_run, count_tasks, note_unknown};
+use super::{KindVersion, can_run, count_tasks, note_unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -26,10 +24,8 @@ struct Undecodable {
     error: String,
 }
 
-#[derive(Serialize)]
-struct CheckReport<'a> {
-    format: u32,
-    database: &'a str,
+#[derive(Default, Serialize)]
+struct Fields {
     checked: u64,
     /// The first ones of each kind and version.
     undecodable: Vec<Undecodable>,
@@ -37,41 +33,33 @@ struct CheckReport<'a> {
     unknown: Vec<KindVersion>,
 }
 
-pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+pub fn check(context: &mut Context) -> Result<Exit> {
     let mut conn = QueueConn::connect(context)?;
-    let database = conn.database.name.clone();
-    let mut report = CheckReport {
-        format: JSON_FORMAT,
-        database: &database,
-        checked: 0,
-        undecodable: Vec::new(),
-        undecodable_count: 0,
-        unknown: Vec::new(),
-    };
+    let kinds = &context.registry.kinds;
+    let mut fields = Fields::default();
     for group in conn.run(|conn| groups(conn, &TaskFilter::states(&[State::Pending])))? {
         match kinds.iter().find(|kind| kind.name == group.kind) {
             Some(kind) if can_run(kinds, &group.kind, group.version) => {
-                decode_group(&mut conn, &group, kind, &mut report)?;
+                decode_group(&mut conn, &group, kind, &mut fields)?;
             }
             _ => {
                 let unknown = KindVersion { kind: group.kind, version: group.version };
-                if !report.unknown.contains(&unknown) {
-                    report.unknown.push(unknown);
+                if !fields.unknown.contains(&unknown) {
+                    fields.unknown.push(unknown);
                 }
             }
         }
     }
-    let exit = if report.undecodable_count == 0 { Exit::Success } else { Exit::Failure };
-    if json {
-        output.json(&report)?;
+    if context.args.has("--json") {
+        context.output.report(Some(&conn.database.name), &fields)?;
     } else {
-        print(&report, output);
+        print(&fields, &mut context.output);
     }
-    Ok(exit)
+    Ok(if fields.undecodable_count == 0 { Exit::Success } else { Exit::Failure })
 }
 
 /// Decodes all payloads of a group, a page at a time. Tasks that are claimed meanwhile are skipped.
-fn decode_group(conn: &mut QueueConn<'_>, group: &TaskGroup, kind: &Kind, report: &mut CheckReport<'_>) -> Result<()> {
+fn decode_group(conn: &mut QueueConn, group: &TaskGroup, kind: &Kind, report: &mut Fields) -> Result<()> {
     let mut cursor = None;
     let mut undecodable = 0;
     loop {
@@ -94,7 +82,7 @@ fn decode_group(conn: &mut QueueConn<'_>, group: &TaskGroup, kind: &Kind, report
     }
 }
 
-fn print(report: &CheckReport<'_>, output: &mut Output) {
+fn print(report: &Fields, output: &mut Output) {
     for task in &report.undecodable {
         output.line(&format!("task {} of kind `{}` version {}: {}", task.id, task.kind, task.version, task.error));
     }

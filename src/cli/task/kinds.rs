@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, KindVersion, can_run, note_unknown};
+use super::{KindVersion, can_run, note_unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, print_error};
+use crate::cli::output::print_error;
 use crate::cli::table::Table;
 use crate::duration;
 use crate::error::Result;
@@ -16,94 +16,78 @@ use crate::queue::state::State;
 use crate::queue::store::group::{TaskFilter, groups};
 use crate::queue::{Isolation, Kind, Work};
 
-#[derive(Serialize)]
-struct ListedKind<'a> {
-    kind: &'a str,
-    version: u16,
-    queue: &'a str,
-    priority: &'static str,
-    timeout_ms: u128,
-    max_attempts: u32,
-    concurrency: Option<u32>,
-    isolation: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    program: Option<String>,
-}
-
-impl<'a> ListedKind<'a> {
-    fn of(kind: &'a Kind) -> Self {
-        let (isolation, program) = match &kind.work {
-            Work::Handler { isolation: Isolation::Thread, .. } => ("thread", None),
-            Work::Handler { isolation: Isolation::Process, .. } => ("process", None),
-            Work::Command { program, .. } => ("command", Some(program.to_string_lossy().into_owned())),
-        };
-        Self {
-            kind: &kind.name,
-            version: kind.version,
-            queue: &kind.queue,
-            priority: kind.priority.name(),
-            timeout_ms: kind.timeout.as_millis(),
-            max_attempts: kind.max_attempts,
-            concurrency: kind.concurrency,
-            isolation,
-            program,
-        }
+/// How a kind's tasks are run, and by which program if it is a command.
+fn isolation(kind: &Kind) -> (&'static str, Option<String>) {
+    match &kind.work {
+        Work::Handler { isolation: Isolation::Thread, .. } => ("thread", None),
+        Work::Handler { isolation: Isolation::Process, .. } => ("process", None),
+        Work::Command { program, .. } => ("command", Some(program.to_string_lossy().into_owned())),
     }
 }
 
-#[derive(Serialize)]
-struct KindsReport<'a> {
-    format: u32,
-    kinds: Vec<ListedKind<'a>>,
-    /// Pending kinds that this binary does not know; `None` without a database.
-    unknown: Option<Vec<KindVersion>>,
+fn fields(kind: &Kind) -> Value {
+    let (isolation, program) = isolation(kind);
+    let mut fields = json!({
+        "kind": kind.name,
+        "version": kind.version,
+        "queue": kind.queue,
+        "priority": kind.priority.name(),
+        "timeout_ms": kind.timeout.as_millis() as u64,
+        "max_attempts": kind.max_attempts,
+        "concurrency": kind.concurrency,
+        "isolation": isolation,
+    });
+    if let Some(program) = program {
+        fields["program"] = program.into();
+    }
+    fields
 }
 
-pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+pub fn kinds(context: &mut Context) -> Result<Exit> {
+    context.registry.check()?;
+    let kinds = &context.registry.kinds;
+    // Without a database there is nothing to compare with.
     let unknown = match context.database()? {
         Some(_) => Some(unknown_pending(kinds, &mut QueueConn::connect(context)?)?),
         None => None,
     };
-    let report =
-        KindsReport { format: JSON_FORMAT, kinds: kinds.iter().map(|kind| ListedKind::of(kind)).collect(), unknown };
-    if json {
-        output.json(&report)?;
+    if context.args.has("--json") {
+        let listed: Vec<Value> = kinds.iter().map(|kind| fields(kind)).collect();
+        context.output.report(None, &json!({"kinds": listed, "unknown": unknown}))?;
         return Ok(Exit::Success);
     }
-    if report.kinds.is_empty() {
-        output.line("this binary has no kinds of database tasks");
+    if kinds.is_empty() {
+        context.output.line("this binary has no kinds of database tasks");
     } else {
-        table(&report.kinds, kinds).print(output);
+        table(kinds).print(&mut context.output);
     }
-    match &report.unknown {
-        None => print_error("note", "without a database, pending kinds that this binary does not know can't be listed"),
-        Some(unknown) => unknown.iter().for_each(note_unknown),
+    if unknown.is_none() {
+        print_error("note", "without a database, pending kinds that this binary does not know can't be listed");
     }
+    unknown.iter().flatten().for_each(note_unknown);
     Ok(Exit::Success)
 }
 
-fn table(listed: &[ListedKind<'_>], kinds: &[Arc<Kind>]) -> Table {
+fn table(kinds: &[Arc<Kind>]) -> Table {
     let mut table =
         Table::with_header(["kind", "version", "queue", "priority", "timeout", "attempts", "at once", "runs in"]);
-    for (listed, kind) in listed.iter().zip(kinds) {
+    for kind in kinds {
+        let (isolation, program) = isolation(kind);
         table.row([
-            listed.kind.to_owned(),
-            listed.version.to_string(),
-            listed.queue.to_owned(),
-            listed.priority.to_owned(),
+            kind.name.clone(),
+            kind.version.to_string(),
+            kind.queue.clone(),
+            kind.priority.name().to_owned(),
             duration::format(kind.timeout),
-            listed.max_attempts.to_string(),
-            listed.concurrency.map_or_else(|| "any".to_owned(), |limit| limit.to_string()),
-            match &listed.program {
-                Some(program) => format!("the program `{program}`"),
-                None => format!("a {}", listed.isolation),
-            },
+            kind.max_attempts.to_string(),
+            kind.concurrency.map_or_else(|| "any".to_owned(), |limit| limit.to_string()),
+            program.map_or_else(|| format!("a {isolation}"), |program| format!("the program `{program}`")),
         ]);
     }
     table
 }
 
-fn unknown_pending(kinds: &[Arc<Kind>], conn: &mut QueueConn<'_>) -> Result<Vec<KindVersion>> {
+fn unknown_pending(kinds: &[Arc<Kind>], conn: &mut QueueConn) -> Result<Vec<KindVersion>> {
     let pending = conn.run(|conn| groups(conn, &TaskFilter::states(&[State::Pending])))?;
     let mut unknown: Vec<KindVersion> = pending
         .into_iter()

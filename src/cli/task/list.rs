@@ -2,50 +2,46 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, priority_name, short};
+use super::{priority_name, short, states};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::Output;
 use crate::cli::table::{Table, excerpt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::queue::Kind;
 use crate::queue::state::State;
 use crate::queue::store::group::TaskFilter;
 use crate::queue::store::inspect::{TaskSummary, newest};
 
-#[derive(Serialize)]
-struct TaskList<'a> {
-    format: u32,
-    database: &'a str,
-    tasks: Vec<TaskSummary>,
-}
-
+const LIMIT_MAX: usize = 10_000;
 const ERROR_CHARACTERS: usize = 60;
 
-pub fn run(
-    filter: &TaskFilter,
-    limit: usize,
-    kinds: &[Arc<Kind>],
-    context: &Context,
-    json: bool,
-    output: &mut Output,
-) -> Result<Exit> {
+pub fn list(context: &mut Context) -> Result<Exit> {
+    let args = &context.args;
+    let states = states(args, &State::ALL)?.unwrap_or_default();
+    let filter = TaskFilter { states, kind: args.owned("--kind"), queue: args.owned("--queue") };
+    let limit = args.parsed("--limit")?.unwrap_or(LIMIT_MAX);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Error::usage(format!("`--limit` must be from 1 to {LIMIT_MAX}")));
+    }
     let mut conn = QueueConn::connect(context)?;
-    let found = conn.run(|conn| newest(conn, filter, limit))?;
-    if json {
-        output.json(&TaskList { format: JSON_FORMAT, database: &conn.database.name, tasks: found })?;
-        return Ok(Exit::Success);
-    }
-    if found.is_empty() {
+    let found = conn.run(|conn| newest(conn, &filter, limit))?;
+    if context.args.has("--json") {
+        context.output.report(Some(&conn.database.name), &json!({"tasks": found}))?;
+    } else if found.is_empty() {
         let which = if filter.is_empty() { "tasks" } else { "matching tasks" };
-        output.line(&format!("no {which} in `{}`", conn.database.name));
-        return Ok(Exit::Success);
+        context.output.line(&format!("no {which} in `{}`", conn.database.name));
+    } else {
+        table(&found, &context.registry.kinds).print(&mut context.output);
     }
+    Ok(Exit::Success)
+}
+
+fn table(tasks: &[TaskSummary], kinds: &[Arc<Kind>]) -> Table {
     let mut table = Table::with_header(["id", "state", "kind", "queue", "priority", "failed", "when", "error"]);
-    for task in &found {
+    for task in tasks {
         table.row([
             task.id.to_string(),
             task.state.name().to_owned(),
@@ -57,8 +53,7 @@ pub fn run(
             task.last_error.as_deref().map(|error| excerpt(error, ERROR_CHARACTERS)).unwrap_or_default(),
         ]);
     }
-    table.print(output);
-    Ok(Exit::Success)
+    table
 }
 
 /// Failed attempts and the maximum, for example `2/10`.

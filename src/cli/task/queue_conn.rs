@@ -12,25 +12,26 @@ use crate::queue;
 use crate::shutdown::{Shutdown, Woken};
 
 /// A connection to the database that the settings name.
-pub struct QueueConn<'a> {
+pub struct QueueConn {
     pub database: Database,
     conn: Conn,
-    stop: &'a Shutdown,
+    stop: Shutdown,
 }
 
 /// How often a statement is tried that the server rolled back because of a deadlock or a lock timeout.
 const TRIES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-impl<'a> QueueConn<'a> {
+impl QueueConn {
     /// Connects to the database that the settings name.
     ///
     /// # Errors
-    /// The settings name no database, or the connection fails.
-    pub fn connect(context: &'a Context) -> Result<Self> {
+    /// The registry is invalid, the settings name no database, or the connection fails.
+    pub fn connect(context: &Context) -> Result<Self> {
+        context.registry.check()?;
         let database = context.require_database()?;
         let conn = open_session(&database).map_err(|error| database.explain(&error))?;
-        Ok(Self { database, conn, stop: &context.stop })
+        Ok(Self { database, conn, stop: context.stop.clone() })
     }
 
     /// Runs `work`, again if the server rolled it back because of a lock.
@@ -52,15 +53,10 @@ impl<'a> QueueConn<'a> {
     }
 
     /// Runs `work`, which can't be repeated.
-    ///
-    /// # Errors
-    /// The error of `work`.
     pub fn run_once<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         work(&mut self.conn)
     }
 
-    /// Waits for `duration`.
-    ///
     /// # Errors
     /// A signal interrupted the command.
     pub fn wait(&self, duration: Duration) -> Result<()> {
@@ -70,8 +66,6 @@ impl<'a> QueueConn<'a> {
         }
     }
 
-    /// Fails if a signal came.
-    ///
     /// # Errors
     /// A signal interrupted the command.
     pub fn check_interrupted(&self) -> Result<()> {
@@ -79,9 +73,6 @@ impl<'a> QueueConn<'a> {
     }
 
     /// Wakes the workers of this host, because a task is due.
-    ///
-    /// # Errors
-    /// The connection was lost.
     pub fn wake(&mut self) -> Result<()> {
         self.run(queue::wake)
     }

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, short};
+use super::{registered_workers, short};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
-use crate::db::locks_are_local;
 use crate::error::Result;
 use crate::queue::state::State;
 use crate::queue::store::group::{TaskFilter, groups};
@@ -57,9 +56,7 @@ struct PausedControl {
 }
 
 #[derive(Serialize)]
-struct StatsReport<'a> {
-    format: u32,
-    database: &'a str,
+struct Fields {
     /// By kind and queue.
     tasks: Vec<StatsRow>,
     oldest_due_ms: Option<i64>,
@@ -68,33 +65,28 @@ struct StatsReport<'a> {
     workers_dead: usize,
 }
 
-pub fn run(exact: bool, context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+pub fn stats(context: &mut Context) -> Result<Exit> {
     let mut conn = QueueConn::connect(context)?;
-    let tasks = rows(&mut conn, (!exact).then_some(COUNT_MAX))?;
+    let tasks = rows(&mut conn, (!context.args.has("--exact")).then_some(COUNT_MAX))?;
     let paused = conn.run(inspect::paused)?;
-    let workers = conn.run(|conn| {
-        let locks_are_global = !locks_are_local(conn)?;
-        inspect::workers(conn, locks_are_global)
-    })?;
+    let workers = registered_workers(&mut conn)?;
     let dead = workers.iter().filter(|worker| worker.state == WorkerState::Dead).count();
-    let report = StatsReport {
-        format: JSON_FORMAT,
-        database: &conn.database.name,
+    let fields = Fields {
         oldest_due_ms: tasks.iter().filter_map(|line| line.oldest_due_ms).max(),
         tasks,
         paused: paused.into_iter().map(|(scope, name, paused_at)| PausedControl { scope, name, paused_at }).collect(),
         workers_alive: workers.len() - dead,
         workers_dead: dead,
     };
-    if json {
-        output.json(&report)?;
+    if context.args.has("--json") {
+        context.output.report(Some(&conn.database.name), &fields)?;
     } else {
-        print(&report, output);
+        print(&fields, &conn.database.name, &mut context.output);
     }
     Ok(Exit::Success)
 }
 
-fn rows(conn: &mut QueueConn<'_>, limit: Option<u64>) -> Result<Vec<StatsRow>> {
+fn rows(conn: &mut QueueConn, limit: Option<u64>) -> Result<Vec<StatsRow>> {
     let mut lines: BTreeMap<(String, String), StatsRow> = BTreeMap::new();
     for group in conn.run(|conn| groups(conn, &TaskFilter::default()))? {
         let count = conn.run(|conn| inspect::count(conn, &group, limit))?;
@@ -113,7 +105,7 @@ fn rows(conn: &mut QueueConn<'_>, limit: Option<u64>) -> Result<Vec<StatsRow>> {
     Ok(lines.into_iter().map(named).collect())
 }
 
-fn print(report: &StatsReport<'_>, output: &mut Output) {
+fn print(report: &Fields, database: &str, output: &mut Output) {
     let mut table =
         Table::with_header(["kind", "queue", "pending", "due", "oldest", "running", "succeeded", "dead", "cancelled"]);
     let mut limited = false;
@@ -133,7 +125,7 @@ fn print(report: &StatsReport<'_>, output: &mut Output) {
         ]);
     }
     if report.tasks.is_empty() {
-        output.line(&format!("no tasks in `{}`", report.database));
+        output.line(&format!("no tasks in `{database}`"));
     } else {
         table.print(output);
     }

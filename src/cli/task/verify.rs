@@ -1,18 +1,16 @@
 //! `airun task verify`: checks every row against the queue's invariants.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::count_tasks;
 use super::queue_conn::QueueConn;
-use super::{JSON_FORMAT, count_tasks};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::db::locks_are_local;
 use crate::error::Result;
-use crate::queue::Kind;
 use crate::queue::store::verify::{self, Invariant, Violation};
 
 /// How many ids of the tasks that violate an invariant are listed; the others are only counted.
@@ -22,7 +20,7 @@ const LISTED_MAX: usize = 10;
 const SETTLE: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
-struct ViolatedInvariant {
+struct Finding {
     invariant: &'static str,
     description: &'static str,
     advice: &'static str,
@@ -31,27 +29,19 @@ struct ViolatedInvariant {
     ids: Vec<u64>,
 }
 
-#[derive(Serialize)]
-struct VerifyReport<'a> {
-    format: u32,
-    database: &'a str,
+#[derive(Default, Serialize)]
+struct Fields {
     checked: u64,
-    findings: Vec<ViolatedInvariant>,
+    findings: Vec<Finding>,
 }
 
-impl VerifyReport<'_> {
+impl Fields {
     fn add(&mut self, violations: impl IntoIterator<Item = Violation>) {
         for Violation { invariant, task_id } in violations {
             let known = self.findings.iter().position(|finding| finding.invariant == invariant.name);
             let index = known.unwrap_or_else(|| {
-                let Invariant { name, description, advice } = *invariant;
-                self.findings.push(ViolatedInvariant {
-                    invariant: name,
-                    description,
-                    advice,
-                    count: 0,
-                    ids: Vec::new(),
-                });
+                let Invariant { name: invariant, description, advice } = *invariant;
+                self.findings.push(Finding { invariant, description, advice, count: 0, ids: Vec::new() });
                 self.findings.len() - 1
             });
             let finding = &mut self.findings[index];
@@ -63,38 +53,36 @@ impl VerifyReport<'_> {
     }
 }
 
-pub fn run(kinds: &[Arc<Kind>], context: &Context, json: bool, output: &mut Output) -> Result<Exit> {
+pub fn verify(context: &mut Context) -> Result<Exit> {
     let mut conn = QueueConn::connect(context)?;
-    let database = conn.database.name.clone();
-    let mut report = VerifyReport { format: JSON_FORMAT, database: &database, checked: 0, findings: Vec::new() };
-    report.add(find_unattended(&mut conn)?);
-    report.add(conn.run(verify::find_duplicates)?);
-    for kind in kinds {
+    let mut fields = Fields::default();
+    fields.add(find_unattended(&mut conn)?);
+    fields.add(conn.run(verify::find_duplicates)?);
+    for kind in &context.registry.kinds {
         if let Some(limit) = kind.concurrency {
-            report.add(conn.run(|conn| verify::find_excess(conn, &kind.name, limit))?);
+            fields.add(conn.run(|conn| verify::find_excess(conn, &kind.name, limit))?);
         }
     }
     let mut after = 0;
     loop {
         let page = conn.run(|conn| verify::check_page(conn, after))?;
-        report.checked += page.checked;
-        report.add(page.violations);
+        fields.checked += page.checked;
+        fields.add(page.violations);
         let Some(last) = page.last else { break };
         after = last;
         conn.check_interrupted()?;
     }
-    let exit = if report.findings.is_empty() { Exit::Success } else { Exit::Failure };
-    if json {
-        output.json(&report)?;
+    if context.args.has("--json") {
+        context.output.report(Some(&conn.database.name), &fields)?;
     } else {
-        print(&report, output);
+        print(&fields, &mut context.output);
     }
-    Ok(exit)
+    Ok(if fields.findings.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
 /// The violations that two searches find: one search does not read rows, workers and locks at the same moment.
-fn find_unattended(conn: &mut QueueConn<'_>) -> Result<Vec<Violation>> {
-    let search = |conn: &mut QueueConn<'_>| {
+fn find_unattended(conn: &mut QueueConn) -> Result<Vec<Violation>> {
+    let search = |conn: &mut QueueConn| {
         conn.run(|conn| {
             let locks_are_global = !locks_are_local(conn)?;
             verify::find_unattended(conn, locks_are_global)
@@ -110,7 +98,7 @@ fn find_unattended(conn: &mut QueueConn<'_>) -> Result<Vec<Violation>> {
     Ok(again.map(|(violation, _)| violation).collect())
 }
 
-fn print(report: &VerifyReport<'_>, output: &mut Output) {
+fn print(report: &Fields, output: &mut Output) {
     for finding in &report.findings {
         let ids: Vec<String> = finding.ids.iter().map(u64::to_string).collect();
         let more = if finding.count > ids.len() as u64 { ", …" } else { "" };
@@ -123,9 +111,10 @@ fn print(report: &VerifyReport<'_>, output: &mut Output) {
         ));
         output.line(&format!("  {}", finding.advice));
     }
-    output.line(&match report.findings.len() {
-        0 => format!("checked {}: all invariants hold", count_tasks(report.checked)),
-        1 => format!("checked {}: 1 invariant is violated", count_tasks(report.checked)),
-        n => format!("checked {}: {n} invariants are violated", count_tasks(report.checked)),
-    });
+    let result = match report.findings.len() {
+        0 => "all invariants hold".to_owned(),
+        1 => "1 invariant is violated".to_owned(),
+        n => format!("{n} invariants are violated"),
+    };
+    output.line(&format!("checked {}: {result}", count_tasks(report.checked)));
 }
