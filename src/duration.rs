@@ -25,10 +25,19 @@ pub fn parse(text: &str) -> Result<Duration> {
         return Ok(Duration::from_secs(seconds));
     }
     // humantime reads `5M` as five months, which is rather a mistyped `5m`.
-    if text.contains('M') {
-        return Err(invalid());
+    Some(text).filter(|text| !text.contains('M')).and_then(sum).ok_or_else(invalid)
+}
+
+/// Adds up the parts of `1h 30m`. humantime reads them one by one, because it panics if a sum overflows.
+fn sum(text: &str) -> Option<Duration> {
+    let (mut total, mut rest) = (Duration::ZERO, text.trim());
+    while !rest.is_empty() {
+        let unit = rest.find(char::is_alphabetic)?;
+        let end = rest[unit..].find(|c: char| !c.is_alphabetic()).map_or(rest.len(), |length| unit + length);
+        total = total.checked_add(humantime::parse_duration(&rest[..end]).ok()?)?;
+        rest = &rest[end..];
     }
-    humantime::parse_duration(text).map_err(|_| invalid())
+    (!text.trim().is_empty()).then_some(total)
 }
 
 /// Writes `1h 30m`, without units that are zero. [`parse`] reads it back.
@@ -80,7 +89,18 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), Duration::from_millis(millis), "{text}");
         }
-        for bad in ["", "s", "5 parsecs", "5M", "-1s", "1x", "1.2.3s", "99999999999999999999d", "5m 3"] {
+        for bad in [
+            "",
+            "s",
+            "5 parsecs",
+            "5M",
+            "-1s",
+            "1x",
+            "1.2.3s",
+            "99999999999999999999d",
+            "5m 3",
+            "18446744073709551615s 1000ms",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
