@@ -1,4 +1,4 @@
-//! Serves `GET /metrics` and `GET /health`, in one thread and with one request for each connection.
+//! Serves HTTP, in one thread and with one request for each connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,13 +14,8 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a request that are read at most.
 const REQUEST_MAX: usize = 4096;
 
-/// Supplies the answers.
-pub trait HealthSource: Send + 'static {
-    /// The metrics in Prometheus's text format.
-    fn metrics(&self) -> String;
-    /// Why the worker is unhealthy, or `None` if it is healthy.
-    fn unhealthy_reason(&self) -> Option<String>;
-}
+/// A status and a text.
+pub type Answer = (&'static str, String);
 
 /// The thread that serves.
 #[derive(Debug)]
@@ -30,11 +25,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address`.
+    /// Listens on `address`. `answer` answers a GET of a path.
     ///
     /// # Errors
     /// The address is in use or not one of this host's.
-    pub fn start(address: SocketAddr, source: impl HealthSource, shutdown: Shutdown) -> Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        answer: impl Fn(&str) -> Answer + Send + 'static,
+        shutdown: Shutdown,
+    ) -> Result<Self> {
         let failed =
             |error: io::Error| Error::failure(format!("failed to listen on `{address}` (`--metrics-addr`): {error}"));
         let listener = TcpListener::bind(address).map_err(failed)?;
@@ -46,7 +45,7 @@ impl Server {
                     if shutdown.is_stopping() {
                         return;
                     }
-                    if let Err(error) = client.and_then(|client| answer(client, &source)) {
+                    if let Err(error) = client.and_then(|client| serve(client, &answer)) {
                         log::debug!("failed to answer a client of the metrics port: {error}");
                     }
                 }
@@ -76,7 +75,7 @@ impl Server {
     }
 }
 
-fn answer(mut client: TcpStream, source: &impl HealthSource) -> io::Result<()> {
+fn serve(mut client: TcpStream, answer: impl Fn(&str) -> Answer) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let mut request = [0; REQUEST_MAX];
@@ -91,12 +90,7 @@ fn answer(mut client: TcpStream, source: &impl HealthSource) -> io::Result<()> {
     let line = String::from_utf8_lossy(line);
     let mut words = line.split(' ');
     let (status, body) = match (words.next(), words.next().map(|path| path.split('?').next().unwrap_or_default())) {
-        (Some("GET" | "HEAD"), Some("/metrics")) => ("200 OK", source.metrics()),
-        (Some("GET" | "HEAD"), Some("/health")) => match source.unhealthy_reason() {
-            None => ("200 OK", "ok\n".to_owned()),
-            Some(reason) => ("503 Service Unavailable", format!("{reason}\n")),
-        },
-        (Some("GET" | "HEAD"), _) => ("404 Not Found", "not found; use /metrics or /health\n".to_owned()),
+        (Some("GET" | "HEAD"), path) => answer(path.unwrap_or_default()),
         _ => ("405 Method Not Allowed", String::new()),
     };
     let head = format!(

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use chrono::{SecondsFormat, Utc};
 use env_filter::Filter;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde_json::Value;
+use serde_json::json;
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use super::escape::escaped;
@@ -152,18 +152,14 @@ fn line(record: &Record<'_>) -> String {
 }
 
 fn json(record: &Record<'_>) -> String {
-    let mut object = serde_json::Map::new();
-    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
-    put("time", Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
-    put("level", record.level().as_str().to_ascii_lowercase().into());
-    put("target", record.target().into());
-    put("message", record.args().to_string().into());
-    scope::with(|fields| {
-        for (key, value) in fields {
-            put(key, value.clone());
-        }
+    let mut object = json!({
+        "time": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
+        "level": record.level().as_str().to_ascii_lowercase(),
+        "target": record.target(),
+        "message": record.args().to_string(),
     });
-    Value::Object(object).to_string()
+    scope::with(|fields| fields.iter().for_each(|(key, value)| object[*key] = value.clone()));
+    object.to_string()
 }
 
 /// The priority of syslog(3), which the journal reads from the start of a line (sd-daemon(3)).

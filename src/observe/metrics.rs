@@ -16,24 +16,23 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// counters only.
 pub fn render(tasks: &[Arc<TaskStats>], queue: Option<&queue::Snapshot>, started: Instant, now: Instant) -> String {
     let mut text = String::new();
-    family(&mut text, "airun_uptime_seconds", "gauge", "Time since the worker started.");
-    sample(&mut text, "airun_uptime_seconds", "", seconds(now - started));
-    family(&mut text, "airun_periodic_ticks_total", "counter", "Ticks of the periodic tasks, by outcome.");
+    family(
+        &mut text,
+        "airun_uptime_seconds",
+        "Time since the worker started.",
+        [(String::new(), seconds(now - started))],
+    );
     let snapshots: Vec<_> = tasks.iter().map(|stats| (stats, stats.snapshot())).collect();
-    for (stats, snapshot) in &snapshots {
-        let counts = snapshot.counts;
-        let outcomes =
-            [("ok", counts.ok), ("failed", counts.failed), ("panicked", counts.panicked), ("skipped", counts.skipped)];
-        for (outcome, count) in outcomes {
-            let labels = format!("{{task=\"{}\",outcome=\"{outcome}\"}}", stats.name);
-            sample(&mut text, "airun_periodic_ticks_total", &labels, count as f64);
-        }
-    }
+    let ticks = snapshots.iter().flat_map(|(stats, Snapshot { counts, .. })| {
+        [("ok", counts.ok), ("failed", counts.failed), ("panicked", counts.panicked), ("skipped", counts.skipped)]
+            .map(|(outcome, count)| (format!("{{task=\"{}\",outcome=\"{outcome}\"}}", stats.name), count as f64))
+    });
+    family(&mut text, "airun_periodic_ticks_total", "Ticks of the periodic tasks, by outcome.", ticks);
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&TaskStats, &Snapshot) -> f64| {
-        family(&mut text, name, "gauge", help);
-        for (stats, snapshot) in &snapshots {
-            sample(&mut text, name, &format!("{{task=\"{}\"}}", stats.name), value(stats, snapshot));
-        }
+        let sample = |(stats, snapshot): &(&Arc<TaskStats>, Snapshot)| {
+            (format!("{{task=\"{}\"}}", stats.name), value(stats, snapshot))
+        };
+        family(&mut text, name, help, snapshots.iter().map(sample));
     };
     gauge("airun_periodic_running", "1 while the task runs.", &|_, snapshot| snapshot.counts.running as f64);
     gauge("airun_periodic_running_seconds", "Duration of the current run so far.", &|_, snapshot| {
@@ -52,55 +51,37 @@ pub fn render(tasks: &[Arc<TaskStats>], queue: Option<&queue::Snapshot>, started
 }
 
 fn render_queue(text: &mut String, queue: &queue::Snapshot) {
-    family(text, "airun_tasks_total", "counter", "Database tasks that this worker claimed, by outcome.");
-    for (kind, counts) in &queue.kinds {
-        for (outcome, count) in [
+    let outcomes = queue.kinds.iter().flat_map(|(kind, counts)| {
+        [
             ("succeeded", counts.succeeded),
             ("retried", counts.retried),
             ("crashed", counts.crashed),
             ("dead", counts.dead),
             ("cancelled", counts.cancelled),
             ("released", counts.released),
-        ] {
-            sample(text, "airun_tasks_total", &format!("{{kind=\"{kind}\",outcome=\"{outcome}\"}}"), count as f64);
-        }
-    }
-    for (name, kind, help, value) in [
-        ("airun_tasks_running", "gauge", "Tasks that are running.", queue.running),
-        ("airun_tasks_claimed", "gauge", "Tasks that are claimed and not started.", queue.queued),
-        ("airun_tasks_rescued_total", "counter", "Tasks rescued from dead workers.", queue.rescued),
-        (
-            "airun_tasks_rejected_outcomes_total",
-            "counter",
-            "Outcomes rejected because the task was no longer this worker's.",
-            queue.refused,
-        ),
-        (
-            "airun_tasks_abandoned_threads_total",
-            "counter",
-            "Threads abandoned because their task ignored its deadline.",
-            queue.lost_threads,
-        ),
-        (
-            "airun_tasks_retried_transactions_total",
-            "counter",
-            "Transactions retried after a deadlock or a lock wait timeout.",
-            queue.retried,
-        ),
-        ("airun_tasks_lost_connections_total", "counter", "Lost database connections.", queue.lost_connections),
+        ]
+        .map(|(outcome, count)| (format!("{{kind=\"{kind}\",outcome=\"{outcome}\"}}"), count as f64))
+    });
+    family(text, "airun_tasks_total", "Database tasks that this worker claimed, by outcome.", outcomes);
+    for (name, help, value) in [
+        ("running", "Tasks that are running.", queue.running),
+        ("claimed", "Tasks that are claimed and not started.", queue.queued),
+        ("rescued_total", "Tasks rescued from dead workers.", queue.rescued),
+        ("rejected_outcomes_total", "Outcomes of tasks that were no longer this worker's.", queue.refused),
+        ("abandoned_threads_total", "Threads abandoned because their task ignored its deadline.", queue.lost_threads),
+        ("retried_transactions_total", "Transactions retried after a deadlock or a lock wait timeout.", queue.retried),
+        ("lost_connections_total", "Lost database connections.", queue.lost_connections),
     ] {
-        family(text, name, kind, help);
-        sample(text, name, "", value as f64);
+        family(text, &format!("airun_tasks_{name}"), help, [(String::new(), value as f64)]);
     }
     for (name, help, times) in [
         ("airun_tasks_lateness_seconds", "Time from due to started, since the last heartbeat.", &queue.lateness),
         ("airun_tasks_claim_seconds", "Duration of the claims since the last heartbeat.", &queue.claims),
     ] {
-        family(text, name, "gauge", help);
         // The label `quantile` is reserved for summaries.
-        for (stat, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-            sample(text, name, &format!("{{stat=\"{stat}\"}}"), seconds(times.quantile(share)));
-        }
+        let stats = [("p50", 0.5), ("p99", 0.99), ("max", 1.0)];
+        let sample = |(stat, share)| (format!("{{stat=\"{stat}\"}}"), seconds(times.quantile(share)));
+        family(text, name, help, stats.map(sample));
     }
 }
 
@@ -116,12 +97,13 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&unfinished, path)
 }
 
-fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+/// Adds a metric with its samples: their labels and values.
+fn family(text: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, f64)>) {
+    let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
     text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-}
-
-fn sample(text: &mut String, name: &str, labels: &str, value: f64) {
-    text.push_str(&format!("{name}{labels} {value}\n"));
+    for (labels, value) in samples {
+        text.push_str(&format!("{name}{labels} {value}\n"));
+    }
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -8,4 +8,4 @@ pub(crate) mod scope;
 pub(crate) mod systemd;
 
 pub(crate) use escape::escaped;
-pub(crate) use http::{HealthSource, Server};
+pub(crate) use http::{Answer, Server};

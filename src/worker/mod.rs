@@ -55,6 +55,9 @@ pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Resul
     if registry.periodic.is_empty() && registry.kinds.is_empty() {
         return Err(Error::usage("no task is registered; add one in `src/tasks/mod.rs`"));
     }
+    if !registry.kinds.is_empty() && settings.database.is_none() {
+        return Err(no_database(&registry));
+    }
     log::info!("starting worker {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let (mut trigger, shutdown) = shutdown::channel();
     let running = start(registry, settings, signals, &mut trigger, &shutdown)?;
@@ -80,11 +83,11 @@ fn start(
     shutdown: &Shutdown,
 ) -> Result<Running> {
     let started = Instant::now();
-    let engine = if registry.kinds.is_empty() {
-        None
-    } else {
-        let database = settings.database.as_ref().ok_or_else(|| no_database(&registry))?;
-        Some(Engine::start(registry.kinds, &settings.queue, database, signals, shutdown)?)
+    let engine = match &settings.database {
+        Some(database) if !registry.kinds.is_empty() => {
+            Some(Engine::start(registry.kinds, &settings.queue, database, signals, shutdown)?)
+        }
+        _ => None,
     };
     let queue = engine.as_ref().map(|engine| Arc::clone(engine.stats()));
     let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), shutdown).and_then(|tasks| {
@@ -137,7 +140,7 @@ fn report(failure: Option<Error>, left: &[String], stop_timeout: Duration) -> Re
 
 fn serve(settings: &Settings, health: Health, shutdown: &Shutdown) -> Result<Option<Server>> {
     let Some(address) = settings.metrics_addr else { return Ok(None) };
-    let server = Server::start(address, health, shutdown.clone())?;
+    let server = Server::start(address, move |path| health.answer(path), shutdown.clone())?;
     log::info!("serving metrics and health at http://{}/", server.address());
     Ok(Some(server))
 }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, never, select};
 use crate::duration;
 use crate::error::Error;
 use crate::histogram::Histogram;
-use crate::observe::{HealthSource, metrics, scope, systemd};
+use crate::observe::{Answer, metrics, scope, systemd};
 use crate::periodic::{self, Grid, TaskStats};
 use crate::queue;
 use crate::shutdown::Shutdown;
@@ -185,15 +185,21 @@ impl Health {
             count => Some(format!("abandoned {count} threads of database tasks that ignored their deadlines")),
         }
     }
-}
 
-impl HealthSource for Health {
     fn metrics(&self) -> String {
         let queue = self.queue.as_ref().map(|queue| queue.snapshot(false));
         metrics::render(&self.periodic_stats, queue.as_ref(), self.started, Instant::now())
     }
 
-    fn unhealthy_reason(&self) -> Option<String> {
-        self.stuck_at(Instant::now()).or_else(|| self.abandoned_threads())
+    /// Answers a request to the metrics port.
+    pub fn answer(&self, path: &str) -> Answer {
+        match path {
+            "/metrics" => ("200 OK", self.metrics()),
+            "/health" => match self.stuck_at(Instant::now()).or_else(|| self.abandoned_threads()) {
+                None => ("200 OK", "ok\n".to_owned()),
+                Some(reason) => ("503 Service Unavailable", format!("{reason}\n")),
+            },
+            _ => ("404 Not Found", "not found; use /metrics or /health\n".to_owned()),
+        }
     }
 }
