@@ -63,10 +63,7 @@ pub fn database(flags: &DatabaseFlags, environment: &Environment) -> Result<Opti
             }
         }
     }
-    let mode = match flags.tls_mode.as_ref().or(tls_mode.as_ref()) {
-        Some(mode) => mode.parse()?,
-        None => TlsMode::Preferred,
-    };
+    let mode = flags.tls_mode.as_ref().or(tls_mode.as_ref()).map_or(Ok(TlsMode::Preferred), |mode| mode.parse())?;
     let tls = Tls { mode, ca: flags.tls_ca.clone().or(ca) };
     if let Some(path) = &tls.ca {
         fs::metadata(path)
@@ -103,13 +100,8 @@ fn from_parts(environment: &Environment) -> Result<Option<Url>> {
             None => Ok(None),
         };
     };
-    let port =
-        match environment.get("DB_PORT") {
-            Some(port) => Some(port.parse().map_err(|_| {
-                Error::usage(format!("{} must be a port from 1 to 65535", environment.source("DB_PORT")))
-            })?),
-            None => None,
-        };
+    let invalid = |_| Error::usage(format!("{} must be a port from 1 to 65535", environment.source("DB_PORT")));
+    let port = environment.get("DB_PORT").map(|port| port.parse().map_err(invalid)).transpose()?;
     let password = match (environment.get("DB_PASSWORD"), environment.get("DB_PASSWORD_FILE")) {
         (Some(password), _) => Some(password.to_owned()),
         (None, Some(path)) => {

@@ -26,7 +26,8 @@ pub(super) fn parse(url: &str) -> Result<Url, String> {
     };
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut parsed = Url { database: decoded(database), ..Url::default() };
+    let database = Some(decode(database)?).filter(|name| !name.is_empty());
+    let mut parsed = Url { database, ..Url::default() };
     if let Some(credentials) = credentials {
         let (user, password) = match credentials.split_once(':') {
             Some((user, password)) => (user, Some(decode(password)?)),
@@ -45,10 +46,6 @@ pub(super) fn parse(url: &str) -> Result<Url, String> {
     Ok(parsed)
 }
 
-fn decoded(text: &str) -> Option<String> {
-    decode(text).ok().filter(|text| !text.is_empty())
-}
-
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("an IPv6 address needs its closing `]`")?;
@@ -59,11 +56,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
             None => (text, None),
         }
     };
-    let port = match port {
-        Some(port) => Some(port.parse().map_err(|_| "a port must be a number from 1 to 65535".to_owned())?),
-        None => None,
-    };
-    Ok((decode(host)?, port))
+    let port = port.map(|port| port.parse().map_err(|_| "a port must be a number from 1 to 65535"));
+    Ok((decode(host)?, port.transpose()?))
 }
 
 fn decode(text: &str) -> Result<String, String> {

@@ -7,10 +7,11 @@ use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 use mysql::consts::CapabilityFlags;
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, OptsBuilder, SslOpts};
+use serde::de::{IntoDeserializer as _, value};
 use serde::{Deserialize, Serialize};
 
 use super::{describe, quote_name};
@@ -47,6 +48,7 @@ pub struct Tls {
 
 /// The modes of the `mysql` client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
     Disabled,
     /// Use TLS if the server offers it, with any certificate.
@@ -77,9 +79,6 @@ impl Database {
     }
 
     /// Opens a connection that is lost if the server does not answer a statement within `read_timeout`.
-    ///
-    /// # Errors
-    /// As [`Database::connect`].
     pub fn connect_for(&self, read_timeout: Duration) -> Result<Conn> {
         self.with_read_timeout(read_timeout).connect()
     }
@@ -93,9 +92,6 @@ impl Database {
     }
 
     /// Opens a connection, and creates the database first if it is missing.
-    ///
-    /// # Errors
-    /// As [`Database::connect`], or the user may not create the database.
     pub fn connect_or_create(&self) -> Result<Conn> {
         match self.open() {
             Err(mysql::Error::MySqlError(error)) if error.code == ER_BAD_DB => {}
@@ -108,9 +104,6 @@ impl Database {
     }
 
     /// Opens a connection to the server that works without the database.
-    ///
-    /// # Errors
-    /// As [`Database::connect`].
     pub fn connect_server(&self) -> Result<Conn> {
         self.open_in(None).map_err(|error| self.explain(&error))
     }
@@ -188,12 +181,8 @@ impl Database {
             sender.send(Conn::new(options)).ok();
         });
         connecting.map_err(mysql::Error::IoError)?;
-        match receiver.recv_timeout(self.connect_timeout) {
-            Ok(opened) => opened,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                Err(mysql::Error::DriverError(DriverError::ConnectTimeout))
-            }
-        }
+        let opened = receiver.recv_timeout(self.connect_timeout);
+        opened.unwrap_or(Err(mysql::Error::DriverError(DriverError::ConnectTimeout)))
     }
 
     fn options(&self, name: Option<&str>) -> OptsBuilder {
@@ -291,17 +280,11 @@ impl FromStr for TlsMode {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text.to_ascii_lowercase().replace('_', "-").as_str() {
-            "disabled" => Self::Disabled,
-            "preferred" => Self::Preferred,
-            "required" => Self::Required,
-            "verify-ca" => Self::VerifyCa,
-            "verify-identity" => Self::VerifyIdentity,
-            _ => {
-                return Err(Error::usage(format!(
-                    "invalid TLS mode `{text}`; use disabled, preferred, required, verify-ca or verify-identity"
-                )));
-            }
+        let name = text.to_ascii_lowercase().replace('_', "-");
+        Self::deserialize(name.as_str().into_deserializer()).map_err(|_: value::Error| {
+            Error::usage(format!(
+                "invalid TLS mode `{text}`; use disabled, preferred, required, verify-ca or verify-identity"
+            ))
         })
     }
 }

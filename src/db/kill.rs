@@ -20,9 +20,6 @@ pub fn kill_connection(database: &Database, connection: u32) -> Result<()> {
 }
 
 /// Does the same as [`kill_connection`], on the open connection `conn`.
-///
-/// # Errors
-/// The connection was lost.
 pub fn kill_by(conn: &mut Conn, connection: u32) -> mysql::Result<()> {
     // ER_NO_SUCH_THREAD
     match conn.query_drop(format!("KILL {connection}")) {

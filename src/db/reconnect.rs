@@ -98,23 +98,17 @@ impl ReconnectingConn {
                     log::debug!("retrying a transaction: {}", describe(&error));
                     // Transactions that collided should not collide again.
                     let wait = Duration::from_micros(500 + retried.wrapping_mul(7919) % 4500);
-                    if self.until.wait(wait) == Woken::Stopping {
-                        return Err(Unfinished::GivenUp);
-                    }
+                    self.pause(wait)?;
                 }
                 Err(error) if is_transient(&error) => {
                     log::warn!("retrying a statement: {}", describe(&error));
-                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
-                        return Err(Unfinished::GivenUp);
-                    }
+                    self.pause(RECONNECT_MAX)?;
                 }
                 Err(error) if is_connection_lost(&error) => self.lost(&error),
                 // This host is not the primary, or not writable for the moment.
                 Err(error) if is_read_only(&error) => {
                     self.lost(&error);
-                    if self.until.wait(RECONNECT_MAX) == Woken::Stopping {
-                        return Err(Unfinished::GivenUp);
-                    }
+                    self.pause(RECONNECT_MAX)?;
                 }
                 Err(error) => return Err(Unfinished::Refused(error)),
             }
@@ -123,14 +117,8 @@ impl ReconnectingConn {
 
     /// Runs `work` once. An error that another attempt could avoid is `Ok(None)`.
     pub fn try_run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<Option<T>> {
-        if self.conn.is_none() {
-            match self.connect() {
-                Ok(conn) => self.conn = Some(conn),
-                Err(_) => return Ok(None),
-            }
-        }
-        let Some(conn) = &mut self.conn else { return Ok(None) };
-        match work(conn) {
+        let Some(conn) = self.conn.take().or_else(|| self.connect().ok()) else { return Ok(None) };
+        match work(self.conn.insert(conn)) {
             Ok(done) => Ok(Some(done)),
             Err(error) if is_connection_lost(&error) || is_read_only(&error) => {
                 self.lost(&error);
@@ -163,6 +151,13 @@ impl ReconnectingConn {
             log::warn!("the database server is read-only; looking for a writable host");
         }
         leaves
+    }
+
+    fn pause(&self, duration: Duration) -> Result<(), Unfinished> {
+        match self.until.wait(duration) {
+            Woken::Stopping => Err(Unfinished::GivenUp),
+            Woken::Elapsed => Ok(()),
+        }
     }
 
     fn lost(&mut self, error: &mysql::Error) {
@@ -198,9 +193,7 @@ impl ReconnectingConn {
                         log::warn!("waiting for the database: {error}");
                         logged = Some(Instant::now());
                     }
-                    if self.until.wait(wait.mul_f64(0.5 + jitter() / 2.0)) == Woken::Stopping {
-                        return Err(Unfinished::GivenUp);
-                    }
+                    self.pause(wait.mul_f64(0.5 + jitter() / 2.0))?;
                     wait = (wait * 2).min(RECONNECT_MAX);
                 }
             }

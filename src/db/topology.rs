@@ -4,9 +4,6 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 /// Returns true if a lock of `GET_LOCK` holds on this node only, as in Galera and in a group with several primaries.
-///
-/// # Errors
-/// The connection was lost.
 pub fn locks_are_local(conn: &mut Conn) -> mysql::Result<bool> {
     const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE \
         (Variable_name = 'wsrep_on' AND Value = 'ON') \

@@ -79,37 +79,24 @@ fn is_denied(error: &mysql::Error) -> bool {
 
 /// Executes statements that change no row: the server checks privileges first.
 pub fn privileges(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
-    const STATEMENTS: [(&str, &str, &str); 12] = [
-        ("SELECT", "ai_server_tasks", "SELECT id FROM ai_server_tasks WHERE FALSE"),
-        (
-            "INSERT",
-            "ai_server_tasks",
-            "INSERT INTO ai_server_tasks (kind, payload) SELECT '', 'null' FROM DUAL WHERE FALSE",
-        ),
-        ("UPDATE", "ai_server_tasks", "UPDATE ai_server_tasks SET worker_id = 0 WHERE FALSE"),
-        ("DELETE", "ai_server_tasks", "DELETE FROM ai_server_tasks WHERE FALSE"),
-        ("SELECT", "ai_server_workers", "SELECT id FROM ai_server_workers WHERE FALSE"),
-        (
-            "INSERT",
-            "ai_server_workers",
-            "INSERT INTO ai_server_workers (hostname, pid) SELECT '', 0 FROM DUAL WHERE FALSE",
-        ),
-        ("UPDATE", "ai_server_workers", "UPDATE ai_server_workers SET idle = TRUE WHERE FALSE"),
-        ("DELETE", "ai_server_workers", "DELETE FROM ai_server_workers WHERE FALSE"),
-        ("SELECT", "ai_server_controls", "SELECT name FROM ai_server_controls WHERE FALSE"),
-        (
-            "INSERT",
-            "ai_server_controls",
-            "INSERT INTO ai_server_controls (scope, name) SELECT 'kind', '' FROM DUAL WHERE FALSE",
-        ),
-        ("UPDATE", "ai_server_controls", "UPDATE ai_server_controls SET paused = FALSE WHERE FALSE"),
-        ("DELETE", "ai_server_controls", "DELETE FROM ai_server_controls WHERE FALSE"),
+    // Columns without a default, which an INSERT must name.
+    const TABLES: [(&str, &str, &str); 3] = [
+        ("ai_server_tasks", "kind, payload", "worker_id"),
+        ("ai_server_workers", "hostname, pid", "idle"),
+        ("ai_server_controls", "scope, name", "paused"),
     ];
     let mut denied = Vec::new();
-    for (privilege, table, statement) in STATEMENTS {
-        match connections.conn.query_drop(statement) {
-            Err(error) if is_denied(&error) => denied.push(format!("{privilege} on `{table}`")),
-            tried => tried?,
+    for (table, inserted, updated) in TABLES {
+        for (privilege, statement) in [
+            ("SELECT", format!("SELECT {inserted} FROM {table} WHERE FALSE")),
+            ("INSERT", format!("INSERT INTO {table} ({inserted}) SELECT {inserted} FROM {table} WHERE FALSE")),
+            ("UPDATE", format!("UPDATE {table} SET {updated} = {updated} WHERE FALSE")),
+            ("DELETE", format!("DELETE FROM {table} WHERE FALSE")),
+        ] {
+            match connections.conn.query_drop(statement) {
+                Err(error) if is_denied(&error) => denied.push(format!("{privilege} on `{table}`")),
+                tried => tried?,
+            }
         }
     }
     if denied.is_empty() {

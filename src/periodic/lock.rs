@@ -5,26 +5,15 @@
 //! the kernel releases when its process ends (unix(7)). Containers have network namespaces of their own, so the lock
 //! does not hold between them.
 
-#[cfg(not(target_os = "linux"))]
-use std::fs::File;
 use std::io;
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt as _;
-#[cfg(target_os = "linux")]
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sha2::{Digest, Sha256};
 
 /// The lock is held until this is dropped.
-#[derive(Debug)]
-pub struct TaskLock {
-    #[cfg(target_os = "linux")]
-    #[expect(dead_code, reason = "held only to be dropped")]
-    socket: UnixDatagram,
-    #[cfg(not(target_os = "linux"))]
-    #[expect(dead_code, reason = "held only to be dropped")]
-    file: File,
-}
+#[cfg(target_os = "linux")]
+pub type TaskLock = std::os::unix::net::UnixDatagram;
+#[cfg(not(target_os = "linux"))]
+pub type TaskLock = std::fs::File;
 
 /// Returns the name of a task's lock. `scope` distinguishes the installations on one host: the database, or the
 /// program's path.
@@ -37,28 +26,26 @@ pub fn name(scope: &str, task: &str) -> String {
 /// Takes the lock `name`. Returns `None` if another process holds it.
 ///
 /// # Errors
-/// The system refuses to create a socket.
-#[cfg(target_os = "linux")]
+/// The system refuses to create a socket, or elsewhere than on Linux a temporary file.
 pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
-    match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?) {
-        Ok(socket) => Ok(Some(TaskLock { socket })),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+    match bind(name) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Takes the lock `name`. Returns `None` if another process holds it.
-///
-/// # Errors
-/// The temporary folder is not writable.
+#[cfg(target_os = "linux")]
+fn bind(name: &str) -> io::Result<TaskLock> {
+    use std::os::linux::net::SocketAddrExt as _;
+    TaskLock::bind_addr(&std::os::unix::net::SocketAddr::from_abstract_name(name)?)
+}
+
 #[cfg(not(target_os = "linux"))]
-pub fn try_lock(name: &str) -> io::Result<Option<TaskLock>> {
-    let file = File::create(std::env::temp_dir().join(name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(TaskLock { file })),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
+fn bind(name: &str) -> io::Result<TaskLock> {
+    let file = TaskLock::create(std::env::temp_dir().join(name))?;
+    file.try_lock()?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -16,20 +16,10 @@ pub struct Grid {
 /// The next step of a task's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Wait; nothing is due before `until`.
-    Wait {
-        /// When the next tick is due.
-        until: Instant,
-    },
-    /// Run; a tick is due.
-    Run {
-        /// Its number, from 0.
-        tick: u64,
-        /// When it was due.
-        due: Instant,
-        /// Number of ticks before it that are skipped.
-        skipped: u64,
-    },
+    /// Nothing is due before `until`.
+    Wait { until: Instant },
+    /// The tick of number `tick`, from 0, has been due since `due`; `skipped` ticks before it are skipped.
+    Run { tick: u64, due: Instant, skipped: u64 },
 }
 
 impl Grid {
@@ -40,19 +30,15 @@ impl Grid {
 
     /// Returns when `tick` is due. A time that the clock can't represent is a century away.
     pub fn due(&self, tick: u64) -> Instant {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
         let nanos = self.interval.as_nanos().saturating_mul(u128::from(tick)).min(Duration::MAX.as_nanos());
-        self.anchor.checked_add(Duration::from_nanos_u128(nanos)).unwrap_or_else(|| self.far_away())
+        self.anchor.checked_add(Duration::from_nanos_u128(nanos)).unwrap_or(self.anchor + CENTURY)
     }
 
     /// Returns the newest tick that is due at `now`, if any.
     fn newest(&self, now: Instant) -> Option<u64> {
         let passed = now.checked_duration_since(self.anchor)?;
         u64::try_from(passed.as_nanos() / self.interval.as_nanos()).ok()
-    }
-
-    fn far_away(&self) -> Instant {
-        const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-        self.anchor.checked_add(CENTURY).unwrap_or(self.anchor)
     }
 }
 

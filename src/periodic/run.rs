@@ -60,7 +60,7 @@ fn at_tick(task: &mut dyn PeriodicTask, tick: u64, lock_name: &str, shutdown: &S
 /// Runs `task` once, for `airun periodic run`.
 ///
 /// # Errors
-/// [`ErrorKind::LockHeld`] where the task is running in another process of this host; [`ErrorKind::Other`] where it failed or
+/// [`ErrorKind::LockHeld`] if the task is running in another process of this host; [`ErrorKind::Other`] if it failed or
 /// panicked, which is in the log.
 pub fn once(task: &mut dyn PeriodicTask, lock_name: &str, shutdown: &Shutdown) -> Result<()> {
     let name = task.name().to_owned();

@@ -8,9 +8,7 @@ use crate::histogram::Histogram;
 /// The statistics of one task, shared by its thread and the threads that report.
 #[derive(Debug)]
 pub struct TaskStats {
-    /// The name of the task.
     pub name: String,
-    /// The time limit of the task's runs.
     pub time_limit: Option<Duration>,
     inner: Mutex<Inner>,
 }
@@ -18,11 +16,8 @@ pub struct TaskStats {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It returned without an error.
     Ok,
-    /// It returned an error.
     Failed,
-    /// It panicked.
     Panicked,
     /// It was not run, because another process was running the task.
     Skipped,
@@ -40,9 +35,8 @@ pub struct Counts {
 }
 
 /// The statistics at one time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Counts since the start of the worker.
     pub counts: Counts,
     /// How late the runs since the last heartbeat started.
     pub lateness: Histogram,
@@ -54,15 +48,11 @@ pub struct Snapshot {
 
 #[derive(Debug, Default)]
 struct Inner {
-    counts: Counts,
-    lateness: Histogram,
-    running_since: Option<Instant>,
-    next: Option<Instant>,
+    current: Snapshot,
     reported_stuck: bool,
 }
 
 impl TaskStats {
-    /// Statistics without any tick.
     pub fn new(name: &str, time_limit: Option<Duration>) -> Self {
         Self { name: name.to_owned(), time_limit, inner: Mutex::default() }
     }
@@ -70,49 +60,50 @@ impl TaskStats {
     /// Records that a tick starts at `now`, late by `lateness`, after `skipped` ticks that were not run.
     pub fn begin(&self, now: Instant, lateness: Duration, skipped: u64) {
         let mut inner = self.inner();
-        inner.counts.due += skipped + 1;
-        inner.counts.skipped += skipped;
-        inner.counts.running += 1;
-        inner.lateness.add(lateness);
-        inner.running_since = Some(now);
-        inner.next = None;
         inner.reported_stuck = false;
+        let current = &mut inner.current;
+        current.counts.due += skipped + 1;
+        current.counts.skipped += skipped;
+        current.counts.running += 1;
+        current.lateness.add(lateness);
+        current.running_since = Some(now);
+        current.next = None;
     }
 
     /// Records the outcome of the tick.
     pub fn end(&self, outcome: Outcome) {
-        let mut inner = self.inner();
-        inner.counts.running -= 1;
-        inner.running_since = None;
-        match outcome {
-            Outcome::Ok => inner.counts.ok += 1,
-            Outcome::Failed => inner.counts.failed += 1,
-            Outcome::Panicked => inner.counts.panicked += 1,
-            Outcome::Skipped => inner.counts.skipped += 1,
-        }
+        let current = &mut self.inner().current;
+        current.running_since = None;
+        let counts = &mut current.counts;
+        counts.running -= 1;
+        *match outcome {
+            Outcome::Ok => &mut counts.ok,
+            Outcome::Failed => &mut counts.failed,
+            Outcome::Panicked => &mut counts.panicked,
+            Outcome::Skipped => &mut counts.skipped,
+        } += 1;
     }
 
     /// Records when the next tick is due.
     pub fn wait(&self, until: Instant) {
-        self.inner().next = Some(until);
+        self.inner().current.next = Some(until);
     }
 
-    /// Returns the statistics.
     pub fn snapshot(&self) -> Snapshot {
-        let inner = self.inner();
-        inner.snapshot(inner.lateness.clone())
+        self.inner().current.clone()
     }
 
     /// Returns the statistics and restarts the window of the lateness.
     pub fn reset_window(&self) -> Snapshot {
-        let mut inner = self.inner();
-        let lateness = std::mem::take(&mut inner.lateness);
-        inner.snapshot(lateness)
+        let current = &mut self.inner().current;
+        let snapshot = current.clone();
+        current.lateness = Histogram::default();
+        snapshot
     }
 
     /// Returns how long the current run has taken, if that exceeds its time limit.
     pub fn stuck(&self, now: Instant) -> Option<Duration> {
-        let running = now.checked_duration_since(self.inner().running_since?)?;
+        let running = now.checked_duration_since(self.inner().current.running_since?)?;
         (running >= self.time_limit?).then_some(running)
     }
 
@@ -126,12 +117,6 @@ impl TaskStats {
     // Nothing panics while the lock is held, so a poisoned lock still guards complete statistics.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn snapshot(&self, lateness: Histogram) -> Snapshot {
-        Snapshot { counts: self.counts, lateness, running_since: self.running_since, next: self.next }
     }
 }
 
