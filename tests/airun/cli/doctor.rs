@@ -1,4 +1,4 @@
-//! `airun doctor` on servers that are fit and on ones that are not.
+//! Tests `airun doctor` on servers that are fit for airun and on servers that are not.
 
 use crate::on_both;
 use crate::support::{Database, Finished, Kind, Running, User, airun};
@@ -7,7 +7,7 @@ fn doctor(db: &Database, args: &str) -> Finished {
     db.airun(&format!("doctor --dir {}/migrations {args}", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// Check, level, what was found, advice.
+/// Returns each finding as its check, level, text and advice.
 fn findings(finished: &Finished) -> Vec<(String, String, String, Option<String>)> {
     let json: serde_json::Value =
         serde_json::from_str(&finished.stdout).unwrap_or_else(|e| panic!("{e}: {finished:?}"));
@@ -19,7 +19,7 @@ fn findings(finished: &Finished) -> Vec<(String, String, String, Option<String>)
     json["findings"].as_array().unwrap().iter().map(finding).collect()
 }
 
-/// Level, check and what was found, of the findings that aren't `ok`.
+/// Returns the level, check and text of each finding that isn't `ok`.
 fn complaints(finished: &Finished) -> Vec<String> {
     let bad = findings(finished).into_iter().filter(|(_, level, ..)| level != "ok");
     bad.map(|(check, level, found, advice)| {
@@ -35,7 +35,7 @@ on_both! {
         db.execute(&["INSERT INTO ai_server_tasks (kind, payload) VALUES ('echo', '1')"]);
         let before = db.contents();
         let finished = doctor(db, "--json");
-        // A transaction of another test's may be open for long on the same server.
+        // Another test may keep a transaction open for a long time on the same server.
         let complaints: Vec<String> = complaints(&finished).into_iter().filter(|c| !c.contains("oldest-snapshot")).collect();
         assert_eq!((finished.code, complaints), (0, Vec::new()), "{finished:?}");
         let checks: Vec<String> = findings(&finished).into_iter().map(|(check, ..)| check).collect();
@@ -85,7 +85,7 @@ on_both! {
             ("ENGINE = MyISAM", "ENGINE = InnoDB", "`ai_server_tasks` does not use InnoDB, so its rows can't be locked"),
         ] {
             if change.contains("MyISAM") && db.kind == Kind::MySql {
-                // MySQL has no MyISAM table like this one.
+                // MySQL can't convert this table to MyISAM.
                 continue;
             }
             db.execute(&[&format!("ALTER TABLE ai_server_tasks {change}")]);

@@ -1,4 +1,4 @@
-//! The command line: usage, settings, the README's examples, `airun doctor` and `airun task`.
+//! Tests the command line: usage, settings, the README's examples, `airun doctor` and `airun task`.
 
 mod doctor;
 mod readme;

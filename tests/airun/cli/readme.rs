@@ -1,4 +1,4 @@
-//! What the README shows is what airun prints.
+//! Checks that airun prints what the README shows.
 
 use std::error::Error;
 use std::fs;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::on_both;
 use crate::support::{Database, stop, timeless};
 
-/// The payload of this server's task: a program that enqueues it needs no more.
+/// The payload of this server's task. A program that only enqueues the task doesn't need its handler.
 #[derive(Serialize, Deserialize)]
 struct NameConversation {
     conversation_id: u64,
@@ -24,14 +24,14 @@ impl TaskPayload for NameConversation {
 
 const README: &str = include_str!("../../../README.md");
 
-/// The console blocks of a section.
+/// Returns the console blocks of a section.
 fn consoles(title: &str) -> Vec<&'static str> {
     let (_, section) = README.split_once(&format!("\n### {title}\n")).expect("the section");
     let section = section.split("\n##").next().unwrap();
     section.split("```console\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
 
-/// A command of a block, and what it prints.
+/// Returns the commands of a block, each with its expected output.
 fn steps(block: &str) -> Vec<(&str, String)> {
     let steps = block.split("$ ").skip(1);
     steps.map(|step| step.split_once('\n').map(|(command, output)| (command, output.to_owned())).unwrap()).collect()
@@ -56,7 +56,7 @@ on_both! {
         let mut ran = 0;
         for block in consoles("When a statement fails") {
             for (command, expected) in steps(block) {
-                // The README shows the file as its reader has written it.
+                // The README shows a file with `cat`, so the test writes it first.
                 if let Some(file) = command.strip_prefix("cat ") {
                     db.write(file, &expected);
                 }
@@ -70,7 +70,7 @@ on_both! {
 
 const SAID: &str = "INSERT INTO agent_messages (conversation_id, position, role, content) VALUES (?, 1, 'user', ?)";
 
-// As the README has it.
+// The function that the README shows.
 fn say(conn: &mut Conn, conversation_id: u64, content: &str) -> Result<(), Box<dyn Error>> {
     let mut transaction = conn.start_transaction(TxOpts::default())?;
     transaction.exec_drop(SAID, (conversation_id, content))?;
@@ -78,7 +78,7 @@ fn say(conn: &mut Conn, conversation_id: u64, content: &str) -> Result<(), Box<d
     Ok(transaction.commit()?)
 }
 
-/// The only block of this language.
+/// Returns the README's first code block in `language`.
 fn block(language: &str) -> &'static str {
     let (_, block) = README.split_once(&format!("```{language}\n")).unwrap();
     block.split("```").next().unwrap()

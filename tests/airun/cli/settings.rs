@@ -1,4 +1,4 @@
-//! Where the database is and how to get in: URLs, variables, `.env`, TLS, waiting.
+//! Tests the connection settings: URLs, variables, `.env`, TLS, and waiting for the server.
 
 use std::net::TcpListener;
 
@@ -61,7 +61,7 @@ on_both! {
         let ca = db.kind.ca();
         let said = |args: &str| db.airun(&format!("migrate status {args}"));
         let cipher = |mode: &str| {
-            // What a session of this mode is encrypted with, as the server saw it.
+            // The server reports the cipher of the session.
             db.write("20260101000001_cipher_UP.sql", "CREATE TABLE c AS SELECT VARIABLE_VALUE AS v FROM {status} WHERE VARIABLE_NAME = 'Ssl_cipher';".replace("{status}", status_table(db)));
             let up = db.airun(&format!("migrate up --tls-mode {mode} --tls-ca {ca}"));
             assert_eq!(up.code, 0, "{mode}: {up:?}");
@@ -73,14 +73,14 @@ on_both! {
         for mode in ["preferred", "required", "verify-ca", "verify-identity"] {
             assert_ne!(cipher(mode), "", "{mode}");
         }
-        // Another authority's certificate.
+        // The CA file belongs to another authority.
         let other = other_authority(db);
         for mode in ["verify-ca", "verify-identity"] {
             let refused = said(&format!("--tls-mode {mode} --tls-ca {other}"));
             assert_eq!(refused.code, 1, "{mode}: {refused:?}");
             assert!(refused.stderr.contains("check `--tls-ca` and the server's certificate"), "{refused:?}");
         }
-        // A certificate that names other hosts.
+        // The server's certificate doesn't name this host.
         let elsewhere = free_port("127.0.0.2");
         forward(&elsewhere, host(db));
         let by_name = db.url().replace(&host(db), &elsewhere);
@@ -107,7 +107,7 @@ on_both! {
     }
 
     fn wait_ends_when_the_server_answers(db) {
-        // A port that nobody listens on yet, and behind which the real server appears later.
+        // Nothing listens on this port yet; later it forwards to the real server.
         let address = free_port("127.0.0.1");
         let url = db.url().replace(&host(db), &address);
         let late = db.start_with("migrate up --wait=1", &[("DATABASE_URL", &url)]).finish();
@@ -141,7 +141,7 @@ fn user_part(db: &Database) -> String {
     url.trim_start_matches("mysql://").rsplit_once('@').map_or(String::new(), |(user, _)| user.to_owned())
 }
 
-/// An authority that signed nothing.
+/// Creates a CA certificate that has not signed the server's certificate.
 fn other_authority(db: &Database) -> String {
     let (key, certificate) = (db.folder().join("key.pem"), db.folder().join("other-ca.pem"));
     let made = std::process::Command::new("openssl")
@@ -155,12 +155,12 @@ fn other_authority(db: &Database) -> String {
     certificate.to_str().unwrap().to_owned()
 }
 
-/// An address that nobody listens on.
+/// Returns an address on which nothing listens.
 fn free_port(ip: &str) -> String {
     TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
-/// Hands connections to `address` on to `target`.
+/// Forwards connections from `address` to `target`.
 fn forward(address: &str, target: String) {
     let listener = TcpListener::bind(address).unwrap();
     std::thread::spawn(move || {

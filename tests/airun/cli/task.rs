@@ -1,9 +1,9 @@
-//! `airun task …`: what its commands say, and what they do to the rows.
+//! Tests what the commands of `airun task` print, and how they change the rows.
 
 use crate::on_both;
 use crate::support::{Database, Finished, stop};
 
-/// The exit code, what is printed, and what is complained of.
+/// Returns the exit code, the standard output and the standard error.
 fn parts(finished: Finished) -> (i32, String, String) {
     (finished.code, finished.stdout, finished.stderr)
 }
@@ -17,7 +17,7 @@ fn enqueue(db: &Database, kind: &str, payload: &str) -> u64 {
     db.stdout_of(&format!("task enqueue {kind} {payload}")).trim().parse().unwrap()
 }
 
-/// The ids of a list, in its order.
+/// Returns the ids that `airun task list` prints, in its order.
 fn ids(db: &Database, args: &str) -> Vec<u64> {
     let list = db.json(&format!("task list {args}"));
     list["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_u64().unwrap()).collect()
@@ -193,7 +193,7 @@ on_both! {
         assert_eq!(ids(db, "--kind echo"), [6, 4, 2]);
         assert_eq!(ids(db, "--queue default --kind echo --state pending,dead"), [4, 2]);
         assert_eq!(ids(db, "--state dead"), [0; 0]);
-        // What has ended is newer the later it ended.
+        // Finished tasks are listed by the time at which they finished, newest first.
         for id in [3, 1, 5] {
             db.stdout_of(&format!("task cancel {id}"));
         }
@@ -214,7 +214,7 @@ on_both! {
         assert_eq!(list["database"], db.name.as_str());
         for (field, value) in [("id", 2.into()), ("state", "pending".into()), ("priority", 1.into()), ("failures", 0.into()),
             ("started_at", serde_json::Value::Null), ("cancel_requested", false.into()), ("worker_id", 0.into())] {
-            // Enqueued last of those two, since 4 has failed but not since.
+            // Task 2 is listed after task 4.
             let task = &db.json("task list --state pending --kind echo --queue default")["tasks"][1];
             assert_eq!(task[field], value, "{field}");
         }
@@ -262,7 +262,7 @@ on_both! {
         let dead: Vec<u64> = (0..3).map(|_| enqueue(db, "fails", "\"fatal\"")).collect();
         let other = enqueue(db, "once", "{\"key\":1}");
         db.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state = 'dead' AND kind = 'fails'", &["3"]);
-        // There is no table for its effect yet, so it fails and fails.
+        // Its table does not exist yet, so every attempt fails.
         db.wait_for_rows(&format!("SELECT failures > 0 FROM ai_server_tasks WHERE id = {other}"), &["1"]);
         stop(worker);
         db.execute(&[
@@ -295,7 +295,7 @@ on_both! {
         let rows: Vec<String> = (0..1200).map(|n| format!("('echo', 'null', 'dead', IF({n} % 100 = 0, 'key{n}', NULL), UTC_TIMESTAMP(6))")).collect();
         db.execute(&[
             &format!("INSERT INTO ai_server_tasks (kind, payload, state, dedupe_key, finished_at) VALUES {}", rows.join(", ")),
-            // All due in the same moment, so that batches have to go on by id.
+            // All of them have the same time, so a batch can only continue after the last id.
             "UPDATE ai_server_tasks SET next_action_at = '2030-01-01'",
             "INSERT INTO ai_server_tasks (kind, payload, dedupe_key) VALUES ('echo', 'null', 'key100'), ('echo', 'null', 'key700')",
         ]);
@@ -360,7 +360,7 @@ on_both! {
         assert_eq!((&json["tasks"][0]["due"]["count"], &json["paused"][0]["name"]), (&1.into(), &"noop".into()));
         let oldest = json["oldest_due_ms"].as_i64().unwrap();
         assert!((7_200_000..7_300_000).contains(&oldest), "{json}");
-        // More than it counts of a sort.
+        // This is more than the number up to which rows are counted.
         let rows = vec!["('bulk', '1', 'succeeded', '2020-01-01')"; 10_001].join(", ");
         for _ in 0..10 {
             db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
@@ -378,7 +378,7 @@ on_both! {
         assert_eq!(db.stdout_of("task pause --kind echo"), "the kind `echo` is already paused\n");
         let slip = db.lab("task pause --kind nop");
         assert_eq!((slip.code, slip.stderr.as_str()), (0, "airun: note: this binary has no kind `nop`; did you mean `noop`?\n"));
-        // The worker has looked since, or it could still be about to claim by what it saw before.
+        // After this task has run, the worker has polled since the pause. An earlier poll could still claim `echo`.
         let marker = enqueue(db, "noop", "1");
         db.wait_for_state(marker, "succeeded");
         let paused = enqueue(db, "echo", "1");
@@ -391,7 +391,7 @@ on_both! {
         db.wait_for_state(paused, "succeeded");
         assert_eq!(db.stdout_of("task resume --kind echo"), "the kind `echo` is not paused\n");
         db.stdout_of("task pause --queue default");
-        // Nothing else tells that it has looked again; whatever it claims by its old look ends.
+        // With the queue paused, no task can show that the worker has polled again, so the worker is replaced.
         db.wait_for_rows("SELECT COUNT(*) FROM ai_server_controls WHERE scope = 'queue' AND paused", &["1"]);
         stop(worker);
         let worker = db.worker();
@@ -429,7 +429,7 @@ on_both! {
     fn check_reports_payloads_that_this_binary_cannot_decode(db) {
         db.create_tables();
         assert_eq!(db.stdout_of("task check"), "decoded all pending payloads: 0 tasks\n");
-        // More than a page, all due in the same moment.
+        // These are more than one page, and all of them have the same time.
         let rows = vec!["('once', '{\"key\": 1}', '2020-01-01')"; 250].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, scheduled_at) VALUES {rows}")]);
         assert_eq!(db.stdout_of("task check"), "decoded all pending payloads: 250 tasks\n");
@@ -468,7 +468,7 @@ on_both! {
         assert!(db.stdout_of("task stats").ends_with("workers: 1 alive\n"));
         worker.signal("KILL");
         worker.finish();
-        // Its lock is free when the server has seen its connection end.
+        // The lock is released only when the server notices that the connection has ended.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while db.json("task workers")["workers"][0]["state"] != "dead" {
             assert!(std::time::Instant::now() < deadline);
@@ -477,14 +477,14 @@ on_both! {
     }
 }
 
-/// Only MySQL counts this for each statement by itself.
+/// Only MySQL counts the rows that each statement examines.
 #[test]
 fn list_reads_only_the_rows_that_it_shows() {
     let db = Database::new(crate::support::Kind::MySql);
     db.create_tables();
     let rows = vec!["('echo', '1', 'succeeded', '2020-01-01')"; 5000].join(", ");
     db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload, state, finished_at) VALUES {rows}")]);
-    // It holds so many statements and no more; those of the other tests may have filled it.
+    // The table has a limited size, and the statements of other tests may have filled it.
     db.execute(&["TRUNCATE TABLE performance_schema.events_statements_summary_by_digest"]);
     for args in ["", "--state succeeded", "--kind echo", "--queue default"] {
         assert_eq!(ids(&db, args).len(), 20, "{args}");

@@ -1,4 +1,4 @@
-//! `airun task verify` finds nothing after a healthy run, and each invariant that a manual change violates.
+//! Checks that `airun task verify` finds nothing after a normal run, and reports each invariant that a change violates.
 
 use crate::on_both;
 use crate::support::{Database, stop};
@@ -12,7 +12,7 @@ fn findings(db: &Database) -> Vec<(String, Vec<u64>)> {
     findings.collect()
 }
 
-/// Invariants, each with a change of task 2 that violates it and no other.
+/// Each invariant, with a change to task 2 that violates only this one.
 const VIOLATIONS: [(&str, &str); 13] = [
     ("pending_with_worker", "worker_id = 1"),
     (
@@ -52,7 +52,7 @@ on_both! {
         }
         db.stdout_of("task enqueue echo 1 --dedupe-key k --delay 1h");
         db.stdout_of("task cancel 10");
-        // Also while the worker is running tasks.
+        // The invariants also hold while the worker is running tasks.
         assert_eq!(findings(db), []);
         db.wait_until_idle();
         stop(worker);
@@ -111,7 +111,7 @@ on_both! {
         worker.signal("STOP");
         db.execute(&[
             "INSERT INTO ai_server_tasks (kind, payload) VALUES ('single', '1'), ('single', '1')",
-            // They belong to a worker that is alive, but stopped, so it does not release them.
+            // Their worker is alive but stopped by SIGSTOP, so nobody releases them.
             &format!("UPDATE ai_server_tasks SET state = 'running', worker_id = (SELECT id FROM ai_server_workers), {lease} WHERE kind = 'single' AND id = 2"),
         ]);
         assert_eq!(findings(db), []);

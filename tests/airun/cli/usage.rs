@@ -1,4 +1,4 @@
-//! What the command line says when it is used wrongly, and what it says about itself.
+//! Tests error messages for wrong usage, and the help pages.
 
 use crate::support::{Finished, Running, airun};
 

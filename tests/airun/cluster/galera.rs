@@ -1,4 +1,4 @@
-//! Two nodes of a Galera cluster, each of which knows its own `GET_LOCK` only.
+//! Tests airun on two nodes of a Galera cluster. A `GET_LOCK` on one node is not visible on the other.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{Database, Kind, Running, kill_server};
 
-/// Runs until it is dropped.
+/// A cluster that runs until the value is dropped.
 struct Cluster(TempDir);
 
 impl Cluster {
@@ -23,7 +23,7 @@ impl Cluster {
         cluster
     }
 
-    /// A database of the cluster as it is seen from both nodes, with one folder of migrations.
+    /// Returns one database of the cluster twice, once for each node, with the same folder of migrations.
     fn database(&self) -> [Database; 2] {
         let file = |node: &str| Some(self.0.path().join(node).join("url"));
         let one = Database::on(Kind::MariaDb, file("1"));
@@ -43,7 +43,7 @@ impl Drop for Cluster {
     }
 }
 
-/// What the other node has committed.
+/// Returns the rows of a query that waits until this node has applied everything that the other one committed.
 fn rows(db: &Database, query: &str) -> Vec<String> {
     let mut conn = db.conn();
     conn.query_drop("SET wsrep_sync_wait = 15").unwrap();
@@ -91,7 +91,7 @@ fn two_nodes_do_not_migrate_at_the_same_time() {
     assert!(one.tables().is_empty());
 }
 
-/// An `up` that has the lock, and is in the middle of its work.
+/// Starts an `up` that holds the lock and sleeps in a statement.
 fn holder(one: &Database) -> Running {
     slow(one);
     one.create();

@@ -1,3 +1,3 @@
-//! Servers that replicate.
+//! Tests on servers that replicate.
 
 mod galera;

@@ -1,4 +1,4 @@
-//! A file that the server's own client accepts has the same result when airun applies it.
+//! Checks that a file that the server's own client accepts has the same result when airun applies it.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -35,7 +35,7 @@ on_both! {
     }
 
     fn mysqldump_output_can_be_applied(db) {
-        // The statements that mysqldump prints around data.
+        // The statements that `mysqldump` prints around data.
         compare_with_client(db, b"-- MySQL dump\n/*!40103 SET TIME_ZONE='+00:00' */;\nDROP TABLE IF EXISTS `t`;\n/*!50503 SET character_set_client = utf8mb4 */;\nCREATE TABLE `t` (`a` int, `b` blob);\nLOCK TABLES `t` WRITE;\n/*!40000 ALTER TABLE `t` DISABLE KEYS */;\nset autocommit=0;\nINSERT INTO `t` VALUES (1,'\\0\\'\\\"\\n;'),(2,_binary '\\Z\\\\');\n/*!40000 ALTER TABLE `t` ENABLE KEYS */;\nUNLOCK TABLES;\ncommit;\n");
     }
 

@@ -1,11 +1,11 @@
-//! The commands around `up` and `rollback`, as somebody uses them who has used other migrators.
+//! Tests the commands of `airun migrate` other than `up` and `rollback`.
 
 use serde_json::{Value, json};
 
 use crate::on_both;
 use crate::support::{Database, Kind, User};
 
-/// One applied, one that stopped half-way, one pending.
+/// Prepares one applied migration, one that stopped half-way, and one pending.
 fn half_way(db: &Database) {
     db.migration(1, "a", "CREATE TABLE a (a INT);", "DROP TABLE a;");
     db.migration(2, "b", "CREATE TABLE b (a INT);\nINSERT INTO nosuch VALUES (1);\nCREATE TABLE c (a INT);", "");
@@ -36,7 +36,7 @@ on_both! {
         std::fs::remove_file(db.folder().join("20260101000002_b_UP.sql")).unwrap();
         std::fs::remove_file(db.folder().join("20260101000002_b_DOWN.sql")).unwrap();
         assert_eq!(check(), 4);
-        // Without `--check` it only tells.
+        // Without `--check` the status doesn't change the exit code.
         assert_eq!(db.airun("migrate status").code, 0);
     }
 
@@ -180,7 +180,7 @@ on_both! {
         for noise in ["AUTO_INCREMENT=6", "DEFINER=", db.name.as_str(), "ai_migrations"] {
             assert!(!dump.contains(noise), "{noise}:\n{dump}");
         }
-        // By the server's own client, and as a migration.
+        // The dump runs in the server's own client, and as a migration.
         let by_client = Database::new(db.kind);
         by_client.create();
         let (taken, said) = by_client.client(dump.as_bytes());
@@ -191,7 +191,7 @@ on_both! {
         let up = by_airun.airun("migrate up");
         assert_eq!(up.code, 0, "{up:?}");
         assert_eq!(by_airun.airun("migrate dump").stdout, dump);
-        // Rows change nothing.
+        // Rows don't change the dump.
         by_airun.execute(&["INSERT INTO parts VALUES (NULL), (NULL)"]);
         assert_eq!(by_airun.airun("migrate dump").stdout, dump);
     }

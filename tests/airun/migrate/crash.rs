@@ -1,4 +1,4 @@
-//! A crash at each fault point of the journal's protocol, after which the next run makes every statement happen once.
+//! Crashes at each fault point of the journal's protocol. After the next run, every statement has taken effect once.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -40,7 +40,7 @@ fn mixed(db: &Database) {
     db.migration(5, "rows", "INSERT INTO log (what) VALUES ('whole');", "DELETE FROM log WHERE what = 'whole';");
 }
 
-/// What `args` make of an empty database if nothing interrupts them; computed once for each server.
+/// Returns the effects of `args` on an empty database without a crash. They are computed once for each server.
 fn expected(like: &Database, args: &[&str]) -> String {
     static KNOWN: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -257,7 +257,7 @@ on_both! {
                   TRUNCATE TABLE t;\nINSERT INTO t VALUES (3, 3);\nCREATE TABLE IF NOT EXISTS t (c INT);\nUPDATE t SET b = b + 1;\n";
         db.migration(1, "rebuilt", up, "DROP TABLE t;");
         crash_everywhere(db, "ddl-done", "migrate up", &|| {}, &|fault, _| {
-            // The fingerprint is what it was, so each of them is run once more.
+            // The fingerprint is unchanged, so the statement runs again after each crash.
             succeed(db, "migrate up", fault);
             assert_eq!(db.rows("SELECT a, b FROM t"), ["3|4"], "{fault}");
         });

@@ -1,6 +1,6 @@
-//! kill -9 at random moments: a plain `up` (or `rollback`) afterwards, and every statement has happened once.
+//! Kills airun or the server at random moments. The next `up` or `rollback` must let every statement take effect once.
 //!
-//! `scripts/crash` runs these as often as it is told to; by themselves they are few.
+//! `scripts/crash` sets the number of kills and the seed.
 
 #![allow(clippy::print_stdout, reason = "the seed and the counts are what a long run is for")]
 
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 use crate::on_both;
 use crate::support::{Database, OwnServer, Victim, effects, write_mixed};
 
-/// Kills of each direction, where nothing says otherwise.
+/// Default number of kills of airun, for `up` and for `rollback` each.
 const KILLS: u32 = 6;
-/// Kills of the server, likewise.
+/// Default number of kills of the server, for `up` and for `rollback` each.
 const SERVER_KILLS: u32 = 2;
 
-/// The settings of `scripts/crash`.
+/// Returns a setting of `scripts/crash`, if it is set.
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: `{text}`")))
 }
 
-/// SplitMix64: a seed tells the whole run.
+/// SplitMix64, so that a seed repeats the whole run.
 struct Random(u64);
 
 impl Random {
@@ -45,14 +45,14 @@ impl Random {
     }
 }
 
-/// What the kills met, for the summary.
+/// Counts what the kills interrupted, for the summary.
 #[derive(Debug, Default)]
 struct Met {
     killed: u32,
     too_late: u32,
-    /// Nothing half-way.
+    /// Kills that left no migration half-way.
     between: u32,
-    /// A script half-way, with and without an intent.
+    /// Kills that left a script half-way, with an intent in the journal and without one.
     intended: u32,
     partial: u32,
 }
@@ -80,7 +80,7 @@ impl Met {
     }
 }
 
-/// Runs `args` and kills it at a random moment; whether it was killed before its end.
+/// Runs `args` and kills it at a random moment. Returns true if it was killed before it finished.
 fn killed(db: &Database, args: &str, random: &mut Random, longest: Duration, met: &mut Met) -> bool {
     let running = db.start(args);
     thread::sleep(random.below(longest));
@@ -97,7 +97,7 @@ fn killed(db: &Database, args: &str, random: &mut Random, longest: Duration, met
     ended.code == 137
 }
 
-/// Runs `args` and kills the server meanwhile, which is then started again.
+/// Runs `args`, kills the server meanwhile, and restarts it.
 fn server_killed(server: &OwnServer, db: &Database, args: &str, after: Duration, met: &mut Met) {
     let running = db.start(args);
     thread::sleep(after);
@@ -137,7 +137,7 @@ on_both! {
                 println!("{:?}: so far up {ups:?}, rollback {downs:?}", db.kind);
             }
             db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
-            // Now and then the going on is killed too.
+            // Sometimes the run that resumes is killed as well.
             while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next().is_multiple_of(3) {}
             straight(db, "migrate up");
             assert_eq!(effects(db), applied, "{ups:?}");
@@ -169,7 +169,7 @@ on_both! {
                 told = ups.killed / 10;
                 println!("{:?}'s server: so far up {ups:?}, rollback {downs:?}", db.kind);
             }
-            // MariaDB makes a database in two steps: a kill between them leaves one without its character set.
+            // MariaDB creates a database in two steps. A kill between them leaves it without its character set.
             db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
             db.create();
             server_killed(&server, db, "migrate up", random.below(longest_up), &mut ups);

@@ -1,4 +1,5 @@
-//! The lock's form for clusters, taken here on one server: a row that expires, and that every record writes along.
+//! Tests the migration lock's form for clusters on one server: the lock is a row with an expiry, and every journal write
+//! updates it in the same transaction.
 
 use mysql::prelude::Queryable;
 
@@ -35,7 +36,7 @@ on_both! {
         for i in 1..5 {
             assert_eq!(db.rows(&format!("SELECT * FROM m{i}")), [i.to_string(), "5".to_owned()]);
         }
-        // Nobody has it any more, and airun's own tables are in no dump.
+        // The lock is free, and a dump leaves out airun's own tables.
         assert_eq!(db.rows("SELECT DISTINCT token FROM ai_migrations_lock"), [""]);
         assert!(!db.airun("migrate dump").stdout.contains("ai_migrations"));
     }
@@ -52,7 +53,7 @@ on_both! {
         db.end_sleep("KILL QUERY");
         let up = up.finish();
         assert_ne!(up.code, 137, "{up:?}");
-        // It is free at once, though a statement failed.
+        // The lock is free at once, although a statement failed.
         let on = start(db, "migrate up --lock-timeout 0").finish();
         assert_ne!(on.code, 75, "{on:?}");
     }
@@ -74,7 +75,7 @@ on_both! {
         let mut keeper = db.conn();
         keeper.query_drop("START TRANSACTION").unwrap();
         keeper.query_drop("UPDATE gate SET a = 2").unwrap();
-        // The server notices only at its end that nobody waits for the second statement any more.
+        // The server notices only at the end of the second statement that its client died.
         db.migration(1, "slow", "CREATE TABLE t (a INT);\nUPDATE gate SET a = a + 1;\nINSERT INTO t VALUES (1);", "");
         let up = start(db, "migrate up");
         wait_until(|| db.runs("UPDATE gate"));

@@ -1,4 +1,4 @@
-//! `airun migrate`: its commands, its journal, and how it recovers.
+//! Tests `airun migrate`: its commands, its journal, and its recovery.
 
 mod client_scripts;
 mod commands;

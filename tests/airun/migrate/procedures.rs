@@ -1,9 +1,9 @@
-//! Procedures that commit within themselves, and what becomes of them when nobody is there any more.
+//! Tests procedures that commit inside, and what airun finds after it died during such a call.
 
 use crate::on_both;
 use crate::support::Database;
 
-/// Kills airun while the procedure sleeps; its connection is the one in this database that calls.
+/// Kills airun while the procedure sleeps.
 fn kill_in_call(db: &Database) {
     let up = db.start_sleeping("migrate up", &[]);
     up.signal("KILL");
@@ -29,7 +29,7 @@ on_both! {
 
     fn call_interrupted_after_its_own_commit_needs_resolve(db) {
         db.create();
-        // The server ends a procedure whose rows it can't send.
+        // The server ends this procedure because it can't send the selected rows to the killed client.
         db.migration(
             1,
             "p",
@@ -62,7 +62,7 @@ on_both! {
         assert_eq!(failed.code, 1);
         assert!(failed.stderr.contains("statement 3 of 3 failed: 1146"), "{failed:?}");
         assert!(failed.stderr.ends_with("\n  statement 3 committed something before it failed: check what, before you fix it and run it again\n"), "{failed:?}");
-        // One that had not is simply tried again.
+        // A call that committed nothing can run again.
         db.migration(2, "q", "CREATE TABLE u (a INT PRIMARY KEY);\nCREATE PROCEDURE q() BEGIN INSERT INTO u VALUES (1); INSERT INTO nosuch VALUES (1); END;\nCALL q();", "");
         assert_eq!(db.airun("migrate resolve 20260101000001 --applied").code, 0);
         let failed = db.airun("migrate up");

@@ -1,4 +1,4 @@
-//! The progress line of a terminal, and the log lines elsewhere.
+//! Tests the progress line on a terminal, and the log lines elsewhere.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ on_both! {
 const START: &str = "\r\u{1b}[?7l";
 const END: &str = "\u{1b}[K\u{1b}[?7h";
 
-/// Everything that airun writes to a terminal, which util-linux's `script` provides.
+/// Returns everything that airun writes to a terminal, which util-linux's `script` provides.
 fn on_a_terminal(db: &crate::support::Database, args: &str) -> String {
     let line = format!("{} {args}", airun("").get_program().to_string_lossy());
     let mut command = Command::new("script");

@@ -1,4 +1,4 @@
-//! Going on after a failure, and the manual way out.
+//! Tests how a migration resumes after a failure, and `airun migrate resolve`.
 
 use crate::on_both;
 use crate::support::Database;
@@ -17,7 +17,7 @@ on_both! {
         let on = db.airun("migrate up");
         assert_eq!(on.code, 0, "{on:?}");
         assert!(on.stderr.contains("airun: note: 20260101000001_five resumes after statement 3 of 6\n"), "{on:?}");
-        // The user variable came back too.
+        // The user variable is restored, too.
         assert_eq!(db.rows("SELECT * FROM a"), ["1", "2", "3", "42"]);
         assert_eq!(db.airun("migrate status --check").code, 0);
     }
@@ -58,7 +58,7 @@ on_both! {
         assert!(refused.stderr.contains("its first 3 statements have run and were edited since"), "{refused:?}");
         assert!(refused.stderr.contains("  -INSERT INTO a VALUES (1);\n  +INSERT INTO a VALUES (100);\n"), "{refused:?}");
         assert_eq!(db.rows("SELECT * FROM a"), ["1"]);
-        // Whoever knows better says so.
+        // An operator can accept the edit.
         let accepted = db.airun("migrate resolve 20260101000001 --accept-edit");
         assert_eq!(accepted.code, 0, "{accepted:?}");
         assert_eq!(db.airun("migrate up").code, 0);

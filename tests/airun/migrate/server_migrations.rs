@@ -1,4 +1,4 @@
-//! The migrations of this server itself, in `migrations/`.
+//! Tests this server's own migrations, in `migrations/`.
 
 use crate::on_both;
 

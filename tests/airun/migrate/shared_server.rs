@@ -1,4 +1,4 @@
-//! On a server that others use: locks, signals, lost connections, sessions.
+//! Tests migrations on a server that other sessions use: locks, signals, lost connections.
 
 use mysql::prelude::Queryable;
 
@@ -17,8 +17,8 @@ on_both! {
         // On MariaDB the first warning may name sessions of other databases, which began their transactions earlier.
         let line = up.wait_for(&format!("session {} of ", blocker.connection_id()));
         assert!(line.contains("waits for a lock: ") && line.contains("idle in a transaction"), "{line}");
-        // Readers that came behind the waiting definition pass, though the blocker is still there: for longer than twice
-        // airun's own `lock_wait_timeout` the server would let none of them wait.
+        // Readers queue after the waiting DDL statement. They get through while the blocker still holds its lock, because
+        // airun gives up its wait from time to time and lets others go first.
         let mut reader = db.conn();
         reader.query_drop("SET lock_wait_timeout = 10").unwrap();
         for _ in 0..3 {
@@ -114,7 +114,7 @@ on_both! {
         db.migration(1, "slow", "DO SLEEP(300);", "");
         let up = db.start_sleeping("migrate up", &[]);
         up.signal("INT");
-        // Two signals of a kind that arrive together are one.
+        // Two identical signals that arrive at the same time count as one.
         up.signal("TERM");
         let mut up = up;
         wait_until(|| { if up.is_running() { up.signal("TERM"); } !up.is_running() });

@@ -1,9 +1,9 @@
-//! `airun migrate`: applying, undoing, telling.
+//! Tests `airun migrate up` and `airun migrate rollback`.
 
 use crate::on_both;
 use crate::support::{Database, User, timeless};
 
-/// Three migrations: a table, rows, and a column with a procedure.
+/// Writes three migrations: a table, rows, and a column with a procedure.
 pub fn three(db: &Database) {
     db.migration(1, "users", "CREATE TABLE users (id INT PRIMARY KEY, name TEXT);", "DROP TABLE users;");
     db.migration(
@@ -195,7 +195,7 @@ on_both! {
         let failed = db.airun("migrate up");
         assert_eq!(failed.code, 1);
         assert!(failed.stderr.contains("statement 3 of 3 failed: 1062"), "{failed:?}");
-        // In one packet with others the failing one is still told from its neighbours.
+        // The error names the failing statement even if it was sent in one packet with others.
         db.migration(2, "q", "CREATE TABLE u (a INT PRIMARY KEY);", "");
         db.write("20260101000001_p_UP.sql", "CREATE TABLE t (a INT PRIMARY KEY);\nCREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; INSERT INTO t VALUES (1), (1); END;\nSELECT 1;\nSELECT 2;\nINSERT INTO t VALUES (7), (7);\nSELECT 3;\n");
         let failed = db.airun("migrate up");

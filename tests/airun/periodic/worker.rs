@@ -1,4 +1,4 @@
-//! The worker and its periodic tasks, as processes with real signals.
+//! Tests the worker with periodic tasks, as a process that receives real signals.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,13 +9,13 @@ use crate::support::{Running, airun, lab};
 fn start(tasks: &str, interval_ms: u32, args: &str) -> Running {
     let mut command = lab(args);
     command.env("LAB", tasks).env("LAB_INTERVAL_MS", interval_ms.to_string());
-    // Tests run at the same time, so each is an installation of its own. There is no such server, and none is needed.
+    // Tests run at the same time, so each needs its own task locks. Their scope is this URL; no such server is needed.
     let test = std::thread::current().name().unwrap().replace("::", "_");
     command.env("DATABASE_URL", format!("mysql://nobody@nowhere.invalid/{test}"));
     Running::start(command)
 }
 
-/// The number behind `key=` in a log line.
+/// Returns the number after `key=` in a log line.
 fn number(line: &str, key: &str) -> u64 {
     let (_, rest) = line.split_once(&format!(" {key}=")).unwrap_or_else(|| panic!("no {key} in {line}"));
     rest.split(' ').next().unwrap().parse().unwrap()
@@ -67,7 +67,7 @@ fn failing_and_panicking_tasks_keep_running_and_are_counted() {
             "{panic}"
         );
         let failure = worker.wait_for("failed after ");
-        // Its second line is no line of the log's own.
+        // The error's second line must not become a line of the log.
         assert!(failure.contains(r"the lamp is broken\nERROR forged line task=fails"), "{failure}");
     }
     for name in ["fails", "panics", "quick"] {
@@ -94,7 +94,8 @@ fn overrun_runs_once_late_and_skips_the_missed_ticks() {
     let mut worker = start("overruns", 100, "worker --heartbeat 1s");
     for run in 1..4 {
         let late = worker.wait_for(" late; the ticks before this one are skipped ");
-        // It takes three and a half intervals: one tick runs late, the two before it don't. A slow machine skips more.
+        // A run takes three and a half intervals, so one tick runs late and the two before it are skipped. On a slow
+        // machine more are skipped.
         assert!(number(&late, "skipped") >= 2, "{late}");
         assert!(number(&late, "tick") >= 3 * run, "{late}");
     }
@@ -108,7 +109,7 @@ fn suspended_process_skips_the_missed_ticks() {
     let mut worker = start("quick", 200, "worker --heartbeat 1s");
     worker.wait_for("heartbeat: ");
     worker.signal("STOP");
-    // The time that passes is the test: five ticks are due meanwhile.
+    // The sleep is part of the test: five ticks become due during it.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     worker.signal("CONT");
     let late = worker.wait_for(" late; the ticks before this one are skipped ");
@@ -180,7 +181,7 @@ fn periodic_run_and_the_worker_exclude_each_other() {
     let loser = start("ends", 60_000, "periodic run ends").finish();
     assert_eq!(loser.code, 75);
     assert!(loser.stderr.contains("the task `ends` is already running in another process on this host"), "{loser:?}");
-    // The other way about: what cron has begun, the worker skips.
+    // The reverse: the worker skips a tick while cron runs the task.
     worker.signal("KILL");
     assert_eq!(worker.finish().code, 128 + 9);
     let mut cron = start("ends", 60_000, "periodic run ends");
@@ -287,7 +288,7 @@ fn systemd_is_notified_of_the_workers_state() {
     let worker = Running::start(command);
     heard("READY=1");
     heard("WATCHDOG=1");
-    // Past its time limit the loops make no progress any more, and systemd hears who the culprit is.
+    // After the time limit the worker reports the stuck task to systemd.
     heard("STATUS=stuck: ends has been running for ");
     worker.signal("TERM");
     heard("STOPPING=1");

@@ -1,4 +1,4 @@
-//! Cancelling what runs.
+//! Tests the cancellation of running tasks.
 
 use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
@@ -13,7 +13,7 @@ on_both! {
         db.create_tables();
         let waits = insert_task(db, "act", r#"{"wait_ms": 60000}"#);
         let queries = insert_task(db, "act", r#"{"query_s": 1000}"#);
-        // It finishes nevertheless, and a success is one.
+        // This task ignores the cancellation, and its success counts.
         let finishes = insert_task(db, "act", r#""finish_at_stop""#);
         let worker = worker(db, "");
         for id in [waits, queries, finishes] {
@@ -49,13 +49,13 @@ on_both! {
 
     fn cancelled_task_does_not_run_again(db) {
         db.create_tables();
-        // It fails before its worker asks whether somebody wants it cancelled.
+        // This task fails before its worker reads the cancellation.
         let fails = insert_task_with(db, "fails", r#""error""#, ", cancel_requested = TRUE");
         let first = worker(db, "");
         db.wait_until_idle();
         stop(first);
         assert_eq!(task(db, fails, "state, failures, next_action_at > UTC_TIMESTAMP() + INTERVAL 6 DAY"), "cancelled|1|1");
-        // Its worker dies before it has heard.
+        // The worker of this task dies before it reads the cancellation.
         let lost = insert_task(db, "act", r#""hang""#);
         let second = worker(db, "");
         db.wait_for_state(lost, "running");

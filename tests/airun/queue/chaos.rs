@@ -1,4 +1,4 @@
-//! The short form of `scripts/chaos`.
+//! Runs a short form of `scripts/chaos`.
 
 use std::env;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::on_both;
 use crate::support::{Kind, lab};
 
-/// Runs `scripts/chaos FORM`, on a server of its own or on that of `url`.
+/// Runs `scripts/chaos FORM`, on the server of `url` if given, or else on one that it starts.
 fn chaos(kind: Kind, form: &str, seconds: u32, url: Option<String>) {
     let server = kind.name();
     let mut chaos = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/chaos"));

@@ -1,4 +1,4 @@
-//! Which task runs where, and when.
+//! Tests which worker runs a task, and when.
 
 use mysql::TxOpts;
 use mysql::prelude::Queryable as _;
@@ -10,7 +10,7 @@ use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
 use crate::support::{stop, worker_at};
 
-/// The payload of the lab's `echo`: a program that enqueues tasks needs no more.
+/// The payload of the lab's `echo`. A program that only enqueues tasks doesn't need their handlers.
 #[derive(Serialize, Deserialize)]
 struct Echo(u64);
 
@@ -23,7 +23,7 @@ on_both! {
         db.create_tables();
         let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "expensive-polls")]);
         db.wait_for_rows("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
-        // More than there are threads for, more than one looks at together, with what comes later among them.
+        // These are more tasks than threads, and more than a poll reads, with later ones among them.
         let slow: Vec<u64> = (0..10).map(|_| insert_task(db, "act", r#"{"sleep_ms": 100}"#)).collect();
         let many = vec!["('noop', '1')"; 3000].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
@@ -46,12 +46,12 @@ on_both! {
             let rows = vec![format!("('{kind}', '1')"); count].join(", ");
             db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {rows}")]);
         };
-        // Several kinds have something before the first look, one of them with a limit, one more than a batch.
+        // Before the first poll, several kinds have tasks: one of them with a concurrency limit, one with more than a batch.
         fill("cat", 3);
         fill("echo", 30);
         fill("noop", 4000);
         fill("single", 5);
-        // A whole look is minutes away after the first ones.
+        // After the first full scans, the next one is minutes away.
         let very_dear = [("AIRUN_FORCE", "very-expensive-polls")];
         let workers = [0, 1].map(|_| worker_at(&db.url(), "--threads 2", &very_dear));
         db.wait_until_idle();
@@ -70,7 +70,7 @@ on_both! {
 
     fn urgent_runs_before_normal_and_normal_before_bulk(db) {
         db.create_tables();
-        // Also where the kinds' names have another order.
+        // The order of the kinds' names differs from the order of the priorities.
         for (kind, priority) in [("act", 2), ("echo", 1), ("noop", 0), ("cat", 2), ("echo", 1), ("versioned", 0)] {
             insert_task_with(db, kind, "1", &format!(", priority = {priority}"));
         }
@@ -91,7 +91,7 @@ on_both! {
         db.wait_for_state(yours, "succeeded");
         stop(first);
         assert_eq!(task(db, other, "state, claim_count"), "pending|0");
-        // Without the setting it takes from those that its kinds are put into.
+        // Without `--queues` a worker takes tasks from the default queues of its kinds.
         let second = worker(db, "");
         db.wait_for_state(other, "succeeded");
         stop(second);
@@ -154,7 +154,7 @@ on_both! {
         let id = enqueue(&mut transaction, &Echo(2)).unwrap().id;
         let before = insert_task(db, "noop", "{}");
         db.wait_for_state(before, "succeeded");
-        // The worker looks and sees nothing of it.
+        // The worker has polled since the INSERT, which is not committed yet.
         assert!(task(db, id, "state").is_empty());
         transaction.commit().unwrap();
         db.wait_for_state(id, "succeeded");
@@ -182,7 +182,7 @@ on_both! {
         assert!(first.inserted);
         let same = how().insert(&mut db.conn(), &Echo(2)).unwrap();
         assert_eq!((same.id, same.inserted), (first.id, false));
-        // Also in a transaction that began before it was there.
+        // The result is correct even in a transaction with an older snapshot, which still shows the first task as pending.
         let mut conn = db.conn();
         let mut transaction = conn.start_transaction(TxOpts::default()).unwrap();
         transaction.query_drop("SELECT * FROM ai_server_tasks").unwrap();
@@ -237,7 +237,7 @@ on_both! {
         let first = worker(db, "--retention 0s --dead-retention 1h");
         db.wait_for_rows("SELECT COUNT(*) FROM ai_server_tasks WHERE state IN ('pending', 'running')", &["0"]);
         stop(first);
-        // Each worker begins with it.
+        // A worker deletes expired tasks when it starts.
         let second = worker(db, "");
         db.wait_for_rows("SELECT id FROM ai_server_tasks ORDER BY id", &[&ids[2].to_string(), &ids[3].to_string()]);
         stop(second);

@@ -1,11 +1,11 @@
-//! What a claim costs the server, and what it locks.
+//! Tests the plan and the locks of a claim.
 
 use mysql::prelude::Queryable as _;
 
 use crate::on_both;
 use crate::support::{Database, worker_at};
 
-/// The statement with which a worker claims tasks. The worker dies there, so the tasks are still pending.
+/// Returns the statement with which a worker claims tasks. The worker crashes before it runs, so the tasks are pending.
 fn statement(db: &Database) -> String {
     let environment = [("AIRUN_FAULT", "claim-locked"), ("RUST_LOG", "airun::queue::store::claim=trace")];
     let mut worker = worker_at(&db.url(), "", &environment);

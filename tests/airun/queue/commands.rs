@@ -1,4 +1,4 @@
-//! Kinds that are programs.
+//! Tests kinds whose tasks run a program.
 
 use super::{insert_task, insert_task_with, is_alive, number_after, task, wait_for_exit, worker};
 use crate::on_both;
@@ -56,7 +56,7 @@ on_both! {
         db.wait_until_idle();
         let log = stop(worker).stderr;
         assert_eq!(task(db, deaf, "state"), "succeeded");
-        // The half of it are line ends, which JSON writes as two characters.
+        // Half of the result is line ends, each of which takes two characters in JSON.
         assert_eq!(task(db, large, "state, CHAR_LENGTH(JSON_UNQUOTE(result))"), "succeeded|1048575");
         assert!(log.contains("printed more than 1048576 bytes: dropped 1951424 of them from its result"), "too much");
         assert_eq!(task(db, line, "state, failures, LENGTH(last_error) <= 8192"), "dead|2|1");
@@ -88,7 +88,7 @@ on_both! {
         stop(worker);
         let daemon: u64 = task(db, id, "result").parse().unwrap();
         let stray: u64 = task(db, inside, "result").parse().unwrap();
-        // What stays in its process group ends with it.
+        // Processes that stayed in the program's process group end together with it.
         wait_for_exit(stray);
         assert!(is_alive(daemon));
         assert!(std::process::Command::new("kill").arg(daemon.to_string()).status().unwrap().success());

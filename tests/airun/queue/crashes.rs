@@ -1,4 +1,4 @@
-//! Workers that die, stand still, or lose their connection.
+//! Tests workers that die, are stopped, or lose their connection.
 
 use mysql::prelude::Queryable as _;
 
@@ -6,7 +6,7 @@ use super::{insert_task, insert_task_with, is_alive, number_after, task, wait_fo
 use crate::on_both;
 use crate::support::{Database, Running, assert_not_logged, stop};
 
-/// Starts two workers, and one long task on one of them; that one, the other, the task, its process.
+/// Starts two workers and a task. Returns the worker that runs it, the other one, and the task's id.
 fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Running, u64) {
     let mut first = worker(db, "");
     let id = insert_task(db, kind, deed);
@@ -39,7 +39,7 @@ on_both! {
         }
         let guilty = insert_task(db, "act", r#""abort""#);
         assert_eq!(first.finish().code, 128 + 6);
-        // Nobody is left to take them over until the supervisor starts the next one.
+        // No worker is left to rescue the tasks until the next one starts.
         let second = worker(db, "");
         db.wait_until_idle();
         let log = stop(second).stderr;
@@ -60,13 +60,13 @@ on_both! {
         first.wait_for(&format!(" id={id} "));
         let second = worker(db, "");
         first.signal("STOP");
-        // Its lock is still held, so the end of the lease decides: half a minute.
+        // The stopped worker still holds its lock, so the tasks are rescued when the lease expires.
         db.wait_for_state(id, "succeeded");
         let before = task(db, id, "state, claim_count, failures, crashes, started_at, finished_at");
         assert!(before.starts_with("succeeded|2|0|1|"), "{before}");
         db.wait_for_rows(&format!("SELECT state, claim_count FROM ai_server_tasks WHERE id = {long}"), &["running|2"]);
         first.signal("CONT");
-        // One that still runs is told; what the other returns is refused.
+        // A task that still runs is interrupted, and the outcome of the other one is discarded.
         first.wait_for("interrupting the run: its lease expired and the task was given to another run");
         first.wait_for(&format!("discarded the outcome of task {long}: the task no longer belonged to this run"));
         let log = stop(first).stderr;
@@ -88,7 +88,7 @@ on_both! {
 
     fn task_that_ran_on_25_dead_workers_is_dead(db) {
         db.create_tables();
-        // On trial, and 24 workers have gone already.
+        // The task runs isolated, and 24 workers have died while running it.
         let id = insert_task_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claim_count = 24, isolated_runs = 24");
         let mut first = worker(db, "");
         first.wait_for("begun in process ");

@@ -1,10 +1,10 @@
-//! A crash at each step of a worker in turn: another worker makes it good.
+//! Crashes a worker at each of its fault points. Another worker then completes the tasks.
 
 use super::insert_task;
 use crate::at_each_point;
 use crate::support::{Database, stop, worker_at};
 
-/// Tasks of which each has its effect, or its result, once.
+/// Inserts tasks, each of which must have its effect or its result exactly once.
 fn fill(db: &Database) {
     db.create_tables();
     db.execute(&["CREATE TABLE effects (effect BIGINT PRIMARY KEY)"]);
@@ -55,7 +55,7 @@ fn task_survives_later(db: &Database, point: &str) {
 
 fn heartbeat_survives(db: &Database, point: &str) {
     fill(db);
-    // It runs for long enough that its lease has to be extended.
+    // This task runs long enough for its lease to be extended.
     insert_task(db, "act", r#"{"wait_ms": 15000}"#);
     crash(db, point);
     db.execute(&["UPDATE ai_server_tasks SET payload = '{\"wait_ms\": 1}' WHERE kind = 'act'"]);
@@ -68,7 +68,7 @@ fn heartbeat_survives(db: &Database, point: &str) {
 
 fn rescue_survives(db: &Database, point: &str) {
     fill(db);
-    // This worker certainly leaves tasks behind.
+    // The first worker leaves orphaned tasks in any case.
     crash(db, "claim-committed");
     crash(db, point);
     let worker = db.worker();

@@ -1,4 +1,4 @@
-//! The database goes away, and comes back.
+//! Tests workers whose database becomes unavailable for a while.
 
 use mysql::Conn;
 use mysql::prelude::Queryable as _;
@@ -7,12 +7,12 @@ use super::{insert_task, task, worker};
 use crate::on_both;
 use crate::support::{Database, OwnServer, Proxy, User, stop, stop_after_lost_connections, worker_at};
 
-/// Who may do everything may write to a read-only server too; this one may not.
+/// Creates a user without administrative privileges, because an administrator can write to a read-only server.
 fn make_plain_user(db: &Database) {
     db.execute(&["CREATE USER plain IDENTIFIED BY 'right'", &format!("GRANT ALL ON `{}`.* TO plain", db.name)]);
 }
 
-/// Ends every connection to the test's database other than `conn`.
+/// Kills every other connection to the test's database.
 fn kill_other_sessions(db: &Database, conn: &mut Conn) {
     let own = u64::from(conn.connection_id());
     for session in db.sessions().iter().filter(|session| session.id != own) {
@@ -33,7 +33,7 @@ on_both! {
         db.wait_for_state(id, "succeeded");
         stop(first);
         proxy.cut();
-        // A stop ends the wait.
+        // A signal ends the wait for the database.
         let mut second = worker_at(&proxy.url(&db.url()), "", &[]);
         second.wait_for("waiting for the database: ");
         second.signal("TERM");
@@ -51,7 +51,7 @@ on_both! {
         proxy.cut();
         worker.wait_for("waiting for the database: ");
         let meanwhile = insert_task(db, "echo", "1");
-        // The time that passes is the test: the run ends meanwhile.
+        // The sleep is part of the test: the run ends during it.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         assert_eq!(task(db, id, "state"), "running");
         proxy.restore();
@@ -75,7 +75,7 @@ on_both! {
             }
         }
         db.wait_until_idle();
-        // Some are lost in the middle of a run.
+        // Some connections were lost in the middle of a run.
         let log = stop_after_lost_connections(worker).stderr;
         assert!(log.contains("lost the connection to the database"), "{log}");
         assert_eq!(db.rows("SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state"), ["succeeded|200"]);
@@ -88,7 +88,7 @@ on_both! {
         let worker = worker(db, "--threads 1");
         let first = insert_task(db, "once", r#"{"key": 1}"#);
         db.wait_for_state(first, "succeeded");
-        // The thread's connection is among them.
+        // This also kills the connection of the thread that ran the task.
         kill_other_sessions(db, &mut db.conn());
         let second = insert_task(db, "once", r#"{"key": 2}"#);
         db.wait_for_state(second, "succeeded");
@@ -110,17 +110,17 @@ on_both! {
         let mut worker =
             worker_at(&format!("mysql://plain:right@{},{}/{}", place(first), place(second), first.name), "", &[]);
         first.wait_for_state(insert_task(first, "echo", "1"), "succeeded");
-        // A switch-over: what was written to can't be any more.
+        // A switch-over: the server that was writable becomes read-only.
         first.execute(&["SET GLOBAL read_only = ON"]);
         worker.wait_for("looking for a writable host");
         second.wait_for_state(insert_task(second, "echo", "2"), "succeeded");
-        // None can be, for a while.
+        // For a while, neither server is writable.
         second.execute(&["SET GLOBAL read_only = ON"]);
         let waiting = insert_task(second, "echo", "3");
         worker.wait_for("none of the hosts is writable");
         second.execute(&["SET GLOBAL read_only = OFF"]);
         second.wait_for_state(waiting, "succeeded");
-        // And one that is gone.
+        // At last the writable server dies.
         first.execute(&["SET GLOBAL read_only = OFF"]);
         servers[1].kill();
         first.wait_for_state(insert_task(first, "echo", "4"), "succeeded");

@@ -1,4 +1,4 @@
-//! How a run ends decides what becomes of its task.
+//! Tests the state of a task after each way in which its run can end.
 
 use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
@@ -123,7 +123,7 @@ on_both! {
 
     fn oversized_result_fails_only_its_own_task(db) {
         db.create_tables();
-        // JSON, but nested too deeply for either server.
+        // The result is JSON that is nested too deeply for either server.
         let deep = insert_task(db, "script", r#""yes [ | head -n 5000 | tr -d '[:space:]'; yes ] | head -n 5000""#);
         let large = insert_task(db, "act", r#"{"return": 5000000}"#);
         let others: Vec<u64> = (0..20).map(|n| insert_task(db, "echo", &n.to_string())).collect();

@@ -1,4 +1,4 @@
-//! Runs in processes of their own.
+//! Tests runs in child processes.
 
 use super::{insert_task, insert_task_with, is_alive, number_after, task, wait_for_exit, worker};
 use mysql::prelude::Queryable as _;
@@ -23,7 +23,7 @@ on_both! {
                 task(db, *id, after).parse().unwrap()
             })
             .collect();
-        // How late depends on what else the machine does; nobody waits for the thread's grace.
+        // The delay depends on the load of the machine. Five seconds is the grace period of runs in threads.
         assert!(late.iter().all(|late| (0..5_000_000).contains(late)), "{late:?}");
     }
 
@@ -43,7 +43,7 @@ on_both! {
         let mut conn = db.conn();
         conn.query_drop("BEGIN").unwrap();
         conn.query_drop("SELECT id FROM blocked FOR UPDATE").unwrap();
-        // Who waits for a row doesn't notice that its client has gone.
+        // A statement that waits for a row lock doesn't notice that its client died.
         let id = insert_task_with(db, "act_apart", r#""wait_for_row""#, ", timeout_ms = 2000, max_attempts = 1");
         let worker = worker(db, "");
         wait_until(|| db.runs("UPDATE blocked"));
@@ -92,7 +92,7 @@ on_both! {
         db.wait_for_state(waits, "dead");
         let fate = task(db, waits, "last_error");
         assert!(fate.starts_with("timed out after 1s"), "{fate}");
-        // It is told of the stop, and goes back.
+        // The other task sees the shutdown and is released.
         stop(worker);
         assert_eq!(task(db, progress, "state, failures, crashes"), "pending|0|0");
     }

@@ -1,4 +1,4 @@
-//! The stop: what runs finishes, what was only claimed goes back.
+//! Tests the shutdown of a worker.
 
 use super::{insert_task, number_after, task, wait_for_exit, worker};
 use crate::on_both;
@@ -8,7 +8,7 @@ on_both! {
     fn shutdown_finishes_running_tasks_and_releases_claimed_ones(db) {
         db.create_tables();
         let mut worker = worker(db, "");
-        // So that it knows the kind to be quick, and claims many.
+        // After many short runs the worker expects this kind to be quick and claims many tasks at once.
         for _ in 0..80 {
             insert_task(db, "act", r#"{"wait_ms": 0}"#);
         }

@@ -1,4 +1,4 @@
-//! Runs in threads that take too long.
+//! Tests runs in threads that exceed their timeout.
 
 use super::{insert_task, insert_task_with, task, worker};
 use crate::on_both;
@@ -21,7 +21,7 @@ on_both! {
     fn abandoned_threads_late_result_is_discarded(db) {
         db.create_tables();
         let id = insert_task_with(db, "act", r#"{"sleep_ms": 7000}"#, ONCE);
-        // It takes the only slot.
+        // The task occupies the only thread.
         let mut worker = worker(db, "--threads 1");
         worker.wait_for("ignored its deadline; abandoned its thread (1 so far) task=act");
         db.wait_for_state(id, "dead");
@@ -43,7 +43,7 @@ on_both! {
         for id in &hung {
             db.wait_for_state(*id, "dead");
         }
-        // Two are lost, and it goes on.
+        // The worker goes on after it has abandoned two threads.
         let after = insert_task(db, "noop", "{}");
         db.wait_for_state(after, "succeeded");
         let third = insert_task_with(db, "act", r#""hang""#, ONCE);
@@ -65,7 +65,7 @@ on_both! {
 
     fn abandoned_thread_releases_its_locks(db) {
         db.create_tables();
-        // Its transaction has the task's own row.
+        // The transaction of this run has locked the task's own row.
         let id = insert_task_with(db, "act", r#""hang_completed""#, ONCE);
         let worker = worker(db, "");
         db.wait_for_state(id, "dead");
@@ -80,7 +80,7 @@ on_both! {
         db.create_tables();
         let worker = worker(db, "");
         for _ in 0..20 {
-            // Claimed together, begun together: short ones and long ones.
+            // Tasks with and without a timeout are claimed and started together.
             insert_task_with(db, "act", r#"{"wait_ms": 200}"#, ", priority = 0");
             insert_task_with(db, "act", r#"{"query_s": 1000}"#, ", timeout_ms = 50, max_attempts = 1");
         }

@@ -1,4 +1,4 @@
-//! A database of a test's own, with a folder of migrations.
+//! A database that only one test uses, with a folder of migrations.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,14 +11,15 @@ use tempfile::TempDir;
 
 use super::{Finished, Kind, Running, airun, wait_until};
 
-/// Exists on no server yet, and on none any more once it is dropped.
+/// A database and its migrations. It exists on the server only after [`Database::create`] or `airun migrate up`.
+/// Dropping this value drops it.
 pub struct Database {
     pub kind: Kind,
     pub name: String,
-    /// Where the URL of a server of its own is, which may come back on another port.
+    /// The file with the URL of the test's own server, which may have another port after a restart.
     own_server: Option<PathBuf>,
     folder: TempDir,
-    /// Instead of that folder.
+    /// Replaces `folder` if several databases share one set of migrations.
     migrations: Option<PathBuf>,
 }
 
@@ -26,7 +27,7 @@ pub struct Database {
 pub struct Session {
     pub id: u64,
     pub state: String,
-    /// Empty if it is idle.
+    /// The running statement; empty if the session is idle.
     pub statement: String,
 }
 
@@ -35,7 +36,7 @@ impl Database {
         Self::on(kind, None)
     }
 
-    /// On another server than that of all the tests: the one whose URL is in this file.
+    /// A database on the server whose URL is in `own_server`, or else on the server that all tests share.
     pub fn on(kind: Kind, own_server: Option<PathBuf>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let random =
@@ -48,7 +49,7 @@ impl Database {
         format!("{}/{}", self.server(), self.name)
     }
 
-    /// The same database and folder, seen from here.
+    /// Takes the name and the migrations of `other`, for the same database on another server.
     pub fn named_as(mut self, other: &Self) -> Self {
         self.name.clone_from(&other.name);
         self.migrations = Some(other.folder().to_owned());
@@ -62,7 +63,7 @@ impl Database {
         }
     }
 
-    /// The folder of its migrations.
+    /// Returns the folder of its migrations.
     pub fn folder(&self) -> &Path {
         self.migrations.as_deref().unwrap_or_else(|| self.folder.path())
     }
@@ -74,7 +75,7 @@ impl Database {
         path
     }
 
-    /// Writes a pair; version 1 is the first second of 2026.
+    /// Writes a pair of migration files. Version 1 is the first second of 2026.
     pub fn migration(&self, version: u32, name: &str, up: &str, down: &str) {
         self.write(&format!("{}_{name}_UP.sql", stamp(version)), up);
         self.write(&format!("{}_{name}_DOWN.sql", stamp(version)), down);
@@ -97,25 +98,25 @@ impl Database {
         Running::start(command)
     }
 
-    /// A connection to the server, in the database if that is there.
+    /// Returns a connection to the server, which uses the database if it exists.
     pub fn conn(&self) -> Conn {
         let options = OptsBuilder::from_opts(Opts::from_url(&self.server()).expect("the server's URL"));
         let mut conn = Conn::new(options.prefer_socket(false)).expect("the test's server");
         if conn.select_db(&self.name).is_err() {
-            // A failed USE leaves the connection as it was.
+            // If the database does not exist, `USE` fails and the connection stays usable.
             conn.query_drop("DO 0").expect("the test's server");
         }
         conn
     }
 
-    /// Makes the database.
+    /// Creates the database.
     pub fn create(&self) {
         self.conn()
             .query_drop(format!("CREATE DATABASE `{}` CHARACTER SET utf8mb4", self.name))
             .expect("a new database");
     }
 
-    /// Runs statements, each on the same connection.
+    /// Runs statements, all on one connection.
     pub fn execute(&self, statements: &[&str]) {
         let mut conn = self.conn();
         for statement in statements {
@@ -123,17 +124,17 @@ impl Database {
         }
     }
 
-    /// The rows of a query, each as its values joined by `|`.
+    /// Returns the rows of a query, each as its values joined by `|`.
     pub fn rows(&self, query: &str) -> Vec<String> {
         rows(&mut self.conn(), query)
     }
 
-    /// The names of the tables, without airun's own.
+    /// Returns the names of the tables except airun's own.
     pub fn tables(&self) -> Vec<String> {
         self.rows("SHOW TABLES").into_iter().filter(|name| !name.starts_with("ai_migrations")).collect()
     }
 
-    /// The other sessions that use this database.
+    /// Returns the other sessions that use this database.
     pub fn sessions(&self) -> Vec<Session> {
         let mut conn = self.conn();
         // MySQL's information_schema.PROCESSLIST fails while any session runs a statement with a character of 4 bytes.
@@ -176,7 +177,7 @@ impl Database {
         }
     }
 
-    /// Everything in it: its schema, and the rows of every table.
+    /// Returns the whole contents: the schema and the rows of every table.
     pub fn contents(&self) -> String {
         let dump = self.airun("migrate dump");
         assert_eq!(dump.code, 0, "{}", dump.stderr);
@@ -188,7 +189,7 @@ impl Database {
         contents
     }
 
-    /// Feeds a script to the server's own client; returns whether it took it, and what it said.
+    /// Runs a script with the server's own client. Returns true if it succeeded, and its standard error.
     pub fn client(&self, script: &[u8]) -> (bool, String) {
         let mut command = self.kind.client(&self.name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -202,7 +203,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // A test that fails because the server is gone must say that, not this.
+        // If the server died, the test should fail with its own message and not with an error of this cleanup.
         let options = OptsBuilder::from_opts(Opts::from_url(&self.server()).expect("the server's URL"));
         if let Ok(mut conn) = Conn::new(options.prefer_socket(false)) {
             drop(conn.query_drop(format!("DROP DATABASE IF EXISTS `{}`", self.name)));

@@ -1,8 +1,8 @@
-//! Migrations of every kind, whose effects can be counted: what the crash tests apply and undo.
+//! Migrations with every kind of statement, for the crash tests. Their effects can be counted.
 
 use super::Database;
 
-/// The first one stays; the DOWNs of the others write into its table.
+/// The first migration, which is not rolled back: the DOWN scripts of the others write to its table.
 const TALLY: (&str, &str) = (
     "CREATE TABLE tally (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(60));\n\
      CREATE TABLE counter (id INT PRIMARY KEY, n INT NOT NULL);\nINSERT INTO counter VALUES (1, 0);\n",
@@ -37,7 +37,7 @@ const ROWS: (&str, &str) = (
     "DELETE FROM log WHERE what = 'whole';\nINSERT INTO tally (what) VALUES ('rows');\n",
 );
 
-/// What a file does that was written for the `mysql` client and for nothing else.
+/// Statements of files that were written only for the `mysql` client.
 const WILD: (&str, &str) = (
     "CREATE TABLE parent (id INT PRIMARY KEY, what VARCHAR(20));\n\
      CREATE TABLE child (id INT AUTO_INCREMENT PRIMARY KEY, parent INT NOT NULL, CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent (id));\n\
@@ -75,7 +75,7 @@ const WILD: (&str, &str) = (
      DROP TABLE child, parent, copied, other;\nDROP TABLE IF EXISTS nosuch, parts, trash2;\nUPDATE counter SET n = n + 1000;\n",
 );
 
-/// Procedures that commit within themselves: once the server itself dies in one, nothing tells how far it came.
+/// Procedures that commit inside. If the server dies in one, it is unknown how far the procedure came.
 const COMMITTING: (&str, &str) = (
     "CREATE PROCEDURE make() BEGIN INSERT INTO log (what) VALUES ('made'); CREATE TABLE made (a INT); INSERT INTO log (what) VALUES ('after'); END;\n\
      CALL make();\nUPDATE log SET extra = extra + 1;\n\
@@ -84,7 +84,7 @@ const COMMITTING: (&str, &str) = (
     "DROP TABLE made;\nUPDATE counter SET n = n + 100;\n",
 );
 
-/// Who is killed.
+/// The process that a test kills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     /// airun.
@@ -93,7 +93,7 @@ pub enum Victim {
     Server,
 }
 
-/// Writes the files, of which all but the first are to be undone again.
+/// Writes the files. A test rolls back all of them except the first.
 pub fn write_mixed(db: &Database, victim: Victim) {
     let mut files = vec![TALLY, MIXED, NEW, NEW, ROWS, WILD];
     if victim == Victim::Client {
@@ -105,11 +105,11 @@ pub fn write_mixed(db: &Database, victim: Victim) {
     }
 }
 
-/// Everything that the files leave behind.
+/// Returns all effects of the files as text.
 pub fn effects(db: &Database) -> String {
     let mut effects = String::new();
     for table in db.tables() {
-        // Identities may have gaps, and nothing orders the rest.
+        // Generated ids may have gaps, and the other columns have no order of their own.
         let columns = db.rows(&format!(
             "SELECT GROUP_CONCAT(CONCAT('`', COLUMN_NAME, '`') ORDER BY ORDINAL_POSITION) FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}' AND EXTRA NOT LIKE '%auto_increment%'"

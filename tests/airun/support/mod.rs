@@ -1,4 +1,4 @@
-//! What every test needs: servers, databases of their own, folders, processes.
+//! Helpers for all tests: servers, databases, folders and processes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub use server::Kind;
 pub use user::User;
 pub use wait::{LIMIT, wait_until};
 
-/// A test that runs on MySQL and on MariaDB, each time with an empty database of its own.
+/// Defines a test that runs on MySQL and on MariaDB, each time with a new database.
 #[macro_export]
 macro_rules! on_both {
     ($($(#[$attribute:meta])* fn $name:ident($db:ident) $body:block)+) => {$(
@@ -50,7 +50,7 @@ macro_rules! on_both {
     )+};
 }
 
-/// A test on both servers for each fault point, whose name has `-` instead of `_`.
+/// Defines a test on both servers for each fault point. A point's name is the test's with `-` for `_`.
 #[macro_export]
 macro_rules! at_each_point {
     ($check:ident: $($point:ident)+) => {
@@ -65,7 +65,7 @@ pub fn assert_not_logged(log: &str, message: &str) {
     assert!(!log.contains(message), "`{message}` in:\n{log}");
 }
 
-/// The files of `src/`.
+/// Returns the files of `src/`.
 fn sources() -> &'static [String] {
     static SOURCES: OnceLock<Vec<String>> = OnceLock::new();
     SOURCES.get_or_init(|| {
@@ -85,7 +85,7 @@ fn sources() -> &'static [String] {
     })
 }
 
-/// The text without how long things took, which no two runs share: `in 12ms` becomes `in …`.
+/// Removes durations from a text, because they differ between runs: `in 12ms` becomes `in …`.
 pub fn timeless(text: &str) -> String {
     let lines = text.lines().map(|line| match line.rsplit_once(" in ") {
         Some((what, took)) if took.starts_with(|c: char| c.is_ascii_digit()) && took.ends_with('s') => {

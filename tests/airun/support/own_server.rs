@@ -1,4 +1,4 @@
-//! A server of a test's own, to be killed.
+//! A server that only one test uses, so that the test can kill it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::server::Kind;
 use super::wait_until;
 
-/// Runs until it is dropped; its data are in a folder of its own.
+/// A server that runs until the value is dropped. Its data are in a temporary folder.
 pub struct OwnServer {
     kind: Kind,
     home: TempDir,
@@ -22,7 +22,7 @@ impl OwnServer {
         server
     }
 
-    /// Starts it again behind [`OwnServer::kill`], on another port if its own was taken meanwhile.
+    /// Restarts the server after [`OwnServer::kill`]. The port changes if another process has taken the old one.
     pub fn restart(&self) {
         let started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/dev-db"))
             .args(["start", "--private", "--server", self.kind.name()])
@@ -32,12 +32,12 @@ impl OwnServer {
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     }
 
-    /// kill -9, and waits for the end.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&self) {
         kill_server(&self.pid().expect("a server that runs"), self.home.path());
     }
 
-    /// The file that holds the URL of an account that may do everything, without a database's name.
+    /// Returns the file with the URL of an administrator, without a database.
     pub fn url_file(&self) -> PathBuf {
         self.home.path().join(self.kind.name()).join("admin-url")
     }
@@ -50,17 +50,17 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        // A test that fails because it isn't there must say that, not this.
+        // If the server does not run, the test should fail with its own message and not with an error of this cleanup.
         if self.pid().is_some() {
             self.kill();
         }
     }
 }
 
-/// kill -9 for the process that has a folder among its arguments, and waits for its end.
+/// Sends SIGKILL to the process if `folder` is among its arguments, and waits until it has ended.
 pub fn kill_server(pid: &str, folder: &Path) {
     let arguments = PathBuf::from(format!("/proc/{pid}/cmdline"));
-    // Another program may have its number by now; and one that nobody has collected yet has no arguments any more.
+    // The pid may belong to another program by now, and a zombie has no arguments.
     let folder = folder.as_os_str().as_encoded_bytes();
     let runs = || fs::read(&arguments).is_ok_and(|words| words.windows(folder.len()).any(|words| words == folder));
     if runs() {

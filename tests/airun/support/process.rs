@@ -1,4 +1,4 @@
-//! Real processes: started, watched, sent signals, waited for.
+//! Starts real processes, reads their output, sends signals, and waits for them.
 
 use std::env;
 use std::io::{BufRead as _, BufReader, Read};
@@ -12,12 +12,12 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::LIMIT;
 
-/// airun with `args`, and nothing of this process's settings.
+/// Returns the command `airun` with `args` and an empty environment.
 pub fn airun(args: &str) -> Command {
     command(PathBuf::from(env!("CARGO_BIN_EXE_airun")), args)
 }
 
-/// `examples/lab.rs` with `args`.
+/// Returns the command `examples/lab` with `args` and an empty environment.
 pub fn lab(args: &str) -> Command {
     let test = env::current_exe().expect("this program");
     let target = test.ancestors().nth(2).expect("the build's folder").to_owned();
@@ -30,7 +30,7 @@ fn command(program: PathBuf, args: &str) -> Command {
     command
 }
 
-/// A process that runs.
+/// A running process.
 pub struct Running {
     child: Child,
     stdout: Option<JoinHandle<String>>,
@@ -38,10 +38,10 @@ pub struct Running {
     seen: Vec<String>,
 }
 
-/// A process that has ended.
+/// The exit code and the output of a process that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// 128 + the signal where it was killed by one, as shells have it.
+    /// The exit code, or 128 plus the number of the signal that killed it, as in a shell.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -60,7 +60,7 @@ impl Running {
         let (sender, lines) = unbounded();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
-                // The test may have ended.
+                // The receiver is dropped when the test ends.
                 drop(sender.send(line.expect("UTF-8")));
             }
         });
@@ -72,7 +72,7 @@ impl Running {
         Self { child, stdout: Some(stdout), lines, seen: Vec::new() }
     }
 
-    /// Waits for a line on standard error that holds `part`.
+    /// Waits for a line on standard error that contains `part`, and returns it.
     pub fn wait_for(&mut self, part: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -102,7 +102,7 @@ impl Running {
         self.child.try_wait().expect("its state").is_none()
     }
 
-    /// Waits for the end.
+    /// Waits until the process has ended.
     pub fn finish(mut self) -> Finished {
         let deadline = Instant::now() + LIMIT;
         // Its standard error is closed when it ends.
@@ -124,7 +124,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A test that fails leaves nothing behind.
+    /// A failed test must not leave a process running.
     fn drop(&mut self) {
         if self.is_running() {
             drop(self.child.kill());

@@ -1,19 +1,19 @@
-//! A way to the server that can be cut.
+//! A proxy for the server's port, which can cut the connections.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Between a worker and the server of a test.
+/// Forwards connections to the server of a test.
 pub struct Proxy {
     port: u16,
-    /// `None` while it is cut.
+    /// The open streams; `None` while connections are cut.
     streams: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
 
 impl Proxy {
-    /// Leads to the server of `url`.
+    /// Starts a proxy for the server of `url`.
     pub fn to(url: &str) -> Self {
         let options = mysql::Opts::from_url(url).expect("the server's URL");
         let server = (options.get_ip_or_hostname().into_owned(), options.get_tcp_port());
@@ -38,22 +38,22 @@ impl Proxy {
         Self { port, streams }
     }
 
-    /// `url` by this way.
+    /// Returns `url` with the port of the proxy.
     pub fn url(&self, url: &str) -> String {
         let (front, rest) = url.rsplit_once(':').expect("a port");
         let (_, database) = rest.split_once('/').expect("a database");
         format!("{front}:{}/{database}", self.port)
     }
 
-    /// Ends all connections, and lets no new ones through.
+    /// Closes all connections and refuses new ones.
     pub fn cut(&self) {
         for stream in self.streams.lock().expect("no panic").take().into_iter().flatten() {
-            // It may have ended by itself.
+            // The peer may have closed it already.
             drop(stream.shutdown(Shutdown::Both));
         }
     }
 
-    /// Lets them through again.
+    /// Accepts connections again.
     pub fn restore(&self) {
         *self.streams.lock().expect("no panic") = Some(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! The queue of a test's database: its tables, its workers, its commands.
+//! Helpers for the queue in a test's database: tables, workers and commands.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use super::database::rows;
 use super::{Database, Finished, LIMIT, Running, assert_not_logged, lab};
 
-/// How the log shows the server's error for a deadlock.
+/// The server's error for a deadlock, as the log shows it.
 pub const DEADLOCK: &str = "1213 (40001)";
-/// How the log shows the server's error for a lock that was not released in time.
+/// The server's error for a lock wait that timed out, as the log shows it.
 pub const LOCK_WAIT_TIMEOUT: &str = "1205 (HY000)";
-/// Shown if a test waits in vain.
+/// The columns that a failed wait prints.
 const TASKS: &str = "SELECT * FROM ai_server_tasks";
 
 impl Database {
-    /// Creates the tables of this server, which include the queue's.
+    /// Applies this server's migrations, which create the queue's tables.
     pub fn create_tables(&self) {
         let up = self.airun(&format!("migrate up --dir {}/migrations", env!("CARGO_MANIFEST_DIR")));
         assert_eq!(up.code, 0, "{up:?}");
     }
 
-    /// A command of the program with the tasks of `examples/lab/tasks.rs`.
+    /// Runs a command of `examples/lab`, which has the tasks of `examples/lab/tasks.rs`.
     pub fn lab(&self, args: &str) -> Finished {
         Running::start(lab_at(&self.url(), args)).finish()
     }
 
-    /// As [`Database::lab`], with `input` on its standard input.
+    /// Does the same as [`Database::lab`], with `input` on standard input.
     pub fn lab_with(&self, args: &str, input: &str) -> Finished {
         let mut command = lab_at(&self.url(), args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -38,14 +38,14 @@ impl Database {
         Finished { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// The standard output of a command, which must succeed.
+    /// Runs a command that must succeed, and returns its standard output.
     pub fn stdout_of(&self, args: &str) -> String {
         let finished = self.lab(args);
         assert_eq!(finished.code, 0, "{args}: {finished:?}");
         finished.stdout
     }
 
-    /// The JSON that a command prints on one line.
+    /// Runs a command and returns the JSON that it prints.
     pub fn json(&self, args: &str) -> serde_json::Value {
         let finished = self.lab(&format!("{args} --json"));
         let value: serde_json::Value =
@@ -54,14 +54,14 @@ impl Database {
         value
     }
 
-    /// Starts a worker of those tasks, and waits until it claims.
+    /// Starts a worker with these tasks and waits until it can claim.
     pub fn worker(&self) -> Running {
         let mut worker = worker_at(&self.url(), "--threads 4", &[]);
         worker.wait_for("claims tasks of");
         worker
     }
 
-    /// Waits until a query has these rows. However slow the machine is, something changes within the limit.
+    /// Waits until a query returns these rows. It fails if the result has not changed for the whole limit.
     pub fn wait_for_rows(&self, query: &str, expected: &[&str]) {
         let mut conn = self.conn();
         let (mut last, mut deadline) = (Vec::new(), Instant::now() + LIMIT);
@@ -94,10 +94,10 @@ impl Database {
     }
 }
 
-/// A command of `examples/lab` with its database tasks, on the database that `url` names.
+/// Returns a command of `examples/lab` with its database tasks, for the database that `url` names.
 fn lab_at(url: &str, args: &str) -> Command {
     let mut command = lab(args);
-    // Some tasks are programs that it starts.
+    // Some tasks are programs that are found in the `PATH`.
     command.env("LAB_QUEUE", "1").env("DATABASE_URL", url).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
@@ -109,14 +109,14 @@ pub fn worker_at(url: &str, args: &str, environment: &[(&str, &str)]) -> Running
     Running::start(command)
 }
 
-/// Stops a worker that had no trouble with its connections, and checks that it found nothing wrong with itself.
+/// Stops a worker whose connections were never lost, and checks that its log contains no error that points to a bug.
 pub fn stop(worker: Running) -> Finished {
     let ended = stop_after_lost_connections(worker);
     assert_not_logged(&ended.stderr, "whose claim this worker never received");
     ended
 }
 
-/// As [`stop`], for a worker that may have lost the answer to a claim.
+/// Does the same as [`stop`] for a worker that may have lost the answer to a claim.
 pub fn stop_after_lost_connections(worker: Running) -> Finished {
     worker.signal("TERM");
     let ended = worker.finish();

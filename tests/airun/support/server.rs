@@ -1,4 +1,4 @@
-//! The two servers that the tests are given.
+//! The two servers that all tests share.
 
 use std::env;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As `scripts/dev-db` calls it.
+    /// The name that `scripts/dev-db` uses.
     pub fn name(self) -> &'static str {
         match self {
             Kind::MySql => "mysql",
@@ -19,7 +19,7 @@ impl Kind {
         }
     }
 
-    /// The variable `AIRUN_TEST_<server>_<what>`.
+    /// Returns the value of the variable `AIRUN_TEST_<server>_<what>`.
     fn setting(self, what: &str) -> String {
         let server = match self {
             Kind::MySql => "MYSQL",
@@ -30,19 +30,19 @@ impl Kind {
             .unwrap_or_else(|_| panic!("{name} is not set; run `scripts/test`, which starts both servers and sets it"))
     }
 
-    /// The URL of an account that may do everything, without a database's name.
+    /// Returns the URL of an administrator, without a database.
     pub fn url(self) -> String {
         let url = self.setting("URL");
         let (server, _database) = url.split_at(url.rfind('/').filter(|at| *at > 8).unwrap_or(url.len()));
         server.to_owned()
     }
 
-    /// The certificate of the authority that signed the server's.
+    /// Returns the path of the CA that signed the server's certificate.
     pub fn ca(self) -> String {
         self.setting("CA")
     }
 
-    /// The server's own command-line client, connected to `database`.
+    /// Returns the command of the server's own client, connected to `database`.
     pub fn client(self, database: &str) -> Command {
         let mut command = self.client_program();
         let options = mysql::Opts::from_url(&self.url()).expect("the server's URL");
@@ -51,14 +51,14 @@ impl Kind {
             .arg(format!("--port={}", options.get_tcp_port()))
             .arg(format!("--user={}", options.get_user().unwrap_or_default()))
             .arg("--default-character-set=utf8mb4")
-            // MariaDB's leaves comments out otherwise, within bodies too; MySQL's has them in by now.
+            // Without it, MariaDB's client removes comments, even inside bodies. Recent clients of MySQL keep them.
             .arg("--comments")
             .arg(database)
             .env("MYSQL_PWD", options.get_pass().unwrap_or_default());
         command
     }
 
-    /// The server's own command-line client, with what it needs to run.
+    /// Returns the command of the server's own client, with the environment that it needs.
     pub fn client_program(self) -> Command {
         let line = self.setting("CLIENT");
         let mut words = line.split_whitespace();

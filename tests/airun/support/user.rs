@@ -1,17 +1,17 @@
-//! A database user of a test's own.
+//! A database user that only one test uses.
 
 use mysql::prelude::Queryable;
 
 use super::Database;
 
-/// Exists until it is dropped.
+/// A user, which is dropped together with this value.
 pub struct User<'a> {
     db: &'a Database,
     pub name: String,
 }
 
 impl<'a> User<'a> {
-    /// May do `privileges` in the test's database.
+    /// Creates a user with `privileges` on the test's database.
     pub fn new(db: &'a Database, password: &str, privileges: &str) -> Self {
         let user = Self { db, name: db.name.replace("airun_", "u") };
         let password = password.replace('\\', r"\\").replace('\'', "''");
@@ -23,7 +23,7 @@ impl<'a> User<'a> {
         user
     }
 
-    /// By either name of the host: where the server has an anonymous user for one, that would go before.
+    /// One account for each host name: an anonymous user for `localhost` would take precedence over `'user'@'%'`.
     fn accounts(&self) -> [String; 2] {
         [format!("'{}'@'%'", self.name), format!("'{}'@'localhost'", self.name)]
     }
@@ -32,7 +32,7 @@ impl<'a> User<'a> {
 impl Drop for User<'_> {
     fn drop(&mut self) {
         for account in self.accounts() {
-            // A failing test must say why it failed, not this.
+            // A failing test should report its own message and not an error of this cleanup.
             drop(self.db.conn().query_drop(format!("DROP USER {account}")));
         }
     }

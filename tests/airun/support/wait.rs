@@ -1,9 +1,9 @@
-//! Waiting for something to happen, with a limit.
+//! Waits for a condition, with a limit.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything that a test waits for takes, on a loaded machine too.
+/// Longer than any wait in a test takes, even on a loaded machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` is true.
