@@ -78,7 +78,7 @@ impl Error {
         Self::new(ErrorKind::InvalidInput, message)
     }
 
-    /// Puts what was being done in front: "failed to read `x`: permission denied".
+    /// Prefixes the error with what was being done: "failed to read `x`: permission denied".
     pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }

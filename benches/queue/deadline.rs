@@ -1,4 +1,4 @@
-//! How long a run in a process of its own outlives its deadline when it hangs.
+//! Measures how long a hanging run in a process of its own outlives its deadline.
 
 use mysql::prelude::Queryable as _;
 

@@ -1,4 +1,4 @@
-//! Whether the rate depends on what else is in the table, and on old snapshots elsewhere.
+//! Measures whether the rate depends on the other rows of the table and on open snapshots of other sessions.
 
 use std::fs;
 
@@ -64,7 +64,7 @@ fn print(title: &str, figures: &Figures, baseline: f64) {
 fn claims_during(fixture: &Fixture, wait: impl FnOnce() -> Result) -> Result<ClaimTimes> {
     fixture.flush_table()?;
     let file = std::env::temp_dir().join(format!("airun-bench-{}.prom", std::process::id()));
-    // Quantiles start anew at each heartbeat, so there is to be none.
+    // Quantiles start anew at each heartbeat, so none may occur during the measurement.
     let worker = fixture.start_worker(&["--metrics-file", &file.display().to_string(), "--heartbeat", "1h"])?;
     let waited = wait();
     drop(worker);

@@ -1,4 +1,4 @@
-//! How many statements idle workers send.
+//! Measures how many statements idle workers send.
 
 use std::thread;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub fn run(fixture: &Fixture) -> Result {
         };
         let before = questions()?;
         thread::sleep(Duration::from_secs(SECONDS));
-        // The second reading of the counter counts itself.
+        // The statement that reads the counter the second time is counted as well.
         let sent = questions()? - before - 1;
         println!("  {processes:>2} workers: {:.1}", sent as f64 / SECONDS as f64);
         drop(workers);

@@ -1,4 +1,4 @@
-//! The time from enqueueing one task to its run by an idle worker.
+//! Measures the time from enqueueing a task to its run by an idle worker.
 
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

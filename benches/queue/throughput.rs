@@ -1,4 +1,4 @@
-//! Tasks per second, compared with one connection that runs the least SQL that makes a queue.
+//! Measures tasks per second, compared with one connection that runs the least SQL that makes a queue.
 
 use std::time::Instant;
 

@@ -18,7 +18,7 @@ const SHORT_BACKOFF: Backoff = Backoff::constant(Duration::from_millis(50));
 /// Removes the quotes around its input, and becomes a shell that runs it.
 const SCRIPT: &str = r#"script=$(sed 's/^"//; s/"$//'); exec sh -c "$script" </dev/null"#;
 
-/// Registers all of them.
+/// Registers all tasks of this file.
 pub fn register(registry: Registry) -> Registry {
     registry
         .task(NoopTask)
@@ -193,7 +193,7 @@ enum Action {
     Return(usize),
     /// Fails, and asks for a retry after this many seconds.
     RetryAfterS(u64),
-    /// Starts a process that leaves the process group and outlives this one, and hangs.
+    /// Starts a process that leaves the process group and survives this one, and then hangs.
     Daemon,
     /// Stores this progress and waits.
     Progress(u64),

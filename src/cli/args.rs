@@ -1,7 +1,7 @@
 //! Parses a command line by the table of commands.
 //!
-//! pico-args splits the arguments. It leaves to its users what keeps a typing error from doing harm: unknown flags, flags
-//! given twice, and a flag taken for the value of another.
+//! pico-args splits the arguments. This module adds checks that keep a typing error from doing harm: for unknown flags,
+//! flags given twice, and a flag taken for the value of another.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -36,7 +36,7 @@ pub struct Command {
 
 pub type Handler = fn(&mut Context) -> Result<Exit>;
 
-/// A flag, with all that is known about it.
+/// A flag, with its help and where its value can come from.
 #[derive(Clone, Copy)]
 pub struct Flag {
     /// With its dashes: `--dir`.

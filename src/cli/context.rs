@@ -35,7 +35,7 @@ impl Context {
         config::database(&flags, &self.args.environment)
     }
 
-    /// The database of a command that can't do without.
+    /// The database, for a command that needs one.
     ///
     /// # Errors
     /// No setting names a database, or one is wrong.

@@ -1,7 +1,7 @@
 //! Database URLs: `mysql://user:password@host:port,host2:port/database?tls-mode=…`.
 //!
-//! The driver's own parser refuses `/`, `#` and `?` in a password, and its errors quote the URL. Here the last `@` ends the
-//! credentials and the first `:` in them ends the user, so a password may contain every character as it is.
+//! The driver's own parser refuses `/`, `#` and `?` in a password, and its errors quote the URL. Here the last `@` ends
+//! the credentials and the first `:` in them ends the user, so a password may contain every character as it is.
 //! Percent-encoded characters are decoded; a `%` without two hexadecimal digits stands for itself.
 
 /// The decoded parts of a URL. It has no `Debug`, because it holds a password.

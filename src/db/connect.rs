@@ -142,8 +142,8 @@ impl Database {
         Err(last.unwrap_or(mysql::Error::DriverError(DriverError::CouldNotConnect(None))))
     }
 
-    /// Returns options for each address of `host`, because the driver tries only the first one. To check the host in the
-    /// certificate, the driver needs the name instead.
+    /// Returns options for each address of `host`, because the driver tries only the first one. To check the host in
+    /// the certificate, the driver needs the name instead.
     fn addresses(&self, name: Option<&str>, host: &str, port: u16) -> Vec<OptsBuilder> {
         let options = |host: &str| self.options(name).ip_or_hostname(Some(host)).tcp_port(port);
         let found: Vec<SocketAddr> = match (host, port).to_socket_addrs() {
@@ -172,8 +172,9 @@ impl Database {
         }
     }
 
-    /// The driver's connect timeout covers TCP only, so it would wait forever for a server that accepts and stays silent;
-    /// its read timeout can't be changed after connecting. So a thread connects, and is abandoned after the timeout.
+    /// The driver's connect timeout covers TCP only, so it would wait forever for a server that accepts and stays
+    /// silent; its read timeout can't be changed after connecting. So a thread connects, and is abandoned after the
+    /// timeout.
     fn open_in_time(&self, options: OptsBuilder) -> Result<Conn, mysql::Error> {
         let (sender, receiver) = bounded(1);
         let connecting = thread::Builder::new().name("connect".to_owned()).spawn(move || {

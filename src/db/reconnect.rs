@@ -48,8 +48,7 @@ pub enum Unfinished {
 impl Unfinished {
     /// Turns it into an error, unless the worker is just stopping.
     ///
-    /// # Errors
-    /// The server's error, with `what` was being done in front.
+    /// # Errors The server's error, preceded by `what` was being done.
     pub fn unless_stopped(self, what: &str) -> Result<(), Error> {
         match self {
             Self::GivenUp => Ok(()),
@@ -83,8 +82,8 @@ impl ReconnectingConn {
         }
     }
 
-    /// Runs `work` until it succeeds, fails permanently or the worker stops: again after a deadlock or a lock wait, and on
-    /// a new connection if the old one is lost. `work` must be idempotent, because a commit can succeed although its
+    /// Runs `work` until it succeeds, fails permanently or the worker stops: again after a deadlock or a lock wait, and
+    /// on a new connection if the old one is lost. `work` must be idempotent, because a commit can succeed although its
     /// answer is lost.
     ///
     /// # Errors
@@ -137,14 +136,14 @@ impl ReconnectingConn {
         self.conn.is_some()
     }
 
-    /// The number of the current connection, from 1; 0 if there was none yet. Locks and other state of the session belong
-    /// to one number.
+    /// The number of the current connection, from 1; 0 if there was none yet. Locks and other state of the session
+    /// belong to one number.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Drops the connection to a read-only server, if there are other hosts; the next connection goes to a writable one.
-    /// Returns true if there are other hosts.
+    /// Drops the connection to a read-only server, if there are other hosts; the next connection goes to a writable
+    /// one. Returns true if there are other hosts.
     pub fn leave_read_only(&mut self) -> bool {
         let leaves = self.database.has_several_hosts();
         if leaves && self.conn.take().is_some() {

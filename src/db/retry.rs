@@ -14,11 +14,12 @@ pub fn is_lock_timeout(error: &Error) -> bool {
     matches!(error, Error::MySqlError(error) if error.code == 1205)
 }
 
-/// True if the connection can't be used any more. Every error that does not come from the server leaves it in an unknown
-/// state: the answer may still arrive, and be taken for that of the next statement.
+/// True if the connection can't be used any more. Every error that does not come from the server leaves it in an
+/// unknown state: the answer may still arrive, and be taken for that of the next statement.
 pub fn is_connection_lost(error: &Error) -> bool {
     match error {
-        // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_CLIENT_INTERACTION_TIMEOUT, and the client's own codes.
+        // ER_SERVER_SHUTDOWN, ER_CONNECTION_KILLED (MariaDB), ER_CLIENT_INTERACTION_TIMEOUT, and the client's own
+        // codes.
         Error::MySqlError(error) => matches!(error.code, 1053 | 1927 | 4031 | 2006 | 2013),
         // The answer was complete, only its types were unexpected.
         Error::FromRowError(_) | Error::FromValueError(_) => false,

@@ -136,7 +136,7 @@ pub fn claim_plan(connections: &mut Connections<'_>) -> mysql::Result<Assessment
 /// An older snapshot keeps old row versions, which slow claims down.
 const SNAPSHOT_SECONDS_MAX: i64 = 60;
 
-/// Compares the start of the oldest transaction with that of an own one: both are in the server's time zone.
+/// Compares the start of the oldest transaction with that of this session's own: both are in the server's time zone.
 pub fn oldest_snapshot(connections: &mut Connections<'_>) -> mysql::Result<Assessment> {
     const OLDEST: &str = "SELECT TIMESTAMPDIFF(SECOND, old.trx_started, own.trx_started), old.trx_mysql_thread_id \
         FROM information_schema.innodb_trx old JOIN information_schema.innodb_trx own \

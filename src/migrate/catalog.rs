@@ -90,7 +90,7 @@ pub fn index_exists(conn: &mut Conn, table: &ObjectName, index: &str) -> Result<
 /// The definition of a table without its next `AUTO_INCREMENT`, which changes with each inserted row.
 pub fn without_auto_increment(definition: &str) -> String {
     const OPTION: &str = " AUTO_INCREMENT=";
-    // Only among the options after the columns, because a comment may contain the same text. Partitions come last.
+    // Searches only the options after the columns, because a comment may contain the same text. Partitions come last.
     let options = definition.find("\n) ").map_or(0, |at| at + 2);
     let Some(start) = definition[options..].find(OPTION).map(|at| at + options) else { return definition.to_owned() };
     let digits = definition[start + OPTION.len()..].bytes().take_while(u8::is_ascii_digit).count();
@@ -169,7 +169,7 @@ fn identity(conn: &mut Conn, name: &ObjectName) -> Result<String> {
     for query in TABLE_ID {
         match conn.query_first::<String, _>(fill(query, &[("path", &path)])) {
             Ok(Some(id)) => return Ok(id),
-            // The other server's table, or no PROCESS privilege.
+            // The table belongs to the other server, or the user lacks the PROCESS privilege.
             Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
             Err(error) => return Err(error.into()),
         }

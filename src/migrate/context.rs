@@ -1,4 +1,4 @@
-//! An open connection that holds the migration lock, and what every command needs besides.
+//! The context of a migration command: an open connection that holds the migration lock, the journal, and the settings.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl<'m> Context<'m> {
         (self.events)(Event::Applied { version, name, statements: statements_total, took: started.elapsed() });
     }
 
-    /// Refuses a script with a statement that is longer than the server accepts, before anything of it runs.
+    /// Fails, before a script runs, if one of its statements is longer than the server accepts.
     pub fn check_packets<'s>(&mut self, scripts: impl Iterator<Item = (Script<'s>, &'s ScriptSummary)>) -> Result<()> {
         let limit: Option<u64> = self.conn.query_first("SELECT @@max_allowed_packet")?;
         let limit = limit.ok_or_else(|| Error::failure("the server did not return its max_allowed_packet"))?;
@@ -117,13 +117,13 @@ impl<'m> Context<'m> {
     }
 }
 
-/// A DDL statement waits this long for a metadata lock before it lets other sessions go first. MySQL's default is a
-/// year, and everybody else would queue up after it. Seconds.
+/// Seconds that a DDL statement waits for a metadata lock before it lets other sessions go first. With MySQL's default
+/// of a year, every other session would have to queue after it.
 const LOCK_WAIT_SECONDS: u32 = 5;
 
 fn prepare_session(conn: &mut Conn) -> Result<()> {
-    // `NAMES`, because routines remember the collation of the session that created them, and the driver's differs from
-    // the server's default for utf8mb4.
+    // Sets `NAMES`, because routines remember the collation of the session that created them, and the driver's differs
+    // from the server's default for utf8mb4.
     const PREPARE: &str = "SET lock_wait_timeout = {seconds}, NAMES utf8mb4";
     Ok(conn.query_drop(fill(PREPARE, &[("seconds", &LOCK_WAIT_SECONDS.to_string())]))?)
 }

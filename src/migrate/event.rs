@@ -15,7 +15,7 @@ pub enum Event {
         of: u64,
         /// `VERSION_name`.
         migration: String,
-        /// Length of its text.
+        /// Length of its text in bytes.
         bytes: u64,
         /// Id of the connection that runs it.
         session: u32,

@@ -28,7 +28,8 @@ impl ParsedMigration {
         }
         let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
         let label = path.display().to_string();
-        // Before the text is decoded, because the splitter reports line and column of what is not UTF-8.
+        // Summarizes the script before its text is decoded, because the splitter reports line and column of bytes that
+        // are not UTF-8.
         let summary = Script::memory(&bytes, label.as_str()).summarize()?;
         let up_text = Some(text_of(bytes, &label)?);
         Ok(Self { file, summary, up_text })

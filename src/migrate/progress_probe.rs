@@ -24,8 +24,8 @@ pub struct ProgressProbe {
     queries: &'static [&'static str],
 }
 
-/// Estimates need the consumer `events_stages_current`, which MySQL switches off by default. A user who may read
-/// neither table of the first query may still read the own sessions in the second.
+/// Estimates need the consumer `events_stages_current`, which MySQL switches off by default. A user who may not read
+/// the tables of the first query can still see their own sessions with the second.
 const MYSQL: [&str; 2] = [
     "SELECT COALESCE(t.PROCESSLIST_STATE, ''), 100.0 * s.WORK_COMPLETED / NULLIF(s.WORK_ESTIMATED, 0)
      FROM performance_schema.threads t LEFT JOIN performance_schema.events_stages_current s USING (THREAD_ID)

@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Which migrations to roll back.
 #[derive(Debug, Clone)]
 pub struct RollbackOptions {
-    /// How many, the last applied one first.
+    /// Roll back at most this many, the last applied one first.
     pub limit: u64,
-    /// Instead of `limit`: everything newer than this version.
+    /// Roll back everything newer than this version. `limit` is then ignored.
     pub to: Option<Version>,
     /// Only report the statements that would run.
     pub dry_run: bool,
@@ -32,7 +32,7 @@ impl Migrator<'_> {
     pub fn rollback(&mut self, options: &RollbackOptions) -> Result<Vec<Version>> {
         let files = self.files.clone();
         let mut conn = self.database.connect()?;
-        // Without the lock at first, so that a command with nothing to do never waits.
+        // Reads the journal without the lock at first, so that a command with nothing to do never waits.
         let journal = Journal::read_only(&self.database.name);
         let selected = select(journal.history(&mut conn)?, options)?;
         if options.dry_run {
@@ -53,7 +53,7 @@ impl Migrator<'_> {
         for (i, mut row) in (1..).zip(selected) {
             if i > 1 {
                 ctx.reset_session()?;
-                // The lock was free for a moment.
+                // The lock was free for a moment, so the journal may have changed.
                 let history = ctx.journal.history(&mut ctx.conn)?;
                 let Some(now) = history.into_iter().find(|now| now.version == row.version) else { continue };
                 row = now;
@@ -68,7 +68,7 @@ impl Migrator<'_> {
     }
 }
 
-/// Rolls one migration back, or resumes its rollback. `place` is its number among how many, if that is to be reported.
+/// Rolls one migration back, or resumes its rollback. `place` is its number and the total, if progress is reported.
 ///
 /// # Errors
 /// As [`Migrator::rollback`].

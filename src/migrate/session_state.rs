@@ -31,7 +31,7 @@ pub fn capture(conn: &mut Conn, summary: &ScriptSummary) -> Result<String> {
     }
     if !summary.variables.is_empty() {
         let list: Vec<String> = summary.variables.iter().map(|name| user_variable(name)).collect();
-        // The binary protocol, because it distinguishes numbers from text.
+        // Only the binary protocol distinguishes numbers from text.
         let row: Option<Row> = conn.exec_first(format!("SELECT {}", list.join(", ")), ())?;
         let Some(row) = row else { return Ok(to_sql(None)) };
         let types: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();

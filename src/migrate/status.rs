@@ -46,13 +46,13 @@ pub struct MigrationStatus<'f> {
     pub applied_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u128>,
-    /// Only of a partial migration.
+    /// Set only for a partial migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statements_done: Option<u64>,
-    /// Only of a partial migration.
+    /// Set only for a partial migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statements_total: Option<u64>,
-    /// Why a partial migration stopped.
+    /// Why a partial migration stopped, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip)]

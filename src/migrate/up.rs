@@ -22,7 +22,7 @@ pub struct UpOptions {
     pub to: Option<Version>,
     /// Apply at most this many.
     pub limit: Option<u64>,
-    /// Apply only these.
+    /// Apply only these versions.
     pub only: Option<Vec<Version>>,
     /// Refuse migrations that are out of order, and missing files, instead of warning.
     pub strict: bool,
@@ -42,7 +42,7 @@ impl Migrator<'_> {
             true => self.database.connect_server()?,
             false => self.database.connect_or_create()?,
         };
-        // Without the lock at first, so that a command with nothing to do never waits.
+        // Reads the journal without the lock at first, so that a command with nothing to do never waits.
         let journal = Journal::read_only(&self.database.name);
         let statuses = read_statuses(&mut conn, &journal, &files)?;
         let pending = select(&statuses, options, &mut self.events)?;
@@ -58,8 +58,8 @@ impl Migrator<'_> {
         let mut ctx = self.open_locked(conn)?;
         ctx.journal.create(&mut ctx.conn)?;
         let applied = apply_pending(&mut ctx, &files, options);
-        // Also after an error, because the previous migration is complete if the next one has no row yet. If the flush
-        // fails as well, the next run finds out that the migration is complete.
+        // Flushes even after an error, because the previous migration is complete if the next one has no row yet. If
+        // the flush fails as well, the next run finds out that the migration is complete.
         match (applied, ctx.flush_deferred()) {
             (Ok(applied), Ok(())) => {
                 ctx.close();

@@ -56,7 +56,7 @@ pub struct Engine {
     notifier: Option<Notifier>,
 }
 
-/// Time for what remains to be done after the stop timeout.
+/// Time for releasing tasks and writing outcomes after the stop timeout.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Engine {

@@ -1,4 +1,4 @@
-//! Keeps this worker alive in the eyes of others: its connection, its liveness lock, its row, and its tasks' leases.
+//! Shows other workers that this one is alive: keeps its connection, liveness lock, row and leases up to date.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,8 @@ use super::store::{LEASE, fleet, lease};
 use crate::db::ReconnectingConn;
 use crate::fault;
 
-/// How often the connection is checked, and the lock with it: well within the time after which other workers take this
-/// one for dead.
+/// How often the connection is checked, and the lock with it: well within the time after which other workers consider
+/// this one dead.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Age at which a lease is extended.
@@ -33,7 +33,7 @@ impl Heartbeat {
         Self { shared, locked: 0, reconnected: false, next_ping: now + PING_INTERVAL, next_heartbeat: now }
     }
 
-    /// Does what is due.
+    /// Does the steps that are due.
     pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
         if now >= self.next_ping {
             self.next_ping = now + PING_INTERVAL;

@@ -107,7 +107,7 @@ impl InFlight {
         Some(started_at)
     }
 
-    /// The job's run ended, or is given up. True if the caller is the one who reports the outcome.
+    /// The job's run ended or was abandoned. True if the caller is the one who reports the outcome.
     pub fn finish(&self, token: &ClaimToken) -> bool {
         let mut table = self.table();
         let Some(entry) = table.entries.get_mut(token) else { return false };
@@ -161,7 +161,7 @@ impl InFlight {
         self.table().entries.contains_key(token)
     }
 
-    /// The worker's load, by which it claims more tasks.
+    /// The worker's load, which decides how many more tasks it claims.
     pub fn load(&self) -> Load {
         let now = Instant::now();
         let table = self.table();
@@ -224,7 +224,8 @@ impl InFlight {
     }
 
     /// Calls `check` for every running job whose deadline the timeout watcher enforces; it returns when the job must be
-    /// checked again. Returns the earliest of these times. A job that starts with an earlier deadline rings the alarm.
+    /// checked again. Returns the earliest of these times. A job that starts later with an earlier deadline wakes the
+    /// watcher.
     pub fn check_deadlines(
         &self,
         mut check: impl FnMut(&Arc<Job>, &mut Running) -> Option<Instant>,

@@ -51,7 +51,7 @@ impl Maintenance {
         }
     }
 
-    /// Does what is due. If the connection is lost, the rest waits for the next tick.
+    /// Does the steps that are due. If the connection is lost, the rest waits for the next tick.
     fn tick(&mut self, now: Instant) {
         self.rescuer.release_unstarted();
         if let Err(error) = self.heartbeat.run_due(&mut self.conn, now) {

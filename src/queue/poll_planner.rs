@@ -132,7 +132,7 @@ impl PollPlanner {
             let query = request.alone.iter().find(|query| query.class == head.class);
             let state = &mut self.classes[head.class];
             let waiting = head.due.is_empty();
-            // Only its first task was asked for, and it has become due: there may be others.
+            // Only the first task of the class was requested, and it has become due: there may be others.
             poll_again |= state.waiting && !waiting && is_full;
             let known = state.resume.as_ref().and_then(|resume| resume.count).filter(|_| !is_full);
             let found = head.due.len() + usize::from(head.ahead.is_some());

@@ -56,7 +56,7 @@ impl Rescuer {
         }
     }
 
-    /// Waits with the next scan for dead workers until they had time to reconnect.
+    /// Delays the next scan for dead workers until the others have had time to reconnect.
     pub fn after_reconnect(&mut self, now: Instant) {
         self.next_dead_worker_scan = now + RECONNECT_GRACE;
     }

@@ -41,7 +41,7 @@ enum Step {
 }
 
 impl TimeoutWatcher {
-    /// The thread's body: runs until no task runs any more.
+    /// The thread's body: returns when no task is running any more.
     pub fn run(self) {
         let flushing = self.shared.shutdown.until(Phase::Flushing);
         let mut next: Option<Instant> = None;
@@ -89,7 +89,7 @@ impl TimeoutWatcher {
 
     fn abandon(&self, job: Arc<Job>, run: &Running) {
         if !self.shared.in_flight.finish(&job.token) {
-            // It has just returned.
+            // The run has just returned.
             return;
         }
         let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
@@ -101,7 +101,7 @@ impl TimeoutWatcher {
         if let Err(error) = self.pool.replace(run.executor) {
             self.shared.failures.report(error);
         }
-        // It may have a transaction open, with locks on its own row or others.
+        // The abandoned run may have an open transaction, with locks on the task's row or on others.
         job.interrupt.abandon(|connection| {
             if let Err(error) = db::kill_connection(&self.shared.database, connection) {
                 log::warn!("failed to kill its connection: {error}");

@@ -9,8 +9,8 @@ use super::interrupt::Interrupted;
 
 /// A task that crashed this often is dead.
 pub const CRASHES_MAX: u32 = 3;
-/// So is a task that this many workers ran in a process of its own before they died, whatever killed them: far more than
-/// bad luck explains.
+/// A task is also dead after this many workers died while running it in a process of its own. That is far more than bad
+/// luck explains, even if something else killed the workers.
 pub const ISOLATED_RUNS_MAX: u32 = 25;
 
 /// How a run ended.
@@ -58,7 +58,7 @@ pub enum Transition {
     Succeeded {
         result: String,
     },
-    /// None: the run has changed the row itself.
+    /// No change: the run has changed the row itself.
     Settled,
     /// Pending again, after a wait.
     Retry {

@@ -98,7 +98,7 @@ fn start(
     match others {
         Ok((tasks, server, health)) => Ok(Running { engine, tasks, server, health }),
         Err(error) => {
-            // Database tasks may run already.
+            // Database tasks may already be running.
             if let Some(engine) = engine {
                 engine.drain(trigger, Instant::now() + settings.stop_timeout);
             }

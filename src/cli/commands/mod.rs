@@ -11,7 +11,7 @@ use super::{doctor, help, periodic, worker};
 use crate::error::{Error, Result};
 use crate::queue;
 
-/// airun itself, and below it all its commands.
+/// The root of the table: airun itself, with all commands below it.
 pub static ROOT: Command = Command {
     summary: "schema migrations and background tasks for MySQL and MariaDB",
     flags: &[
@@ -71,7 +71,7 @@ pub static ROOT: Command = Command {
             .arguments("[COMMAND]", 0, 2)
             .examples(&["airun help migrate up", "airun help exit-codes"]),
         Command::EMPTY.named("exit-codes", "what each exit code means").help(EXIT_CODES),
-        // What a worker calls to run a task in a process of its own.
+        // Hidden commands that a worker calls to run a task in a process of its own.
         Command::new(queue::HANDLER, "", |context| {
             queue::run_child(&context.registry.kinds, &context.stop).map(|()| Exit::Success)
         }),
@@ -82,7 +82,7 @@ pub static ROOT: Command = Command {
 const DIR: Flag =
     Flag::setting("--dir", "FOLDER", "AIRUN_MIGRATIONS_DIR", "folder of the migrations").default("migrations");
 
-/// `--json`, whose help is the shape of what it prints.
+/// The flag `--json`. Its help shows the structure of the output.
 const fn json(shape: &'static str) -> Flag {
     Flag::switch("--json", shape)
 }
@@ -101,7 +101,7 @@ const WORKER: &[Flag] = &[
     ),
     Flag::setting("--heartbeat", "TIME", "AIRUN_HEARTBEAT", "interval of each task's statistics in the log")
         .default("60s"),
-    // Less than the 30 s that orchestrators usually grant.
+    // The default is less than the 30 s that orchestrators usually grant.
     Flag::setting("--stop-timeout", "TIME", "AIRUN_STOP_TIMEOUT", "how long to wait for running tasks after a signal")
         .default("25s"),
     Flag::setting(

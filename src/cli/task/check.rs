@@ -27,7 +27,7 @@ struct Undecodable {
 #[derive(Default, Serialize)]
 struct Fields {
     checked: u64,
-    /// The first ones of each kind and version.
+    /// The first undecodable tasks of each kind and version.
     undecodable: Vec<Undecodable>,
     undecodable_count: u64,
     unknown: Vec<KindVersion>,

@@ -57,7 +57,7 @@ struct PausedControl {
 
 #[derive(Serialize)]
 struct Fields {
-    /// By kind and queue.
+    /// One entry for each kind and queue.
     tasks: Vec<StatsRow>,
     oldest_due_ms: Option<i64>,
     paused: Vec<PausedControl>,

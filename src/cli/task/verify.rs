@@ -25,7 +25,7 @@ struct Finding {
     description: &'static str,
     advice: &'static str,
     count: u64,
-    /// The first ones.
+    /// The first ids of the violating tasks.
     ids: Vec<u64>,
 }
 

@@ -3,7 +3,8 @@
 use super::cursor::TokenCursor;
 use super::statement::{Ddl, DdlKind, Object, ObjectKind, StatementKind};
 
-/// The keyword that names the kind of object is among so many tokens, after `OR REPLACE`, a definer and the like.
+/// The number of tokens among which the keyword for the kind of object is searched. `OR REPLACE`, a definer and the
+/// like may precede it.
 const HEAD_MAX: usize = 40;
 
 pub fn create(mut cursor: TokenCursor<'_>) -> StatementKind {

@@ -65,7 +65,7 @@ pub fn assigns_only_user_variables(sql: &str) -> bool {
 pub fn depends_on_state(sql: &str) -> bool {
     const TABLE_READS: [&str; 6] = ["FROM", "SELECT", "JOIN", "LIKE", "USING", "LOAD"];
     let plain_create = is_plain_create_table(sql);
-    // `INSERT INTO a TABLE b`, not `ALTER TABLE a`.
+    // Matches `INSERT INTO a TABLE b`, but not `ALTER TABLE a`.
     let first = TokenCursor::new(sql).word();
     let reads_table = matches!(first.as_deref(), Some("INSERT" | "REPLACE" | "CREATE"));
     let code = tokens(sql).filter(is_code);

@@ -1,6 +1,6 @@
 //! Types that both kinds of lock share.
 
-/// Another session holds the lock: a description of that session.
+/// A description of the session that holds the lock.
 pub struct HeldBy(pub String);
 
 /// SQL that makes a change of `ai_migrations` succeed only while the lock is held.

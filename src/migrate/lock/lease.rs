@@ -30,7 +30,7 @@ const VALID_FOR: Duration = Duration::from_secs(15);
 const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 /// Time between two attempts to take a lease that is held.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// The renewing thread has this long to release the lease.
+/// Maximum time that the renewing thread takes to release the lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 const ANOTHER_NODE: &str = "a migrator on another node";
 

@@ -83,8 +83,8 @@ fn judge_move(before: &[Observed], now: &[Option<String>], changed: usize) -> Ve
     }
 }
 
-/// Judges a statement that committed something, because its intent, written in the same transaction, exists; and that
-/// did not reach its end, because the record that follows it in its packet does not exist.
+/// Judges a statement that committed something but did not finish. Its intent, which is written in the same
+/// transaction, exists; the record that follows it in its packet does not.
 fn judge_unclassified(compound: bool, schema_changed: bool) -> Verdict {
     match (compound, schema_changed) {
         // A single atomic DDL statement. If it left no trace, it can run again.

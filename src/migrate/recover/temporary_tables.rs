@@ -78,7 +78,7 @@ impl TemporaryTables {
         ReplayAction::Nothing
     }
 
-    /// Number of the first statement that made a table unrepeatable which still exists.
+    /// Number of the first statement that made one of the existing tables unrepeatable.
     pub fn first_unrepeatable(&self) -> Option<u64> {
         self.0.iter().filter_map(|table| table.unrepeatable).min()
     }

@@ -99,7 +99,7 @@ impl Executor {
             (Outcome::Interrupted(Interrupted::Stopping | Interrupted::LeaseLost), Some(reason)) => {
                 Outcome::Interrupted(reason)
             }
-            // If the task were released, it would run again at once, and so on without end.
+            // If the task were released, it would run again at once, over and over.
             (Outcome::Interrupted(reason @ (Interrupted::Stopping | Interrupted::LeaseLost)), None) => {
                 let error = format!("the task returned `Interrupted` ({reason}), but it was not interrupted");
                 Outcome::Failed { error, retry: Retry::AsUsual }

@@ -176,7 +176,8 @@ impl<'a> Run<'a> {
                     interrupt = never();
                 }
                 recv(stop) -> _ => {
-                    // A handler learns of the stop from its context. A program can't know that it may finish.
+                    // A handler sees the shutdown in its context and may still finish. A program would just be ended by
+                    // the signal.
                     if matches!(self.job.kind.work, Work::Handler { .. }) {
                         tree::terminate(pid(&self.child));
                         asked = true;

@@ -75,7 +75,7 @@ fn find_by_run_id(matches: impl Fn(Pid, &str) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
     pids.filter(|pid| {
-        // It can't be read if the process has ended or belongs to another user, who is not this run.
+        // The file can't be read if the process has ended, or belongs to another user and so is not part of this run.
         let Ok(environment) = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else { return false };
         let variables = environment.split(|byte| *byte == 0).filter_map(|variable| str::from_utf8(variable).ok());
         let mut run_ids = variables.filter_map(|variable| variable.strip_prefix(RUN_ID_VARIABLE)?.strip_prefix('='));

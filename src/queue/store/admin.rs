@@ -87,7 +87,7 @@ const CANCEL_RUNNING: &str = "UPDATE ai_server_tasks SET cancel_requested = TRUE
 
 /// Cancels a task. A pending one is kept for `retention`.
 pub fn cancel(conn: &mut Conn, id: u64, retention: Duration) -> Result<CancelOutcome, Error> {
-    /// A task may change between pending and running at each try, but hardly every time.
+    /// The task may change between pending and running during an attempt, but hardly during every one.
     const TRIES: usize = 3;
     for _ in 0..TRIES {
         if execute(conn, &sql!(CANCEL_PENDING, retention = retention, id = id))? > 0 {

@@ -108,7 +108,7 @@ pub fn find_dead(conn: &mut Conn, locks_are_global: bool) -> Result<DeadWorkers,
     Ok(found)
 }
 
-/// True for a worker whose liveness lock is free, if that means anything here.
+/// An SQL condition for a worker whose liveness lock is free. It is never true where other nodes can't see the lock.
 pub(super) fn lock_is_free(id_column: &str, locks_are_global: bool) -> Fragment {
     if locks_are_global {
         Fragment(format!("IS_FREE_LOCK({LOCK}{id_column})) = 1"))

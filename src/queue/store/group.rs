@@ -1,5 +1,5 @@
-//! Groups of tasks that are alike in all that the index `by_class` has before `next_action_at`. The index skips from
-//! one group to the next, so it is cheap to list them, however many tasks there are.
+//! Groups of tasks that have the same values in the columns of the index `by_class` before `next_action_at`. The server
+//! can skip from one group to the next in the index, so listing groups is cheap, however many tasks there are.
 
 use mysql::{Conn, Error};
 
@@ -7,7 +7,7 @@ use super::literal::{Fragment, push_text};
 use super::rows;
 use crate::queue::state::State;
 
-/// Tasks that are alike; within a group the index orders them by `next_action_at`.
+/// Tasks with the same values in these columns. Within a group the index orders them by `next_action_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskGroup {
     pub state: State,

@@ -23,7 +23,8 @@ pub struct TaskSummary {
     pub priority: u8,
     #[serde(serialize_with = "rfc3339")]
     pub scheduled_at: String,
-    /// Pending: starts no earlier; running: end of the lease; final: purged after.
+    /// The earliest start of a pending task, the end of a running task's lease, or the end of a finished task's
+    /// retention.
     #[serde(serialize_with = "rfc3339")]
     pub next_action_at: String,
     /// Time until `next_action_at`; negative if it has passed.
@@ -130,7 +131,8 @@ fn unexpected(cause: &str) -> Error {
 }
 
 const SELECT_NEWEST: &str = "SELECT :summary FROM ai_server_tasks t ORDER BY t.id DESC LIMIT :limit";
-/// Sorts by `t.next_action_at`, the column: the plain name is that of the text in `SUMMARY`, which no index orders.
+/// Sorts by the column `t.next_action_at`. Without the alias the name would mean the formatted text in `SUMMARY`, which
+/// no index orders.
 const SELECT_NEWEST_OF_GROUP: &str = "SELECT :summary FROM ai_server_tasks t FORCE INDEX (by_class) WHERE :group \
     ORDER BY t.next_action_at DESC, t.id DESC LIMIT :limit";
 

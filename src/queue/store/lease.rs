@@ -105,8 +105,8 @@ const REQUEUE: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
     WHERE :id_in AND state = 'running'";
 
 /// Makes the tasks of a dead worker pending again. Their next runs are isolated in a process of their own. A task is
-/// dead once [`ISOLATED_RUNS_MAX`] workers died while they isolated it, for example because a container's memory limit
-/// kills them together.
+/// dead once [`ISOLATED_RUNS_MAX`] workers died during such runs, for example because a container's memory limit kills
+/// them together.
 pub fn rescue(conn: &mut Conn, tokens: &[ClaimToken], retention: &Retention) -> Result<Rescued, Error> {
     let error = format!("worker_lost: {ISOLATED_RUNS_MAX} workers died while they ran the task");
     let mut rescued = Rescued::default();

@@ -3,9 +3,9 @@
 //! A statement that changes a task's state names the state that it expects, or runs while it holds the lock of the row.
 //!
 //! Each statement is a constant with named parameters such as `:worker_id`, which [`sql!`] replaces by literals.
-//! Statements aren't prepared, because most name another number of ids each time, and because several share a packet;
-//! so each costs one round trip. A [`Literal`] quotes every text in a way that means the same under each `sql_mode`,
-//! and only a [`Fragment`], a condition that this module wrote, is inserted as it is.
+//! Statements aren't prepared, because most contain a different number of ids each time, and because several share a
+//! packet; so each costs one round trip. A [`Literal`] quotes every text in a way that means the same under each
+//! `sql_mode`, and only a [`Fragment`], a condition that this module wrote, is inserted as it is.
 
 /// Fills the parameters of a statement: `sql!(DELETE, id = 7, limit = BATCH)`.
 macro_rules! sql {
@@ -100,8 +100,8 @@ fn from(cursor: Option<&Cursor>) -> Fragment {
     cursor.map_or_else(|| Fragment("TRUE".to_owned()), Cursor::condition)
 }
 
-/// True for the rows with these ids, of which there is at least one. Consecutive ids, which tasks that are claimed or
-/// finished together mostly have, become a range: that saves a tenth of the server's time.
+/// True for the rows with these ids, of which there is at least one. Consecutive ids become a range, which saves a
+/// tenth of the server's time. Tasks that are claimed or finished together mostly have consecutive ids.
 fn id_in(mut ids: Vec<u64>) -> Fragment {
     ids.sort_unstable();
     let mut single: Vec<String> = Vec::new();

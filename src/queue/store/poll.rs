@@ -50,9 +50,9 @@ pub struct ClassQuery {
 pub struct PollRequest {
     /// Classes whose first tasks are wanted.
     pub alone: Vec<ClassQuery>,
-    /// Classes of which only one is wanted that has a task.
+    /// Classes that share one query, which returns the first task that it finds in any of them.
     pub together: Vec<usize>,
-    /// Also find the due tasks of all classes with a larger id.
+    /// If set, the poll also finds the due tasks of all classes with a larger id.
     pub newer_than: Option<u64>,
 }
 

@@ -16,7 +16,7 @@ fn lock(token: &ClaimToken) -> Fragment {
 
 const GET_LOCK: &str = "DO GET_LOCK(:lock, 0)";
 
-/// Makes the connection one that [`kill`] finds.
+/// Acquires the named lock on the connection, so that [`kill`] finds it.
 pub fn mark(conn: &mut Conn, token: &ClaimToken) -> Result<(), Error> {
     execute(conn, &sql!(GET_LOCK, lock = lock(token))).map(drop)
 }

@@ -68,7 +68,7 @@ fn heartbeat_survives(db: &Database, point: &str) {
 
 fn rescue_survives(db: &Database, point: &str) {
     fill(db);
-    // The first worker leaves orphaned tasks in any case.
+    // This crash leaves orphaned tasks in any case.
     crash(db, "claim-committed");
     crash(db, point);
     let worker = db.worker();
