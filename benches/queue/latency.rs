@@ -42,7 +42,7 @@ pub fn run_singles(fixture: &Fixture, notify: bool) -> Result<Vec<f64>> {
     let mut millis = Vec::new();
     for n in 0..TASKS {
         millis.push(run_single(fixture, notify)?);
-        // Varying pauses, so that the tasks do not fall into step with the worker's polling.
+        // The pauses vary, so that the tasks do not fall into step with the worker's polling.
         thread::sleep(Duration::from_micros(20_000 + (n as u64 * 7919) % 40_000));
     }
     Ok(millis)

@@ -46,7 +46,7 @@ fn main() -> Result {
     Ok(())
 }
 
-/// Returns the smallest value that at least a share of `share` of the values do not exceed.
+/// Returns a quantile: the smallest value that at least `share` of the values do not exceed.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

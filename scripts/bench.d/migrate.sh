@@ -54,7 +54,7 @@ write_statements() {
     }' </dev/null
 }
 
-# Arranges those statements in WHO's kind of files, in a folder of its name.
+# Writes these statements as migration files of the tool WHO, into a folder of that name.
 arrange() {
   local who=$1 number=1 version
   mkdir "$who"
@@ -158,7 +158,7 @@ time_scenario() {
 bench_migrate() {
   server_url=$1 client=$2 airun=$3 dbmate=$4
   folder=$(mktemp -d) database=airun_bench_$$
-  # shellcheck disable=SC2064 # The folder of now.
+  # shellcheck disable=SC2064 # The folder is expanded now on purpose.
   trap "rm -rf '$folder'" EXIT
   printf '%s; medians of %s rounds, of %s for the last two\n' "$("$client" -N -e 'SELECT VERSION()')" "$rounds" "$rounds_unchanged"
   printf '%-34s %16s %16s %16s %14s\n' 'seconds (peak MB of the client)' airun dbmate 'mysql client' airun/dbmate

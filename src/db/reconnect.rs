@@ -17,7 +17,7 @@ use crate::shutdown::{Shutdown, Woken};
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval of the log lines about a server that stays unavailable.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// Longest delay before another attempt. It must be short, because a worker that stays away is taken for dead.
+/// Longest delay before another attempt. It must be short, because a worker that stays away is considered dead.
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 
 /// Settings of the session: each statement is a transaction of its own unless it begins one, and lock waits are short.

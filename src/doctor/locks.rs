@@ -93,7 +93,7 @@ pub fn named_locks(connections: &mut Connections<'_>) -> mysql::Result<Assessmen
         return Ok(Assessment::ok("each connection sees the locks of the others"));
     }
     Ok(Assessment::problem(
-        "a connection does not see the lock of another, so live workers would be taken for dead",
+        "a connection does not see the lock of another, so live workers would be considered dead",
         "connect without a proxy that distributes a user's connections over several servers",
     ))
 }

@@ -28,7 +28,7 @@ pub fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);
 }
 
-/// Reports that the worker is stopping, and asks for the time that this may take.
+/// Reports that the worker is stopping, and how long that may take.
 pub fn stopping(limit: Duration) {
     // After the limit, the worker still needs some time to log which tasks are stuck.
     const REPORT_MICROS: u32 = 5_000_000;

@@ -33,7 +33,7 @@ impl FleetView {
         self.workers.load(Ordering::Relaxed).max(1)
     }
 
-    /// This worker's share of work that the fleet as a whole does every `interval`: the time until its next turn. It is
+    /// Returns the time until this worker's next turn at work that the whole fleet does once every `interval`. It is
     /// random, so that the workers don't act in step.
     pub fn turn(&self, interval: Duration) -> Duration {
         interval.saturating_mul(self.workers()).mul_f64(0.5 + jitter())

@@ -34,7 +34,7 @@ impl DatabaseTask for ConversationNamer {
         let mut conn = context.conn()?;
         let mut transaction = conn.start_transaction(TxOpts::default())?;
         let Some(message) = transaction.exec_first::<String, _, _>(FIRST_MESSAGE, (id,))? else {
-            return Err(Failure::fatal(format!("conversation {id} has no message of its user")).into());
+            return Err(Failure::fatal(format!("conversation {id} has no message from its user")).into());
         };
         let title = title(&message);
         transaction.exec_drop(SET_TITLE, (&title, id))?;

@@ -82,7 +82,7 @@ pub const COMMANDS: &[Command] = &[
             Flag::switch("--applied", "all of its statements are in the database"),
             Flag::switch("--pending", "none of its statements is in the database"),
             Flag::value("--from-statement", "K", "the statements before K have run; `up` resumes at K"),
-            Flag::switch("--accept-edit", "accept the file as it is now as what was applied"),
+            Flag::switch("--accept-edit", "record that the file was applied as it is now"),
             Flag::switch("--dry-run", "print what would be recorded, and record nothing"),
             WAIT,
             LOCK_TIMEOUT,

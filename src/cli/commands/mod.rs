@@ -42,7 +42,7 @@ pub static ROOT: Command = Command {
         Flag { short: Some("-V"), ..Flag::switch("--version", "print the version") },
     ],
     commands: &[
-        Command::group("migrate", "change the schema of the database by files of SQL", migrate::COMMANDS),
+        Command::group("migrate", "change the database schema with SQL files", migrate::COMMANDS),
         Command::new("worker", "run the registered tasks until a signal", worker::run)
             .flags(WORKER)
             .help(
@@ -62,7 +62,7 @@ pub static ROOT: Command = Command {
                 ),
             ])
             .help(
-                "It tries version, READ COMMITTED, SKIP LOCKED, the plan of a claim, named locks, privileges, \
+                "It checks the version, READ COMMITTED, SKIP LOCKED, the plan of a claim, named locks, privileges, \
                  tables and migrations. It also reports on TLS, clock, durability, open transactions and \
                  limits, and leaves nothing behind.\n\nIt exits with 0 if the server is fit and with 1 if there \
                  is a problem; each finding says what to do.",

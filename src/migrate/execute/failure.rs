@@ -52,7 +52,7 @@ impl Run<'_, '_> {
         self.record_failure(&what);
         let advice = if committed_before {
             format!(
-                "statement {k} committed something before it failed: check what, before you fix it and run it again"
+                "statement {k} committed something before it failed; check what it changed before you fix it and run it again"
             )
         } else {
             format!("fix statement {k} and run `{command}` again; it resumes there")

@@ -177,7 +177,7 @@ WHERE version = {version} AND state = '{state}' AND {lock_held}";
         Err(Error::new(
             ErrorKind::LockHeld,
             format!(
-                "the migration lock was lost or {} was changed by another session; nothing more was run; run it again",
+                "the migration lock was lost or {} was changed by another session; no further statement was run; run the command again",
                 self.table
             ),
         ))

@@ -77,7 +77,7 @@ fn edited(script: &Script<'_>, done: u64, stored: Option<&str>) -> Result<Error>
     Ok(Error::new(
         ErrorKind::Drift,
         format!(
-            "`{}`: its first {done} statements have run and were edited since; undo that edit (what comes after them \
+            "`{}`: its first {done} statements have run and were edited since; undo that edit (statements after them \
              may change):\n{}",
             script.label,
             diff::describe(stored, &script.read()?)

@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
                     return End::Interrupted(self.job.interrupt.reason().unwrap_or(Interrupted::Cancelled));
                 }
                 recv(interrupt) -> _ => {
-                    log::info!("asking its process to end, or killing it in {}", duration::short(GRACE));
+                    log::info!("sent SIGTERM to its process; SIGKILL follows after {}", duration::short(GRACE));
                     tree::terminate_group(pid(&self.child));
                     grace = after(GRACE);
                     interrupt = never();

@@ -61,7 +61,7 @@ on_both! {
         let failed = db.airun("migrate up");
         assert_eq!(failed.code, 1);
         assert!(failed.stderr.contains("statement 3 of 3 failed: 1146"), "{failed:?}");
-        assert!(failed.stderr.ends_with("\n  statement 3 committed something before it failed: check what, before you fix it and run it again\n"), "{failed:?}");
+        assert!(failed.stderr.ends_with("\n  statement 3 committed something before it failed; check what it changed before you fix it and run it again\n"), "{failed:?}");
         // A call that committed nothing can run again.
         db.migration(2, "q", "CREATE TABLE u (a INT PRIMARY KEY);\nCREATE PROCEDURE q() BEGIN INSERT INTO u VALUES (1); INSERT INTO nosuch VALUES (1); END;\nCALL q();", "");
         assert_eq!(db.airun("migrate resolve 20260101000001 --applied").code, 0);
