@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 pub struct Command {
     /// The words that select it, such as `migrate up`; empty for airun itself.
     pub path: &'static str,
-    /// One line for the list of commands. Without one the command is hidden.
+    /// One line for the list of commands. A command with an empty summary is hidden.
     pub summary: &'static str,
     /// The arguments that are not flags: their usage, and how many there are at least and at most.
     pub arguments: (&'static str, usize, usize),

@@ -17,7 +17,7 @@ pub struct DatabaseFlags {
     pub tls_ca: Option<PathBuf>,
 }
 
-/// Passes the value of `--database-url` to the process that starts without it in its arguments.
+/// Environment variable with the value of `--database-url`, for the process that starts again without the flag.
 pub const URL_FROM_FLAG: &str = "AIRUN_DATABASE_URL_FROM_FLAG";
 
 const PORT: u16 = 3306;

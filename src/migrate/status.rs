@@ -33,7 +33,7 @@ pub enum Status {
     PartialRollback,
 }
 
-/// One migration: its file, its journal row, and what the two say together.
+/// One migration: its file, its journal row, and the status that follows from both.
 #[derive(Debug, Serialize)]
 pub struct MigrationStatus<'f> {
     pub version: Version,

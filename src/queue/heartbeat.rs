@@ -78,7 +78,7 @@ impl Heartbeat {
         })?;
         if let Some(size) = size {
             self.shared.fleet.workers.store(size.alive.max(1), Ordering::Relaxed);
-            // A worker that polls is idle itself, even if its row doesn't show it yet.
+            // This worker counts itself if it polls, even if no row is marked as idle yet.
             self.shared.fleet.idle_workers.store(size.idle.max(1), Ordering::Relaxed);
         }
         Ok(())

@@ -37,7 +37,7 @@ pub struct PollPlanner {
 /// Knowledge about a class.
 #[derive(Debug, Clone, Default)]
 struct ClassState {
-    /// It had tasks at the last poll.
+    /// The class had tasks at the last poll.
     busy: bool,
     /// None of its tasks is due yet.
     waiting: bool,
@@ -179,13 +179,13 @@ impl PollPlanner {
         self.set_resume(class, resume, false);
     }
 
-    /// The claim got as many tasks as were wanted, so there are probably more from `next` on.
+    /// Records that a claim got as many tasks as were wanted, so there are probably more from `next` on.
     pub fn record_full_claim(&mut self, class: usize, next: Cursor) {
         self.set_resume(class, Some(Resume { from: next, count: None }), true);
     }
 
-    /// The claim got fewer tasks than were wanted. `next` is given if that is because of the kind's concurrency limit, so
-    /// that there may be more from there on.
+    /// Records that a claim got fewer tasks than were wanted. `next` is given if the kind's concurrency limit is the
+    /// reason, because there may be more tasks from there on.
     pub fn record_partial_claim(&mut self, class: usize, next: Option<Cursor>) {
         self.set_resume(class, next.map(|from| Resume { from, count: None }), false);
     }

@@ -86,7 +86,7 @@ impl Rescuer {
         let (locks_are_global, retention) = (self.shared.locks_are_global, self.shared.retention);
         let Some(found) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
         if found.newly_suspected {
-            // By then the worker has been suspected for long enough.
+            // At the next scan the worker has been suspected for long enough to count as dead.
             self.next_dead_worker_scan = Instant::now() + SUSPICION_PERIOD;
         }
         for dead in found.dead.into_iter().filter(|worker| worker.id != self.shared.worker_id) {

@@ -18,7 +18,7 @@ pub const COMMANDS: &[Command] = &[
     Command::new("task enqueue", "enqueue a task", task::enqueue)
         .arguments("KIND [PAYLOAD | - | --lines]", 1, 2)
         .flags(&[
-            Flag::value("--delay", "TIME", "run it no earlier than this from now"),
+            Flag::value("--delay", "TIME", "wait at least this long before the first run"),
             Flag::value(
                 "--dedupe-key",
                 "KEY",

@@ -63,7 +63,7 @@ fn alter_table(mut cursor: TokenCursor<'_>) -> StatementKind {
     let mut ddl_kind = DdlKind::Alter;
     while let Some(token) = cursor.next() {
         match token.upper().as_str() {
-            // Not `RENAME COLUMN`, `RENAME INDEX` and `RENAME KEY`.
+            // `RENAME COLUMN`, `RENAME INDEX` and `RENAME KEY` don't rename the table.
             "RENAME" if !matches!(cursor.peek_upper().as_deref(), Some("COLUMN" | "INDEX" | "KEY")) => {
                 cursor.skip_words(&["TO", "AS"]);
                 cursor.take("=");

@@ -84,7 +84,7 @@ impl Lock {
     /// As [`Lock::acquire`].
     pub fn acquire_again(&self, conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<()> {
         match self {
-            // The reset released it. The new one has the same name.
+            // The reset released the lock, so it is acquired again under the same name.
             Lock::Named(_) => Self::acquire(conn, waiting).map(|_| ()),
             Lock::Lease(lease) => lease.prepare_session(conn),
         }

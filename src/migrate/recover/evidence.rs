@@ -90,7 +90,7 @@ fn judge_unclassified(compound: bool, schema_changed: bool) -> Verdict {
         // A single atomic DDL statement. If it left no trace, it can run again.
         (false, true) => Verdict::Applied,
         (false, false) => Verdict::NotApplied,
-        // It was interrupted after a commit of its own.
+        // The statement was interrupted after a commit of its own.
         (true, _) => Verdict::Unknown,
     }
 }

@@ -27,7 +27,8 @@ pub enum ReplayAction {
     Nothing,
 }
 
-/// These change nothing except their target, which is another table.
+/// Statements that begin with these words change only their target. A temporary table that is not the target stays
+/// unchanged.
 const READING_VERBS: [&str; 10] =
     ["SELECT", "INSERT", "REPLACE", "DO", "CREATE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SET"];
 
@@ -47,7 +48,7 @@ impl TemporaryTables {
                 let names: Vec<ObjectName> = objects.iter().map(|object| object.name.clone()).collect();
                 return self.forget(&names);
             }
-            // It may change any of them.
+            // The statement may change any of the temporary tables.
             StatementKind::Unclassified => {
                 self.0.iter_mut().for_each(|table| table.mark(k));
                 return ReplayAction::Nothing;

@@ -66,7 +66,7 @@ struct Run<'a> {
 
 /// Why a run ended.
 enum End {
-    /// It ended without being killed. `asked` is true if it was asked to, because the worker stops.
+    /// The process ended without being killed. `asked` is true if the worker asked it to end, because it is stopping.
     Exited {
         asked: bool,
     },

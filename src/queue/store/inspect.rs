@@ -197,7 +197,7 @@ const COUNT: &str = "SELECT COUNT(*) FROM \
     (SELECT 1 FROM ai_server_tasks FORCE INDEX (by_class) WHERE :condition:limit) AS found";
 
 fn count_where(conn: &mut Conn, condition: Fragment, limit: Option<u64>) -> Result<u64, Error> {
-    // Without a limit the server can count without a temporary table.
+    // Without a LIMIT the server counts without building a temporary table.
     let limit = Fragment(limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}")));
     row::<(u64,)>(conn, &sql!(COUNT, condition = condition, limit = limit)).map(|(count,)| count)
 }

@@ -75,7 +75,7 @@ pub struct DueTasks {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PollResult {
     pub heads: Vec<DueTasks>,
-    /// One of the classes in [`PollRequest::together`] that has a task.
+    /// A class in [`PollRequest::together`] that has a task, if any.
     pub woken: Option<usize>,
     /// The paused kinds and queues, as scope and name.
     pub paused: Vec<(String, String)>,
@@ -142,7 +142,7 @@ pub fn fetch_due(conn: &mut Conn, classes: &[TaskClass], request: &PollRequest) 
     Ok(found)
 }
 
-/// One statement for all parts of the poll.
+/// Returns one statement for all parts of the poll.
 fn statement(classes: &[TaskClass], request: &PollRequest) -> String {
     let columns = || Fragment(COLUMNS.to_owned());
     let mut sql = sql!(SERVER_AND_PAUSED, is_read_only = Fragment(IS_READ_ONLY.to_owned()));
@@ -168,7 +168,7 @@ fn statement(classes: &[TaskClass], request: &PollRequest) -> String {
 
 fn head(class: usize, mut tasks: Vec<(Cursor, i64)>) -> DueTasks {
     tasks.sort_unstable();
-    // Both the class's query and the one for newer tasks may have found a task.
+    // The class's query and the query for newer tasks may have found the same task.
     tasks.dedup_by(|a, b| a.0 == b.0);
     let waited_micros = tasks.first().map_or(0, |(_, wait)| -wait);
     let (due, ahead): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|(_, wait)| *wait <= 0);
