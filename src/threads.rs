@@ -36,7 +36,7 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread>
 /// Starts a thread that the process can't do without: its error or panic is reported as a failure.
 ///
 /// # Errors
-/// As [`spawn`].
+/// Fails as [`spawn`] does.
 pub fn spawn_essential(
     name: &'static str,
     failures: &FailureSender,

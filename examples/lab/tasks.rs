@@ -219,7 +219,7 @@ impl<const APART: bool> DatabaseTask for ActTask<APART> {
     const ISOLATION: Isolation = if APART { Isolation::Process } else { Isolation::Thread };
 
     fn execute(&self, Act(action): Act<APART>, context: &TaskContext<'_>) -> Result<String, TaskError> {
-        log::info!("begun in process {}", std::process::id());
+        log::info!("running in process {}", std::process::id());
         match action {
             Action::WaitMs(ms) => context.wait(Duration::from_millis(ms))?,
             Action::FinishAtStop => {

@@ -39,9 +39,9 @@ pub type Handler = fn(&mut Context) -> Result<Exit>;
 /// A flag, with its help and where its value can come from.
 #[derive(Clone, Copy)]
 pub struct Flag {
-    /// With its dashes: `--dir`.
+    /// The name with its dashes, such as `--dir`.
     pub name: &'static str,
-    /// Another way to write it: `-h`.
+    /// A short form, such as `-h`.
     pub short: Option<&'static str>,
     pub value: Value,
     pub help: &'static str,
@@ -297,7 +297,7 @@ impl Args {
         self.command.flags.iter().chain(self.root.flags).find(|flag| flag.name == name)
     }
 
-    /// The value with its source: the flag or the variable. An absent one has the default.
+    /// The value, and the flag or the variable that it came from. The default is used if neither is given.
     fn sourced(&self, name: &str) -> Option<(&'static str, &str)> {
         self.set(name).or_else(|| self.flag(name).and_then(|flag| Some((flag.name, flag.default?))))
     }

@@ -92,7 +92,7 @@ fn described(flag: &Flag) -> (String, String) {
     (format!("{short}{}{value}", flag.name), format!("{}{origin}", flag.help))
 }
 
-/// `text` in lines of at most [`WIDTH`] columns, of which all but the first begin at column `indent`.
+/// Wraps `text` into lines of at most [`WIDTH`] columns. All lines except the first begin at column `indent`.
 fn wrapped(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let mut column = indent;

@@ -35,7 +35,7 @@ impl Output {
     /// Writes `fields`, an object, as JSON on one line, after the version of the format and the database.
     ///
     /// # Errors
-    /// As [`json`](Self::json).
+    /// Fails as [`json`](Self::json) does.
     pub fn report(&mut self, database: Option<&str>, fields: &impl Serialize) -> Result<()> {
         self.json(&Report { format: JSON_FORMAT, database, fields })
     }

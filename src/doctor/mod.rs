@@ -88,7 +88,7 @@ const CHECKS: [(&str, Check); 17] = [
 ];
 const TABLES: &str = "tables";
 
-/// Two connections: some checks need to see what one has locked with the other.
+/// Two connections, because some checks need to see with one what the other has locked.
 struct Connections<'d> {
     database: &'d Database,
     conn: Conn,

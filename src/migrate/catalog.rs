@@ -39,7 +39,7 @@ pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
 /// The `sql_mode` that a routine, trigger or event was created with, and runs with; `None` if the object does not exist.
 ///
 /// # Errors
-/// As [`definition`].
+/// Fails as [`definition`] does.
 pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     show_create(conn, object, 1)
 }

@@ -35,7 +35,7 @@ impl<'m> Context<'m> {
     /// Prepares the session and takes the migration lock.
     ///
     /// # Errors
-    /// As [`Lock::acquire`].
+    /// Fails as [`Lock::acquire`] does.
     pub fn open_locked(
         mut conn: Conn,
         database: &'m Database,
@@ -53,7 +53,7 @@ impl<'m> Context<'m> {
     /// moment, so the journal may have changed afterwards.
     ///
     /// # Errors
-    /// As [`Lock::acquire`].
+    /// Fails as [`Lock::acquire`] does.
     pub fn reset_session(&mut self) -> Result<()> {
         self.conn.reset()?;
         self.conn.select_db(&self.database.name)?;

@@ -48,7 +48,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// Decodes the content of a file that messages call `label`, without its byte order mark.
 ///
 /// # Errors
-/// As [`read_text`].
+/// Fails as [`read_text`] does.
 pub fn text_of(bytes: Vec<u8>, label: &str) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

@@ -43,7 +43,7 @@ impl ProgressProbe {
     /// Opens a connection.
     ///
     /// # Errors
-    /// As [`Database::connect_for`].
+    /// Fails as [`Database::connect_for`] does.
     pub fn new(database: &Database) -> Result<Self> {
         let mut conn = database.connect_for(TIMEOUT)?;
         let version: Option<String> = conn.query_first("SELECT VERSION()")?;

@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 impl Migrator<'_> {
     /// Rolls migrations back and applies them again. Returns how many.
     ///
-    /// # Errors
-    /// Refuses a migration without a DOWN or without a file before anything runs. Otherwise as [`Migrator::rollback`]
-    /// and [`Migrator::up`].
+    /// # Errors Refuses a migration without a DOWN or without a file before anything runs. Otherwise fails as
+    /// [`Migrator::rollback`] and [`Migrator::up`] do.
     pub fn redo(&mut self, options: &RollbackOptions) -> Result<u64> {
         let files = self.files.clone();
         let history = Journal::read_only(&self.database.name).history(&mut self.database.connect()?)?;

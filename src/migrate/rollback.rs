@@ -27,8 +27,7 @@ pub struct RollbackOptions {
 impl Migrator<'_> {
     /// Rolls migrations back. Returns their versions.
     ///
-    /// # Errors
-    /// Refuses a migration without a DOWN before anything runs. Otherwise as [`Migrator::up`].
+    /// # Errors Refuses a migration without a DOWN before anything runs. Otherwise fails as [`Migrator::up`] does.
     pub fn rollback(&mut self, options: &RollbackOptions) -> Result<Vec<Version>> {
         let files = self.files.clone();
         let mut conn = self.database.connect()?;
@@ -71,7 +70,7 @@ impl Migrator<'_> {
 /// Rolls one migration back, or resumes its rollback. `place` is its number and the total, if progress is reported.
 ///
 /// # Errors
-/// As [`Migrator::rollback`].
+/// Fails as [`Migrator::rollback`] does.
 pub fn undo(
     ctx: &mut Context<'_>,
     mut row: JournalRow,

@@ -134,7 +134,7 @@ impl<'a> Script<'a> {
     /// Reads the first `done` statements and the one after them.
     ///
     /// # Errors
-    /// As [`Script::summarize`].
+    /// Fails as [`Script::summarize`] does.
     pub fn prefix(&self, done: u64) -> Result<Prefix> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();

@@ -94,9 +94,8 @@ impl<'a> TaskContext<'a> {
 
     /// Waits for `duration`. Use it instead of `thread::sleep`, which nothing can interrupt.
     ///
-    /// # Errors
-    /// As soon as the run should end: the worker is shutting down, the task was cancelled, the deadline has passed, or
-    /// the lease was lost. Pass the error on with `?`.
+    /// # Errors Fails as soon as the run should end: the worker is shutting down, the task was cancelled, the deadline
+    /// has passed, or the lease was lost. Pass the error on with `?`.
     pub fn wait(&self, duration: Duration) -> Result<(), Interrupted> {
         self.interrupt.wait(duration, self.deadline, self.stop)
     }

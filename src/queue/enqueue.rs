@@ -149,7 +149,7 @@ impl<P: TaskPayload> Enqueue<P> {
     /// Enqueues one task.
     ///
     /// # Errors
-    /// As for [`enqueue`].
+    /// Fails as [`enqueue`] does.
     pub fn insert(&self, conn: &mut impl Queryable, payload: &P) -> Result<Enqueued> {
         insert_one(conn, &self.new, &to_json(payload)?)
     }
@@ -158,7 +158,7 @@ impl<P: TaskPayload> Enqueue<P> {
     /// each statement is committed on its own, so the tasks before an error stay enqueued.
     ///
     /// # Errors
-    /// As for [`enqueue`], or a dedupe key was given, which only one task can have.
+    /// Fails as [`enqueue`] does, or if a dedupe key was given, which only one task can have.
     pub fn insert_many<'p>(&self, conn: &mut impl Queryable, payloads: impl IntoIterator<Item = &'p P>) -> Result<u64>
     where
         P: 'p,
@@ -189,7 +189,7 @@ fn to_json<P: TaskPayload>(payload: &P) -> Result<String> {
 /// Enqueues one task and wakes the workers of this host.
 ///
 /// # Errors
-/// As for [`enqueue`].
+/// Fails as [`enqueue`] does.
 pub(crate) fn insert_one(conn: &mut impl Queryable, new: &NewTask, payload: &str) -> Result<Enqueued> {
     check(new)?;
     let enqueued = match &new.dedupe_key {
@@ -206,7 +206,7 @@ pub(crate) fn insert_one(conn: &mut impl Queryable, new: &NewTask, payload: &str
 /// in the database.
 ///
 /// # Errors
-/// As for [`enqueue`], the first error of `payloads`, or a dedupe key was given.
+/// Fails as [`enqueue`] does, with the first error of `payloads`, or if a dedupe key was given.
 pub(crate) fn insert_many<P: AsRef<str>>(
     conn: &mut impl Queryable,
     new: &NewTask,

@@ -31,7 +31,7 @@ const BATCH_POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// the poller polls again after this time, and after twice as long each time up to the maximum.
 const RECHECK_FIRST: Duration = Duration::from_millis(2);
 const RECHECK_MAX: Duration = Duration::from_millis(64);
-/// With all executors busy, the load is estimated anew this often: a run may by then have turned out to be long.
+/// With all executors busy, the load is estimated again after this time, because a run may have turned out to be long.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The result of an attempt to claim.

@@ -15,7 +15,7 @@ use crate::queue::state::State;
 use crate::queue::store::group::{TaskFilter, groups};
 use crate::queue::store::inspect::{self, WorkerState};
 
-/// Counting a group stops here, after some ten milliseconds.
+/// Counting a group stops at this number, which takes about ten milliseconds.
 const COUNT_MAX: u64 = 100_000;
 
 /// A number of tasks.

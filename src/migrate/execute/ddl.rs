@@ -32,7 +32,7 @@ impl Run<'_, '_> {
         self.run_ddl(&[queued], &intent)
     }
 
-    /// Runs the batch: on one intent if none of its witnesses exists, otherwise one by one.
+    /// Runs the batch: with a single intent if none of its witnesses exists yet, otherwise one statement at a time.
     pub(super) fn flush_ddl(&mut self) -> Result<()> {
         let batch = self.ddl.take();
         let Some((first, rest)) = batch.split_first() else { return Ok(()) };
@@ -92,7 +92,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Between two statements: stops if the process is to stop.
+    /// Called between two statements: fails if a signal asked the process to stop.
     pub(super) fn stop_if_asked(&mut self) -> Result<()> {
         if !self.ctx.shutdown.is_stopping() {
             return Ok(());

@@ -51,7 +51,7 @@ impl DdlBatch {
         self.queue.push(queued);
     }
 
-    /// Returns the witness that a statement would leave as the next one of this batch; `None` if it can't join.
+    /// Returns the witness that a statement would leave if it joined this batch; `None` if it can't join.
     pub fn witness(&self, text: &str, ddl: &Ddl, schema: &str) -> Option<Witness> {
         if self.queue.len() >= STATEMENTS_MAX || self.bytes + text.len() > BYTES_MAX {
             return None;

@@ -29,8 +29,8 @@ impl Run<'_, '_> {
         Error::new(ErrorKind::Interrupted, message)
     }
 
-    /// The server refused a statement: records the reason, and says what to do. `committed_before` is true if the
-    /// statement committed something before it failed.
+    /// Handles a statement that the server refused: records the reason, and says what to do. `committed_before` is true
+    /// if the statement committed something before it failed.
     pub(super) fn failure(&mut self, statement: &Statement, error: mysql::Error, committed_before: bool) -> Error {
         let (k, command) = (statement.k, self.direction.command());
         let what = format!(

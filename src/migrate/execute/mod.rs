@@ -47,9 +47,8 @@ const RETRIES_MAX: u32 = 10;
 /// Runs `script` from the first statement that is not done. The record that an UP ran to its end may be deferred; see
 /// [`Context::flush_deferred`].
 ///
-/// # Errors
-/// Names file, line, column and statement if the server refuses one, and says what to do. Returns
-/// [`crate::error::ErrorKind::Interrupted`] between two statements when the process is to stop.
+/// # Errors Names file, line, column and statement if the server refuses one, and says what to do. Returns
+/// [`crate::error::ErrorKind::Interrupted`] between two statements if a signal asked the process to stop.
 pub fn execute(
     ctx: &mut Context<'_>,
     script: &Script<'_>,

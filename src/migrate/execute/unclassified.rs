@@ -55,7 +55,8 @@ impl Run<'_, '_> {
         }
         self.ctx.journal.check_written(&self.ctx.conn)?;
         self.advance(statement);
-        // The server recorded numbers among the user variables as text.
+        // The record was computed by the server, which turns numeric user variables into text, so it must be written
+        // again.
         self.row = if self.summary.variables.is_empty() { RowState::Current } else { RowState::Behind };
         if self.has_committed()? {
             return Ok(Effect::Committed);

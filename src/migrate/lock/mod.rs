@@ -81,7 +81,7 @@ impl Lock {
     /// Takes the lock again after the connection was reset.
     ///
     /// # Errors
-    /// As [`Lock::acquire`].
+    /// Fails as [`Lock::acquire`] does.
     pub fn acquire_again(&self, conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<()> {
         match self {
             // The reset released the lock, so it is acquired again under the same name.

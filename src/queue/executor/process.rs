@@ -208,7 +208,7 @@ fn wait_for_end(pid: Pid) -> Result<(Thread, Receiver<()>)> {
         if let Err(error) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
             log::warn!("failed to wait for process {}: {error}", pid.as_raw_nonzero());
         }
-        // Dropped unsent if the run was killed and doesn't wait any more.
+        // The receiver is dropped if the run was killed and no longer waits.
         end.send(()).ok();
     })?;
     Ok((waiter, ended))

@@ -36,7 +36,7 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant, conn: &RefCell<Opt
         completed: Cell::new(false),
     };
     match handle(run, job.version, &job.payload, &context) {
-        // Its query was killed at the deadline, which is most likely what the error reports.
+        // The run's query was killed at the deadline, which is most likely what the error reports.
         Outcome::Failed { error, retry } if job.interrupt.reason() == Some(Interrupted::DeadlinePassed) => {
             Outcome::Failed { error: format!("{}: {error}", timed_out(job.timeout)), retry }
         }

@@ -49,7 +49,8 @@ const BATCH: usize = 500;
 
 const SELECT_BATCH: &str = "SELECT id, CAST(next_action_at AS CHAR) FROM ai_server_tasks FORCE INDEX (by_class) \
     WHERE :group AND :from ORDER BY next_action_at, id LIMIT :limit";
-/// IGNORE skips tasks whose dedupe key is in use. They count as changed nevertheless, so they are counted afterwards.
+/// IGNORE skips tasks whose dedupe key is in use. The server still reports them as changed, so they are counted
+/// afterwards.
 const RETRY_BATCH: &str = "UPDATE IGNORE ai_server_tasks \
     SET state = 'pending', next_action_at = UTC_TIMESTAMP(6), failures = 0, crashes = 0, isolated_runs = 0, \
     cancel_requested = FALSE, finished_at = '1970-01-01', progress = NULL \

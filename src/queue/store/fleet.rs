@@ -6,8 +6,8 @@ use super::literal::Fragment;
 use super::{LEASE, SUSPICION_PERIOD, execute, row, rows};
 use crate::fault;
 
-/// Start of the call that names a worker's liveness lock; its id and `)` follow. Named locks belong to the server, so
-/// the name contains the database's.
+/// Start of the SQL expression for the name of a worker's liveness lock; the worker's id and `)` follow. Named locks
+/// belong to the server, so the lock's name contains the database's.
 pub(super) const LOCK: &str = "CONCAT('airun:worker:', LEFT(SHA2(DATABASE(), 256), 24), ':', ";
 
 /// Checks that the tables have the column that is used only after a crash.

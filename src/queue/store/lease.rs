@@ -15,7 +15,7 @@ const LOCK_OWN: &str = "SELECT id, claim_count, cancel_requested FROM ai_server_
 const EXTEND: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
     SET next_action_at = UTC_TIMESTAMP(6) + :lease WHERE :id_in";
 
-/// Extends the leases of a worker's tasks, and returns the extended ones, each with whether its cancellation was
+/// Extends the leases of a worker's tasks, and returns the extended ones, each with true if its cancellation was
 /// requested. Rows that a handler's transaction has locked are skipped: no other worker can take them over meanwhile.
 pub fn extend(conn: &mut Conn, worker_id: u64, ids: &[u64]) -> Result<Vec<(ClaimToken, bool)>, Error> {
     let mut extended = Vec::new();

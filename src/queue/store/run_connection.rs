@@ -1,5 +1,5 @@
-//! The database connection of an isolated run. It holds a named lock, by which the worker finds it: a connection id
-//! alone could belong to another connection, on another server or after a restart.
+//! The database connection of an isolated run. The connection holds a named lock, which the worker uses to find it: a
+//! connection id alone could belong to another connection, on another server or after a restart.
 
 use mysql::{Conn, Error};
 

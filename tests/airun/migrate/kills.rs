@@ -19,7 +19,7 @@ const SERVER_KILLS: u32 = 2;
 /// Returns a setting of `scripts/crash`, if it is set.
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: `{text}`")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: `{text}`")))
 }
 
 /// SplitMix64, so that a seed repeats the whole run.

@@ -57,7 +57,7 @@ on_both! {
     fn rollback_runs_the_stored_down_even_if_the_files_were_deleted_or_edited(db) {
         three(db);
         assert_eq!(db.airun("migrate up").code, 0);
-        db.write("20260101000003_greeting_DOWN.sql", "this is no SQL;");
+        db.write("20260101000003_greeting_DOWN.sql", "this is not SQL;");
         for name in ["20260101000001_users_UP.sql", "20260101000001_users_DOWN.sql"] {
             std::fs::remove_file(db.folder().join(name)).unwrap();
         }

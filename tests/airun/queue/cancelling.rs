@@ -34,7 +34,7 @@ on_both! {
         let program = insert_task(db, "script", r#""trap 'exit 7' TERM; while :; do sleep 0.1; done""#);
         let mut worker = worker(db, "");
         for _ in 0..2 {
-            worker.wait_for("begun in process ");
+            worker.wait_for("running in process ");
         }
         for id in [polite, deaf, program] {
             db.wait_for_state(id, "running");

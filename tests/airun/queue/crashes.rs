@@ -10,7 +10,7 @@ use crate::support::{Database, Running, assert_not_logged, stop};
 fn running_on_one_of_two(db: &Database, kind: &str, deed: &str) -> (Running, Running, u64) {
     let mut first = worker(db, "");
     let id = insert_task(db, kind, deed);
-    let begun = first.wait_for("begun in process ");
+    let begun = first.wait_for("running in process ");
     assert!(begun.contains(&format!(" id={id} ")), "{begun}");
     (first, worker(db, ""), id)
 }
@@ -35,7 +35,7 @@ on_both! {
         let innocents: Vec<u64> = (0..5).map(|_| insert_task(db, "act", r#"{"wait_ms": 3000}"#)).collect();
         let mut first = worker(db, "");
         for _ in &innocents {
-            first.wait_for("begun in process ");
+            first.wait_for("running in process ");
         }
         let guilty = insert_task(db, "act", r#""abort""#);
         assert_eq!(first.finish().code, 128 + 6);
@@ -79,7 +79,7 @@ on_both! {
         db.create_tables();
         let mut worker = worker(db, "");
         let id = insert_task(db, "act", r#"{"sleep_ms": 1000}"#);
-        worker.wait_for("begun in process ");
+        worker.wait_for("running in process ");
         db.execute(&["UPDATE ai_server_tasks SET state = 'pending', worker_id = 0, next_action_at = next_action_at + INTERVAL 1 HOUR"]);
         worker.wait_for(&format!("discarded the outcome of task {id}: "));
         stop(worker);
@@ -91,7 +91,7 @@ on_both! {
         // The task runs isolated, and 24 workers have died while running it.
         let id = insert_task_with(db, "act", r#"{"wait_ms": 60000}"#, ", crashes = 1, claim_count = 24, isolated_runs = 24");
         let mut first = worker(db, "");
-        first.wait_for("begun in process ");
+        first.wait_for("running in process ");
         let mut second = worker(db, "");
         let other = insert_task(db, "act", r#"{"wait_ms": 500}"#);
         db.wait_for_state(other, "running");
@@ -169,10 +169,10 @@ on_both! {
         db.create_tables();
         let mut first = worker(db, "");
         let id = insert_task_with(db, "act_apart", r#""hang""#, ", timeout_ms = 5000, max_attempts = 1");
-        let process = number_after(&first.wait_for("begun in process "), "begun in process ");
+        let process = number_after(&first.wait_for("running in process "), "running in process ");
         first.signal("KILL");
         let mut second = worker(db, "");
-        second.wait_for("begun in process ");
+        second.wait_for("running in process ");
         wait_for_exit(process);
         db.wait_for_state(id, "dead");
         stop(second);

@@ -47,7 +47,7 @@ on_both! {
         let proxy = Proxy::to(&db.url());
         let mut worker = worker_at(&proxy.url(&db.url()), "", &[]);
         let id = insert_task(db, "act", r#"{"sleep_ms": 1000}"#);
-        worker.wait_for("begun in process ");
+        worker.wait_for("running in process ");
         proxy.cut();
         worker.wait_for("waiting for the database: ");
         let meanwhile = insert_task(db, "echo", "1");

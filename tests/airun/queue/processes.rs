@@ -59,7 +59,7 @@ on_both! {
         let abort = insert_task(db, "act_apart", r#""abort""#);
         let exit = insert_task(db, "act_apart", r#"{"exit": 0}"#);
         let mut worker = worker(db, "");
-        let begun = worker.wait_for("begun in process ");
+        let begun = worker.wait_for("running in process ");
         assert!(begun.contains(" task=act"), "{begun}");
         db.wait_until_idle();
         stop(worker);
@@ -101,7 +101,7 @@ on_both! {
         db.create_tables();
         insert_task(db, "act_apart", r#""hang""#);
         let mut worker = worker(db, "");
-        let process = number_after(&worker.wait_for("begun in process "), "begun in process ");
+        let process = number_after(&worker.wait_for("running in process "), "running in process ");
         assert!(is_alive(process));
         worker.signal("KILL");
         wait_for_exit(process);

@@ -13,13 +13,13 @@ on_both! {
             insert_task(db, "act", r#"{"wait_ms": 0}"#);
         }
         for _ in 0..80 {
-            worker.wait_for("begun in process ");
+            worker.wait_for("running in process ");
         }
         db.wait_until_idle();
         let many = vec![r#"('act', '{"sleep_ms": 4000}')"#; 100].join(", ");
         db.execute(&["DELETE FROM ai_server_tasks", &format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
         for _ in 0..8 {
-            worker.wait_for("begun in process ");
+            worker.wait_for("running in process ");
         }
         worker.signal("TERM");
         let states = "SELECT state, COUNT(*) FROM ai_server_tasks GROUP BY state ORDER BY state";
@@ -38,7 +38,7 @@ on_both! {
         let apart = insert_task(db, "act_apart", r#"{"wait_ms": 60000}"#);
         let mut first = worker(db, "");
         for _ in 0..3 {
-            first.wait_for("begun in process ");
+            first.wait_for("running in process ");
         }
         stop(first);
         for id in [waits, apart] {
@@ -51,9 +51,9 @@ on_both! {
         db.create_tables();
         let thread = insert_task(db, "act", r#""hang""#);
         let mut worker = worker(db, "--stop-timeout 1s");
-        worker.wait_for("begun in process ");
+        worker.wait_for("running in process ");
         let apart = insert_task(db, "act_apart", r#""hang""#);
-        let process = number_after(&worker.wait_for("begun in process "), "begun in process ");
+        let process = number_after(&worker.wait_for("running in process "), "running in process ");
         worker.signal("TERM");
         let ended = worker.finish();
         assert_eq!(ended.code, 124, "{ended:?}");
@@ -72,14 +72,14 @@ on_both! {
         db.create_tables();
         let id = insert_task(db, "act_apart", r#""hang""#);
         let mut first = worker(db, "--stop-timeout 1h");
-        let process = number_after(&first.wait_for("begun in process "), "begun in process ");
+        let process = number_after(&first.wait_for("running in process "), "running in process ");
         first.signal("TERM");
         first.wait_for("stopping: ");
         first.signal("TERM");
         assert_eq!(first.finish().code, 130);
         wait_for_exit(process);
         let mut second = worker(db, "--stop-timeout 1s");
-        second.wait_for("begun in process ");
+        second.wait_for("running in process ");
         assert_eq!(task(db, id, "state, claim_count, failures"), "running|2|0");
         second.signal("TERM");
         assert_eq!(second.finish().code, 124);

@@ -81,7 +81,7 @@ fn characters() -> impl Strategy<Value = String> {
     })
 }
 
-/// Pieces of scripts in any order. Most results are not valid SQL, but the clients send them all the same.
+/// Pieces of scripts in any order. Most results are not valid SQL, but the clients send them anyway.
 fn pieces() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "SELECT 1",
