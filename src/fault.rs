@@ -28,7 +28,7 @@ pub fn step(step: &str, when: &str) {
     }
 }
 
-/// True if `AIRUN_FORCE` is `name`: a test asks for a code path that only other servers or machines take.
+/// True if `AIRUN_FORCE` is `name`: a test requests a code path that normally only other servers or machines take.
 pub fn is_forced(name: &str) -> bool {
     cfg!(airun_fault_points) && env::var("AIRUN_FORCE").is_ok_and(|forced| forced == name)
 }

@@ -4,10 +4,11 @@
 //! One query covers all quiet ones and stops at the first task of any of them; that class is busy from then on.
 //!
 //! A full scan also reads the index entries of all tasks that were claimed and that the server has not purged yet (see
-//! [`poll`]). While that is expensive, full scans run rarely: those of all workers together take a small part of the
-//! time. In between, an incremental scan reads by primary key what was enqueued meanwhile, and in each class what is
-//! known to be left from earlier polls. All other tasks wait for the next full scan: retries, delayed tasks, tasks that
-//! another worker released, and tasks of a transaction that took more than a second to commit.
+//! [`poll`]). While that is expensive, full scans run rarely, so that those of all workers together take only a small
+//! part of the time. Between two full scans, an incremental scan reads newly enqueued tasks by primary key, and in each
+//! class the tasks that are known to remain from earlier polls. All other tasks wait for the next full scan: retries,
+//! delayed tasks, tasks that another worker released, and tasks of a transaction that took more than a second to
+//! commit.
 //!
 //! [`poll`]: super::store::poll
 
@@ -23,7 +24,7 @@ const CHEAP_SCAN: Duration = Duration::from_millis(5);
 /// An id is assigned before its row can be seen, and rows become visible in another order. So an incremental scan starts
 /// after the id that was the newest this long ago.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(1);
-/// Until that is known, it starts this many ids before the newest.
+/// Until that id is known, an incremental scan starts this many ids before the newest.
 const FIRST_ID_MARGIN: u64 = 1000;
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Runs one script, statement by statement, so that it can resume after a crash at any moment.
 //!
-//! MySQL commits at every DDL statement, so a script can't be one transaction. What is recorded when:
+//! MySQL commits at every DDL statement, so a script can't be one transaction. What is recorded, and when:
 //!
 //! - A script that contains only DML is one transaction, together with its row in `ai_migrations`.
 //! - Otherwise each batch of DML shares a transaction with the record that it is done.
@@ -10,7 +10,7 @@
 //! - An unclassified statement runs in a transaction that holds its intent. If it commits something, it commits the
 //!   intent as well. If it doesn't, the record that it is done commits together with its changes. That record is sent
 //!   in the same packet, so that a server which reaches the statement's end records it even if airun has died.
-//! - In the script's own transaction, records are part of it, so a crash undoes both.
+//! - If the script has opened a transaction of its own, records are part of it, so a crash undoes both.
 //!
 //! Storage engines without transactions (MyISAM, Aria, MEMORY) keep changes that a rollback removes from the journal.
 //! So if a crash comes between a change of such a table and its record, the statement runs twice.

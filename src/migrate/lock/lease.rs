@@ -2,8 +2,8 @@
 //!
 //! The table has two rows. `heartbeat` says until when the lease is valid; a thread with its own connection renews it,
 //! so that a long statement doesn't let it expire. `holder` says who holds it, and every change of `ai_migrations` also
-//! writes that row: if another node has given the lease away meanwhile, the two writes conflict and the cluster
-//! lets only one of them commit. A read would prove nothing, because reads are not checked against other nodes.
+//! writes that row: if a migrator on another node has taken the lease meanwhile, the two writes conflict and the
+//! cluster lets only one of them commit. A read would prove nothing, because reads are not checked against other nodes.
 //!
 //! An expired lease may belong to a migrator that died while the server still runs its statement. On the node of that
 //! migrator its session is visible, so the lease is taken there only after the session has ended. Galera runs DDL in

@@ -1,9 +1,9 @@
 //! Finds out, after a crash, whether a statement that commits implicitly was applied.
 //!
-//! Its intent holds fingerprints of what it changes. A DDL statement is atomic on the server, so afterwards its objects
-//! are either as before or as the statement wants them. If they are as before although it ran (a rebuild, `ALTER TABLE
-//! … FORCE`, `CREATE TABLE IF NOT EXISTS` of a table that exists), running it again changes nothing either. So
-//! "unchanged" can always be read as "not applied".
+//! The statement's intent holds fingerprints of the objects that it changes. A DDL statement is atomic on the server,
+//! so afterwards its objects are either as before or as the statement wants them. If they are as before although it ran
+//! (a rebuild, `ALTER TABLE … FORCE`, `CREATE TABLE IF NOT EXISTS` of a table that exists), running it again changes
+//! nothing either. So "unchanged" can always be read as "not applied".
 
 use mysql::Conn;
 

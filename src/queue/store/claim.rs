@@ -148,7 +148,7 @@ fn count_running_locked(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
 
 const INSERT_CONTROL: &str = "INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('kind', :kind)";
 
-/// Inserts the row that claims of a kind with a concurrency limit lock.
+/// Inserts the kind's row in `ai_server_controls`, which a claim locks if the kind has a concurrency limit.
 pub fn ensure_control_row(conn: &mut Conn, kind: &str) -> Result<(), Error> {
     execute(conn, &sql!(INSERT_CONTROL, kind = kind)).map(drop)
 }

@@ -1,10 +1,10 @@
 //! Finding due tasks without locking them.
 //!
-//! The server removes the index entries of claimed tasks only later, and while an old snapshot is open not at all. A
-//! query for a class without a time ends with the class's own entries. A query that also names a time, and finds fewer
-//! tasks than its limit, goes on through the dead entries of the classes that follow, until it meets a live one: for a
-//! million dead entries that takes a second, and several if it locks. So queries that start at a [`Cursor`] are only
-//! for places where tasks are known to be.
+//! The server removes the index entries of claimed tasks only later, and not at all while an old snapshot is open. A
+//! query for a whole class stops at the end of the class. A query that starts at a time within the class and finds
+//! fewer tasks than its limit does not stop there: it reads on through the dead entries of the following classes until
+//! it finds a live one. A million dead entries take a second, or several if the query locks rows. So a query starts at
+//! a [`Cursor`] only if tasks are known to exist there.
 
 use std::collections::BTreeMap;
 

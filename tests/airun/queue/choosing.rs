@@ -23,7 +23,7 @@ on_both! {
         db.create_tables();
         let worker = worker_at(&db.url(), "--threads 2", &[("AIRUN_FORCE", "expensive-polls")]);
         db.wait_for_rows("SELECT COUNT(*) FROM ai_server_workers", &["1"]);
-        // These are more tasks than threads, and more than a poll reads, with later ones among them.
+        // There are more tasks than threads and more than one poll reads, and some of them become due later.
         let slow: Vec<u64> = (0..10).map(|_| insert_task(db, "act", r#"{"sleep_ms": 100}"#)).collect();
         let many = vec!["('noop', '1')"; 3000].join(", ");
         db.execute(&[&format!("INSERT INTO ai_server_tasks (kind, payload) VALUES {many}")]);
