@@ -57,16 +57,8 @@ impl Registry {
         self
     }
 
-    /// Checks names and numbers of all tasks.
-    ///
-    /// # Errors
-    /// Names the first task that can't be run, and why.
+    /// Checks names and numbers of all tasks. The error names the first task that can't be run, and why.
     pub(crate) fn check(&self) -> Result<()> {
-        self.check_periodic()?;
-        self.check_kinds()
-    }
-
-    fn check_periodic(&self) -> Result<()> {
         let mut names = HashSet::new();
         for task in &self.periodic {
             let name = task.name();
@@ -80,10 +72,6 @@ impl Registry {
                 )));
             }
         }
-        Ok(())
-    }
-
-    fn check_kinds(&self) -> Result<()> {
         let mut names = HashSet::new();
         for kind in &self.kinds {
             let name = &kind.name;

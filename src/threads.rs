@@ -1,6 +1,7 @@
 //! Named threads with an owner that waits for their end up to a deadline, and what they use to signal each other.
 
 use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -17,10 +18,7 @@ pub struct Thread {
     ended: Receiver<Infallible>,
 }
 
-/// Starts a thread.
-///
-/// # Errors
-/// The system refuses to create another thread.
+/// Starts a thread, unless the system refuses to create another one.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread> {
     let (running, ended) = bounded(0);
     let handle = Builder::new()
@@ -34,28 +32,27 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread>
 }
 
 /// Starts a thread that the process can't do without: its error or panic is reported as a failure.
-///
-/// # Errors
-/// Fails as [`spawn`] does.
 pub fn spawn_essential(
     name: &'static str,
-    failures: &FailureSender,
+    failures: &Sender<Error>,
     body: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<Thread> {
     let failures = failures.clone();
     spawn(name, move || {
         let bug = |panic| Err(Error::failure(format!("the thread `{name}` {panic}; this is a bug in airun")));
         if let Err(error) = panics::catch(body).unwrap_or_else(bug) {
-            failures.report(error);
+            report_failure(&failures, error);
         }
     })
 }
 
 impl Thread {
-    /// Waits for the thread's end until `deadline`.
-    ///
-    /// # Errors
-    /// Returns the thread if it is still running then.
+    /// For `select!`: becomes ready (disconnected) when the thread ends.
+    pub fn ended(&self) -> &Receiver<Infallible> {
+        &self.ended
+    }
+
+    /// Waits for the thread's end until `deadline`. The error is the thread, if it is still running then.
     pub fn join(self, deadline: Instant) -> Result<(), Self> {
         if let Err(RecvTimeoutError::Timeout) = self.ended.recv_deadline(deadline) {
             return Err(self);
@@ -75,37 +72,20 @@ impl Thread {
     }
 }
 
-/// Wakes one thread. Any number of calls before it wakes count as one.
-#[derive(Debug, Clone)]
-pub struct Waker(Sender<()>);
-
-/// A waker, and the channel on which its thread waits.
-pub fn wake_channel() -> (Waker, Receiver<()>) {
-    let (sender, receiver) = bounded(1);
-    (Waker(sender), receiver)
+/// Locks a mutex whose data is valid even if another thread panicked while it held the lock.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Waker {
-    pub fn wake(&self) {
-        // The channel is full if the thread is about to wake anyway, and closed if it has ended.
-        self.0.try_send(()).ok();
-    }
+/// Wakes the thread that waits on a channel with room for one message. Any number of calls before it wakes count as one.
+pub fn wake(waker: &Sender<()>) {
+    // The channel is full if the thread is about to wake anyway, and closed if it has ended.
+    waker.try_send(()).ok();
 }
 
-/// Reports failures after which the process can't go on. The first one stops it.
-#[derive(Debug, Clone)]
-pub struct FailureSender(Sender<Error>);
-
-/// A channel for the first failure.
-pub fn failure_channel() -> (FailureSender, Receiver<Error>) {
-    let (sender, receiver) = bounded(1);
-    (FailureSender(sender), receiver)
-}
-
-impl FailureSender {
-    pub fn report(&self, error: Error) {
-        if let Err(unsent) = self.0.try_send(error) {
-            log::error!("{}", unsent.into_inner());
-        }
+/// Reports a failure after which the process can't go on. The first one fills the channel and stops the process.
+pub fn report_failure(failures: &Sender<Error>, error: Error) {
+    if let Err(unsent) = failures.try_send(error) {
+        log::error!("{}", unsent.into_inner());
     }
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::context::Context;
 use super::exit::Exit;
 use crate::error::{Error, Result};
-use crate::queue::{self, Retention};
-use crate::worker::{self, Settings};
+use crate::queue::{self, QueueSettings, Retention};
+use crate::worker::{self, WorkerSettings};
 
 /// More threads don't help the server, and each may open a connection.
 const THREADS_MAX: usize = 256;
@@ -19,20 +19,20 @@ pub fn run(context: &mut Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn settings(context: &Context) -> Result<Settings> {
+fn settings(context: &Context) -> Result<WorkerSettings> {
     let args = &context.args;
     let duration = |name| args.duration(name).map(Option::unwrap_or_default);
     let heartbeat = duration("--heartbeat")?;
     if heartbeat.is_zero() {
         return Err(Error::usage("`--heartbeat` must be longer than zero"));
     }
-    Ok(Settings {
+    Ok(WorkerSettings {
         heartbeat,
         stop_timeout: duration("--stop-timeout")?,
         metrics_file: args.path("--metrics-file"),
         metrics_addr: args.read("--metrics-addr", address)?,
         lock_scope: lock_scope(context)?,
-        queue: queue::Settings {
+        queue: QueueSettings {
             threads: args.read("--threads", threads)?.unwrap_or(1),
             queues: args.read("--queues", queues)?.unwrap_or_default(),
             retention: Retention { finished: duration("--retention")?, dead: duration("--dead-retention")? },

@@ -14,7 +14,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders the metrics of the worker at `now`. Units and suffixes follow Prometheus: `_seconds`, and `_total` for
 /// counters only.
-pub fn render(tasks: &[Arc<TaskStats>], queue: Option<&queue::Snapshot>, started: Instant, now: Instant) -> String {
+pub fn render(
+    tasks: &[Arc<TaskStats>],
+    queue: Option<&queue::QueueSnapshot>,
+    started: Instant,
+    now: Instant,
+) -> String {
     let mut text = String::new();
     family(
         &mut text,
@@ -50,7 +55,7 @@ pub fn render(tasks: &[Arc<TaskStats>], queue: Option<&queue::Snapshot>, started
     text
 }
 
-fn render_queue(text: &mut String, queue: &queue::Snapshot) {
+fn render_queue(text: &mut String, queue: &queue::QueueSnapshot) {
     let outcomes = queue.kinds.iter().flat_map(|(kind, counts)| {
         [
             ("succeeded", counts.succeeded),

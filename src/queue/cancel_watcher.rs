@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::interrupt::Interrupted;
 use super::shared::Shared;
 use super::store::{ClaimToken, lease};
 use crate::db::ReconnectingConn;
@@ -23,7 +22,6 @@ impl CancelWatcher {
         Self { shared, next: Instant::now() + INTERVAL }
     }
 
-    /// Reads the rows if that is due.
     pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
         if now < self.next {
             return Ok(());
@@ -34,9 +32,8 @@ impl CancelWatcher {
         if tokens.is_empty() {
             return Ok(());
         }
-        if let Some(news) = conn.try_run(|conn| lease::find_changes(conn, &tokens))? {
-            self.shared.in_flight.interrupt(news.cancelled.iter(), Interrupted::Cancelled, &self.shared.database);
-            self.shared.in_flight.interrupt(news.lost.iter(), Interrupted::LeaseLost, &self.shared.database);
+        for (token, reason) in conn.try_run(|conn| lease::find_changes(conn, &tokens))?.unwrap_or_default() {
+            self.shared.in_flight.interrupt(&token, reason, &self.shared.database);
         }
         Ok(())
     }

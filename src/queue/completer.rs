@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
-use super::completion::Completion;
 use super::interrupt::Interrupted;
 use super::job::Job;
-use super::shared::Shared;
+use super::shared::{Completion, Shared};
 use super::store::ClaimToken;
 use super::store::complete;
-use super::transition::{Outcome, Retry, Transition, next_state};
+use super::transition::{Outcome, Transition, next_state};
 use crate::db::{ReconnectingConn, Unfinished, describe, jitter};
 use crate::duration;
 use crate::error::Error;
@@ -32,10 +31,7 @@ pub struct Completer {
 }
 
 impl Completer {
-    /// The thread's body: runs until no more outcomes come and all are written.
-    ///
-    /// # Errors
-    /// The server refuses an outcome; the worker can't continue.
+    /// The thread's body: runs until no more outcomes come and all are written, or the server refuses one.
     pub fn run(mut self) -> Result<(), Error> {
         while let Some(first) = self.next() {
             let batch = self.gather(first);
@@ -132,7 +128,7 @@ impl Completer {
             done => return done,
         };
         match (jobs, transitions) {
-            ([(job, _)], [(token, transition @ Transition::Succeeded { .. })]) => {
+            ([(job, _)], [(token, transition @ Transition::Succeeded(_))]) => {
                 *transition = failed(job, format!("its result can't be stored: {}", describe(&error)));
                 log_transition(job, transition);
                 self.conn.run(|conn| complete::write(conn, &[(*token, transition.clone())], &retention))
@@ -165,19 +161,19 @@ fn transition(job: &Job, outcome: Outcome) -> Transition {
 }
 
 fn failed(job: &Job, error: String) -> Transition {
-    transition(job, Outcome::Failed { error, retry: Retry::AsUsual })
+    transition(job, Outcome::failed(error))
 }
 
 /// Success is the expected case, so it is logged at debug level only.
 fn log_transition(job: &Job, transition: &Transition) {
-    let succeeded = matches!(transition, Transition::Succeeded { .. } | Transition::Settled);
+    let succeeded = matches!(transition, Transition::Succeeded(_) | Transition::Settled);
     if succeeded && !log::log_enabled!(log::Level::Debug) {
         return;
     }
     let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
     let attempt = job.attempt();
     match transition {
-        Transition::Succeeded { .. } | Transition::Settled => log::debug!("succeeded"),
+        Transition::Succeeded(_) | Transition::Settled => log::debug!("succeeded"),
         Transition::Retry { after, error, .. } => {
             log::warn!("attempt {attempt} failed, retrying in {}: {error}", duration::short(*after));
         }

@@ -8,8 +8,9 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Transaction};
 use serde::Serialize;
 
-use super::interrupt::{Interrupt, Interrupted};
-use super::store::{ClaimToken, complete, run_connection};
+use super::interrupt::Interrupted;
+use super::job::Job;
+use super::store::{complete, run_connection};
 use crate::db::Database;
 use crate::error::TaskError;
 use crate::shutdown::Shutdown;
@@ -35,14 +36,10 @@ use crate::shutdown::Shutdown;
 /// }
 /// ```
 pub struct TaskContext<'a> {
-    pub(super) token: ClaimToken,
-    pub(super) kind: &'a str,
-    pub(super) attempt: u32,
-    pub(super) max_attempts: u32,
+    pub(super) job: &'a Job,
     pub(super) deadline: Instant,
     pub(super) retention: Duration,
     pub(super) stop: &'a Shutdown,
-    pub(super) interrupt: &'a Interrupt,
     pub(super) database: &'a Database,
     /// Opened at the first call of [`TaskContext::conn`]. The runs of a thread use it one after the other.
     pub(super) conn: &'a RefCell<Option<Conn>>,
@@ -56,22 +53,22 @@ pub struct TaskContext<'a> {
 impl<'a> TaskContext<'a> {
     /// Id of the task's row in `ai_server_tasks`.
     pub fn id(&self) -> u64 {
-        self.token.id
+        self.job.token.id
     }
 
     /// Kind of the task.
     pub fn kind(&self) -> &str {
-        self.kind
+        &self.job.kind.name
     }
 
     /// Number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.job.attempt()
     }
 
     /// Number of attempts after which the task is dead.
     pub fn max_attempts(&self) -> u32 {
-        self.max_attempts
+        self.job.record.max_attempts
     }
 
     /// When the run's time limit is reached.
@@ -89,7 +86,7 @@ impl<'a> TaskContext<'a> {
     /// process of its own ([`Isolation::Process`](super::Isolation::Process)) a cancelled run sees
     /// [`is_stopping`](Self::is_stopping) instead, because the worker sends it a signal.
     pub fn is_cancelled(&self) -> bool {
-        self.interrupt.reason() == Some(Interrupted::Cancelled)
+        self.job.interrupt.reason() == Some(Interrupted::Cancelled)
     }
 
     /// Waits for `duration`. Use it instead of `thread::sleep`, which nothing can interrupt.
@@ -97,7 +94,7 @@ impl<'a> TaskContext<'a> {
     /// # Errors Fails as soon as the run should end: the worker is shutting down, the task was cancelled, the deadline
     /// has passed, or the lease was lost. Pass the error on with `?`.
     pub fn wait(&self, duration: Duration) -> Result<(), Interrupted> {
-        self.interrupt.wait(duration, self.deadline, self.stop)
+        self.job.interrupt.wait(duration, self.deadline, self.stop)
     }
 
     /// The run's connection to the worker's database: the same one for the whole run. At the deadline the server kills
@@ -107,7 +104,7 @@ impl<'a> TaskContext<'a> {
     /// The server can't be reached, the run should end (see [`wait`](Self::wait)), or the connection that an earlier call
     /// returned is still in use.
     pub fn conn(&self) -> Result<impl DerefMut<Target = Conn>, TaskError> {
-        if let Some(why) = self.interrupt.reason() {
+        if let Some(why) = self.job.interrupt.reason() {
             return Err(why.into());
         }
         let mut conn = self.conn.try_borrow_mut().map_err(|_| "the task's connection is already in use")?;
@@ -118,12 +115,12 @@ impl<'a> TaskContext<'a> {
         if conn.is_none() {
             let mut opened = self.database.connect()?;
             if self.conn_is_marked {
-                run_connection::mark(&mut opened, &self.token)?;
+                run_connection::mark(&mut opened, &self.job.token)?;
             }
             *conn = Some(opened);
         }
         RefMut::filter_map(conn, Option::as_mut)
-            .inspect(|conn| self.interrupt.set_connection(Some(conn.connection_id())))
+            .inspect(|conn| self.job.interrupt.set_connection(Some(conn.connection_id())))
             .map_err(|_| "the task has no connection".into())
     }
 
@@ -133,7 +130,7 @@ impl<'a> TaskContext<'a> {
     /// The server can't be reached, or the lease was lost.
     pub fn progress(&self, progress: &impl Serialize) -> Result<(), TaskError> {
         let json = serde_json::to_string(progress)?;
-        complete::progress(&mut *self.conn()?, &self.token, &json)
+        complete::progress(&mut *self.conn()?, &self.job.token, &json)
     }
 
     /// Completes the task within `transaction`, so that the run's writes and the completion are committed together or not
@@ -142,7 +139,7 @@ impl<'a> TaskContext<'a> {
     /// # Errors
     /// The lease was lost, and the task may run elsewhere. Return the error, so that nothing is committed.
     pub fn complete_in(&self, transaction: &mut Transaction<'_>, output: &impl Serialize) -> Result<(), TaskError> {
-        complete::complete_in(transaction, &self.token, &serde_json::to_string(output)?, self.retention)?;
+        complete::complete_in(transaction, &self.job.token, &serde_json::to_string(output)?, self.retention)?;
         self.completed.set(true);
         Ok(())
     }
@@ -150,16 +147,15 @@ impl<'a> TaskContext<'a> {
 
 impl std::fmt::Debug for TaskContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskContext").field("id", &self.token.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("TaskContext")
+            .field("id", &self.job.token.id)
+            .field("kind", &self.job.kind.name)
+            .finish_non_exhaustive()
     }
 }
 
 /// Resets a connection for the next run: it must have no open transaction and no session state of the last run. `None`
 /// if that fails.
-pub(super) fn tidied(conn: Option<Conn>) -> Option<Conn> {
-    let mut conn = conn?;
-    match conn.reset().and_then(|()| conn.query_drop("DO 0")) {
-        Ok(()) => Some(conn),
-        Err(_) => None,
-    }
+pub(super) fn tidied(mut conn: Conn) -> Option<Conn> {
+    conn.reset().and_then(|()| conn.query_drop("DO 0")).is_ok().then_some(conn)
 }

@@ -1,5 +1,6 @@
 //! Starts the threads that run database tasks, and stops them in the order in which they depend on each other.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,24 +8,22 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::cleaner::Cleaner;
+use super::cleaner;
 use super::completer::Completer;
-use super::completion;
 use super::executor::Executor;
 use super::executor::pool::ExecutorPool;
-use super::fleet_view::FleetView;
 use super::in_flight::{IN_FLIGHT_MAX, InFlight};
 use super::job::Job;
 use super::kind::Kind;
-use super::maintenance::Maintenance;
+use super::maintenance;
 use super::notifier::Notifier;
 use super::poller::{self, Poller};
-use super::shared::Shared;
+use super::prefetch::CLAIM_MAX;
+use super::shared::{FleetView, Shared};
 use super::stats::Stats;
 use super::store::Retention;
 use super::store::{ClaimToken, claim, enqueue, fleet, lease};
 use super::timeout_watcher::TimeoutWatcher;
-use super::transition::Outcome;
 use crate::db::retry::is_permanent;
 use crate::db::{Database, ReconnectingConn, Unfinished, locks_are_local};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +33,7 @@ use crate::threads::{self, Thread, spawn_essential};
 
 /// How database tasks are run.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct QueueSettings {
     /// Number of executors: tasks that run at once.
     pub threads: usize,
     /// Queues from which tasks are claimed. Empty means the default queue of each kind.
@@ -46,7 +45,9 @@ pub struct Settings {
 /// The running threads.
 pub struct Engine {
     shared: Arc<Shared>,
-    failed: Receiver<Error>,
+    pub stats: Arc<Stats>,
+    /// Receives the reason if the worker can't continue.
+    pub failed: Receiver<Error>,
     executors: ExecutorPool,
     poller: Thread,
     completer: Thread,
@@ -61,29 +62,26 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Registers the worker, once the database answers, and starts its threads. `signals` ends the wait for the
-    /// database, and `shutdown` ends everything else.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] if a signal arrives during the wait. Otherwise the tables are missing or too old, or the
-    /// system refuses to create a thread or a socket.
+    /// database, with [`ErrorKind::Interrupted`], and `shutdown` ends everything else.
     pub fn start(
         kinds: Vec<Arc<Kind>>,
-        settings: &Settings,
+        settings: &QueueSettings,
         database: &Database,
         signals: &Shutdown,
         shutdown: &Shutdown,
     ) -> Result<Self> {
         let stats = Arc::<Stats>::default();
         let mut conn = ReconnectingConn::new(database, signals, &stats.conn_stats);
-        let Registration { worker_id, hostname, identity, locks_are_global } = register(&mut conn, database, &kinds)?;
+        let hostname = hostname();
+        let (worker_id, identity, locks_are_global) = register(&mut conn, database, &kinds, &hostname)?;
         drop(conn);
         let (classes, kinds_of_classes) = poller::classes(&kinds, &queues(&kinds, settings));
         let (jobs, claimed) = bounded(2 * IN_FLIGHT_MAX);
-        let (completions, completed) = completion::channel();
-        let (free, executor_free) = threads::wake_channel();
-        let (ring, alarm) = threads::wake_channel();
-        let (notify, notified) = threads::wake_channel();
-        let (failures, failed) = threads::failure_channel();
+        let (completions, completed) = bounded(IN_FLIGHT_MAX + CLAIM_MAX);
+        let (free, executor_free) = bounded(1);
+        let (ring, alarm) = bounded(1);
+        let (notify, notified) = bounded(1);
+        let (failures, failed) = bounded(1);
         let shared = Arc::new(Shared {
             worker_id,
             hostname,
@@ -99,11 +97,9 @@ impl Engine {
             failures,
         });
         let share = || Arc::clone(&shared);
-        let notifier = Notifier::bind(&identity, notify, shutdown)
-            .map_err(|error| Error::failure(format!("failed to create the worker's notification socket: {error}")))?;
+        let notifier = Notifier::bind(&identity, notify, shutdown)?;
         let executor = Executor { shared: share(), jobs: claimed, executor_free: free };
         let executors = ExecutorPool::start(executor, settings.threads)?;
-        let maintenance = Maintenance::new(&shared);
         let completer = Completer { shared: share(), conn: shared.conn(Phase::Stopped), completions: completed };
         let timeout_watcher = TimeoutWatcher { shared: share(), pool: executors.clone(), alarm };
         let poller = Poller {
@@ -115,11 +111,11 @@ impl Engine {
             notified,
             executor_free,
         };
-        let cleaner = Cleaner { shared: share(), conn: shared.conn(Phase::Draining) };
+        let (maintained, cleaned) = (share(), share());
         log::info!("worker {worker_id} claims tasks of `{}` with {} executors", database.name, settings.threads);
         Ok(Self {
             maintenance: spawn_essential("maintenance", &shared.failures, move || {
-                maintenance.run();
+                maintenance::run(&maintained);
                 Ok(())
             })?,
             completer: spawn_essential("completer", &shared.failures, move || completer.run())?,
@@ -128,22 +124,13 @@ impl Engine {
                 Ok(())
             })?,
             poller: spawn_essential("poller", &shared.failures, move || poller.run())?,
-            cleaner: threads::spawn("cleaner", move || cleaner.run())?,
+            cleaner: threads::spawn("cleaner", move || cleaner::run(&cleaned))?,
+            stats: Arc::clone(&shared.stats),
             shared,
             failed,
             executors,
             notifier,
         })
-    }
-
-    /// Receives the reason if the worker can't continue.
-    pub fn failed(&self) -> &Receiver<Error> {
-        &self.failed
-    }
-
-    /// The counters of the tasks.
-    pub fn stats(&self) -> &Arc<Stats> {
-        &self.shared.stats
     }
 
     /// Stops the worker: waits for running tasks until `deadline`, releases those that have not started, and writes all
@@ -156,10 +143,11 @@ impl Engine {
         if let Some(notifier) = self.notifier {
             notifier.join();
         }
-        release_unstarted(&self.shared);
+        // The executors leave these to us, because their runs may end later.
+        self.shared.release_unstarted(Duration::ZERO);
         let mut left = Vec::new();
         if !poller_ended || !self.executors.join(deadline) {
-            let running = self.shared.in_flight.running();
+            let running = self.shared.in_flight.running_for(Duration::ZERO);
             left = running.iter().map(|job| format!("`{}` (id {})", job.kind.name, job.token.id)).collect();
             shutdown.enter(Phase::Killing);
             self.executors.join(Instant::now() + FLUSH_TIMEOUT);
@@ -187,13 +175,6 @@ impl Engine {
     }
 }
 
-/// Releases the jobs that have not started. The executors would do so too, but only when their runs have ended.
-fn release_unstarted(shared: &Shared) {
-    for job in shared.in_flight.take_back_unstarted(Duration::ZERO) {
-        shared.completions.send(job, Outcome::NotStarted, None);
-    }
-}
-
 /// Releases the tasks of runs that don't end. If one returns later, its outcome is discarded.
 fn release_running(shared: &Shared, jobs: &[Arc<Job>]) {
     let tokens: Vec<ClaimToken> =
@@ -201,10 +182,10 @@ fn release_running(shared: &Shared, jobs: &[Arc<Job>]) {
     if tokens.is_empty() {
         return;
     }
-    let released = shared.database.connect_for(FLUSH_TIMEOUT).and_then(|mut conn| {
-        let count = lease::release(&mut conn, &tokens, &shared.retention)?;
-        Ok(count)
-    });
+    let released = shared
+        .database
+        .connect_for(FLUSH_TIMEOUT)
+        .and_then(|mut conn| Ok(lease::release(&mut conn, &tokens, &shared.retention)?));
     match released {
         Ok(1) => log::warn!("released 1 task that is still running"),
         Ok(count) => log::warn!("released {count} tasks that are still running"),
@@ -212,36 +193,27 @@ fn release_running(shared: &Shared, jobs: &[Arc<Job>]) {
     }
 }
 
-/// The worker's identity, and what it found out about the server.
-struct Registration {
-    worker_id: u64,
-    hostname: String,
-    /// Identity of the database, the same for all programs on this host that use it.
-    identity: String,
-    locks_are_global: bool,
-}
-
-fn register(conn: &mut ReconnectingConn, database: &Database, kinds: &[Arc<Kind>]) -> Result<Registration> {
-    let hostname = hostname();
+/// Registers the worker. Returns its id, the identity of the database, which is the same for all programs on this host
+/// that use it, and true if all nodes of the server see a liveness lock.
+fn register(
+    conn: &mut ReconnectingConn,
+    database: &Database,
+    kinds: &[Arc<Kind>],
+    hostname: &str,
+) -> Result<(u64, String, bool)> {
     let registered = conn.run(|conn| {
         for kind in kinds.iter().filter(|kind| kind.concurrency.is_some()) {
-            claim::ensure_control_row(conn, &kind.name)?;
+            claim::ensure_control_row(conn, "kind", &kind.name)?;
         }
         fleet::has_columns(conn)?;
-        let worker_id = fleet::register(conn, &hostname, std::process::id())?;
+        let worker_id = fleet::register(conn, 0, hostname)?;
         fault::point("joined");
-        let (identity, locks_are_global) = (enqueue::identity(conn)?, !locks_are_local(conn)?);
-        Ok((worker_id, identity, locks_are_global))
+        Ok((worker_id, enqueue::identity(conn)?, !locks_are_local(conn)?))
     });
-    match registered {
-        Ok((worker_id, identity, locks_are_global)) => {
-            Ok(Registration { worker_id, hostname, identity, locks_are_global })
-        }
-        Err(Unfinished::Refused(error)) => Err(unfit(database, &error)),
-        Err(Unfinished::GivenUp) => {
-            Err(Error::new(ErrorKind::Interrupted, "stopped by a signal while waiting for the database"))
-        }
-    }
+    registered.map_err(|unfinished| match unfinished {
+        Unfinished::Refused(error) => unfit(database, &error),
+        Unfinished::GivenUp => Error::new(ErrorKind::Interrupted, "stopped by a signal while waiting for the database"),
+    })
 }
 
 /// Explains an error of the first statement. Most likely the tables are missing, or older than this binary.
@@ -259,14 +231,9 @@ pub fn unfit(database: &Database, error: &mysql::Error) -> Error {
     Error::failure(format!("failed to use the database for tasks: {}{advice}", crate::db::describe(error)))
 }
 
-fn queues(kinds: &[Arc<Kind>], settings: &Settings) -> Vec<String> {
-    if !settings.queues.is_empty() {
-        return settings.queues.clone();
-    }
-    let mut queues: Vec<String> = kinds.iter().map(|kind| kind.queue.clone()).collect();
-    queues.sort();
-    queues.dedup();
-    queues
+fn queues(kinds: &[Arc<Kind>], settings: &QueueSettings) -> Vec<String> {
+    let defaults: BTreeSet<String> = kinds.iter().map(|kind| kind.queue.clone()).collect();
+    if settings.queues.is_empty() { defaults.into_iter().collect() } else { settings.queues.clone() }
 }
 
 /// The host's name, as `uname -n` prints it.

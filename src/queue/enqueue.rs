@@ -187,9 +187,6 @@ fn to_json<P: TaskPayload>(payload: &P) -> Result<String> {
 }
 
 /// Enqueues one task and wakes the workers of this host.
-///
-/// # Errors
-/// Fails as [`enqueue`] does.
 pub(crate) fn insert_one(conn: &mut impl Queryable, new: &NewTask, payload: &str) -> Result<Enqueued> {
     check(new)?;
     let enqueued = match &new.dedupe_key {
@@ -204,9 +201,6 @@ pub(crate) fn insert_one(conn: &mut impl Queryable, new: &NewTask, payload: &str
 
 /// Enqueues a task for each payload without waking workers, and returns their number. The tasks before an error may be
 /// in the database.
-///
-/// # Errors
-/// Fails as [`enqueue`] does, with the first error of `payloads`, or if a dedupe key was given.
 pub(crate) fn insert_many<P: AsRef<str>>(
     conn: &mut impl Queryable,
     new: &NewTask,
@@ -223,9 +217,6 @@ pub(crate) fn insert_many<P: AsRef<str>>(
 }
 
 /// Wakes the workers of this host, because a task is due.
-///
-/// # Errors
-/// The connection was lost.
 pub(crate) fn wake(conn: &mut impl Queryable) -> mysql::Result<()> {
     notifier::notify(&store::identity(conn)?);
     Ok(())
@@ -269,9 +260,6 @@ fn check(new: &NewTask) -> Result<()> {
 }
 
 /// Checks the name of a kind, a queue or a periodic task; `what` says which.
-///
-/// # Errors
-/// The name is invalid.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if (1..=64).contains(&name.len()) && name.chars().all(allowed) {

@@ -21,8 +21,6 @@ pub struct Heartbeat {
     shared: Arc<Shared>,
     /// Generation of the connection that holds the liveness lock; 0 before the first.
     locked: u64,
-    /// True if the lock had to be acquired again.
-    reconnected: bool,
     next_ping: Instant,
     next_heartbeat: Instant,
 }
@@ -30,10 +28,9 @@ pub struct Heartbeat {
 impl Heartbeat {
     pub fn new(shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        Self { shared, locked: 0, reconnected: false, next_ping: now + PING_INTERVAL, next_heartbeat: now }
+        Self { shared, locked: 0, next_ping: now + PING_INTERVAL, next_heartbeat: now }
     }
 
-    /// Does the steps that are due.
     pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
         if now >= self.next_ping {
             self.next_ping = now + PING_INTERVAL;
@@ -47,11 +44,6 @@ impl Heartbeat {
         self.extend_leases(conn, now)
     }
 
-    /// True if the connection was lost and replaced since the last call.
-    pub fn take_reconnected(&mut self) -> bool {
-        std::mem::take(&mut self.reconnected)
-    }
-
     /// Acquires the liveness lock if the connection is a new one.
     fn hold_lock(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
         if self.locked == conn.generation() && conn.is_connected() {
@@ -59,7 +51,6 @@ impl Heartbeat {
         }
         let worker_id = self.shared.worker_id;
         if conn.try_run(|conn| fleet::acquire_liveness_lock(conn, worker_id))? == Some(true) {
-            self.reconnected = self.locked != 0;
             self.locked = conn.generation();
             // Others may have declared this worker dead meanwhile, and it must not claim tasks without being registered.
             self.next_heartbeat = now;
@@ -68,18 +59,17 @@ impl Heartbeat {
     }
 
     fn beat(&self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
-        let is_idle = self.shared.fleet.is_idle.load(Ordering::Relaxed);
+        let is_idle = !self.shared.fleet.is_busy.load(Ordering::Relaxed);
         let size = conn.try_run(|conn| {
             if !fleet::heartbeat(conn, self.shared.worker_id, is_idle)? {
-                fleet::rejoin(conn, self.shared.worker_id, &self.shared.hostname, std::process::id())?;
+                fleet::register(conn, self.shared.worker_id, &self.shared.hostname)?;
             }
             fault::point("beat");
             fleet::size(conn)
         })?;
-        if let Some(size) = size {
-            self.shared.fleet.workers.store(size.alive.max(1), Ordering::Relaxed);
-            // This worker counts itself if it polls, even if no row is marked as idle yet.
-            self.shared.fleet.idle_workers.store(size.idle.max(1), Ordering::Relaxed);
+        if let Some((alive, idle)) = size {
+            self.shared.fleet.workers.store(alive, Ordering::Relaxed);
+            self.shared.fleet.idle_workers.store(idle, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -91,8 +81,9 @@ impl Heartbeat {
         }
         if let Some(extended) = conn.try_run(|conn| lease::extend(conn, self.shared.worker_id, &ids))? {
             self.shared.in_flight.leases_extended(extended.iter().map(|(token, _)| token), now);
-            let cancelled = extended.iter().filter(|(_, cancelled)| *cancelled).map(|(token, _)| token);
-            self.shared.in_flight.interrupt(cancelled, Interrupted::Cancelled, &self.shared.database);
+            for (token, _) in extended.iter().filter(|(_, is_cancelled)| *is_cancelled) {
+                self.shared.in_flight.interrupt(token, Interrupted::Cancelled, &self.shared.database);
+            }
         }
         fault::point("lease-extended");
         Ok(())

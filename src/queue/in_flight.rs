@@ -9,8 +9,10 @@
 //! The thread that makes a job `Finished` reports its outcome to the completer. So each job has exactly one outcome.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
 
 use super::interrupt::Interrupted;
 use super::job::Job;
@@ -18,7 +20,7 @@ use super::prefetch::Load;
 use super::store::ClaimToken;
 use crate::db::Database;
 use crate::observe::scope;
-use crate::threads::Waker;
+use crate::threads::{self, lock};
 
 /// Maximum number of jobs in the table. While completions can't be written, no more tasks are claimed.
 pub const IN_FLIGHT_MAX: usize = 5000;
@@ -27,7 +29,7 @@ pub const IN_FLIGHT_MAX: usize = 5000;
 pub struct InFlight {
     table: Mutex<Table>,
     /// Wakes the timeout watcher.
-    alarm: Waker,
+    alarm: Sender<()>,
 }
 
 struct Table {
@@ -43,12 +45,12 @@ struct Table {
 
 struct Entry {
     job: Arc<Job>,
-    state: State,
+    state: JobState,
     lease_extended_at: Instant,
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum JobState {
     Claimed,
     Running(Running),
     Finished,
@@ -64,7 +66,7 @@ pub struct Running {
 }
 
 impl InFlight {
-    pub fn new(executors: usize, alarm: Waker) -> Self {
+    pub fn new(executors: usize, alarm: Sender<()>) -> Self {
         let table = Table {
             entries: HashMap::new(),
             running: vec![None; executors],
@@ -75,26 +77,25 @@ impl InFlight {
         Self { table: Mutex::new(table), alarm }
     }
 
-    /// Adds jobs that were just claimed.
     pub fn add(&self, jobs: &[Arc<Job>]) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         for job in jobs {
             table.queued += 1;
             table.queued_work += job.estimate;
-            let entry = Entry { job: Arc::clone(job), state: State::Claimed, lease_extended_at: job.claimed_at };
+            let entry = Entry { job: Arc::clone(job), state: JobState::Claimed, lease_extended_at: job.claimed_at };
             table.entries.insert(job.token, entry);
         }
     }
 
     /// The job starts on an executor, which gets the time. `None` if the job was taken back before.
     pub fn start(&self, job: &Job, executor: usize) -> Option<Instant> {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let entry = table.entries.get_mut(&job.token)?;
-        if !matches!(entry.state, State::Claimed) {
+        if !matches!(entry.state, JobState::Claimed) {
             return None;
         }
         let started_at = Instant::now();
-        entry.state = State::Running(Running { executor, started_at, timed_out_at: None });
+        entry.state = JobState::Running(Running { executor, started_at, timed_out_at: None });
         table.unqueue(job);
         table.running[executor] = Some(job.token);
         let deadline = started_at + job.timeout;
@@ -102,42 +103,30 @@ impl InFlight {
         if !job.is_isolated() && table.next_check.is_none_or(|at| deadline < at) {
             table.next_check = Some(deadline);
             drop(table);
-            self.alarm.wake();
+            threads::wake(&self.alarm);
         }
         Some(started_at)
     }
 
     /// The job's run ended or was abandoned. True if the caller is the one who reports the outcome.
     pub fn finish(&self, token: &ClaimToken) -> bool {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let Some(entry) = table.entries.get_mut(token) else { return false };
-        let State::Running(Running { executor, .. }) = entry.state else { return false };
-        entry.state = State::Finished;
+        let JobState::Running(Running { executor, .. }) = entry.state else { return false };
+        entry.state = JobState::Finished;
         table.running[executor] = None;
         true
     }
 
-    /// Takes back a job that has not started. True if the caller is the one who reports that.
-    pub fn take_back(&self, job: &Job) -> bool {
-        let mut table = self.table();
-        let Some(entry) = table.entries.get_mut(&job.token) else { return false };
-        if !matches!(entry.state, State::Claimed) {
-            return false;
-        }
-        entry.state = State::Finished;
-        table.unqueue(job);
-        true
-    }
-
     /// Takes back all jobs that were claimed at least `age` ago and have not started.
-    pub fn take_back_unstarted(&self, age: Duration) -> Vec<Arc<Job>> {
+    pub fn take_back(&self, age: Duration) -> Vec<Arc<Job>> {
         let now = Instant::now();
         let is_old = |job: &Job| now.saturating_duration_since(job.claimed_at) >= age;
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let mut taken = Vec::new();
         for entry in table.entries.values_mut() {
-            if matches!(entry.state, State::Claimed) && is_old(&entry.job) {
-                entry.state = State::Finished;
+            if matches!(entry.state, JobState::Claimed) && is_old(&entry.job) {
+                entry.state = JobState::Finished;
                 taken.push(Arc::clone(&entry.job));
             }
         }
@@ -147,75 +136,56 @@ impl InFlight {
 
     /// Removes jobs whose outcomes are written.
     pub fn remove<'a>(&self, tokens: impl Iterator<Item = &'a ClaimToken>) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         for token in tokens {
             table.entries.remove(token);
         }
     }
 
     pub fn len(&self) -> usize {
-        self.table().entries.len()
+        lock(&self.table).entries.len()
     }
 
     pub fn contains(&self, token: &ClaimToken) -> bool {
-        self.table().entries.contains_key(token)
+        lock(&self.table).entries.contains_key(token)
     }
 
     /// The worker's load, which decides how many more tasks it claims.
     pub fn load(&self) -> Load {
         let now = Instant::now();
-        let table = self.table();
+        let table = lock(&self.table);
         let running = table.running().map(|(job, run)| (now - run.started_at).max(job.estimate)).collect();
         Load { executors: table.running.len(), running, queued: table.queued, queued_work: table.queued_work }
-    }
-
-    /// The running jobs.
-    pub fn running(&self) -> Vec<Arc<Job>> {
-        self.table().running().map(|(job, _)| Arc::clone(job)).collect()
     }
 
     /// The jobs that have been running for at least `age`.
     pub fn running_for(&self, age: Duration) -> Vec<Arc<Job>> {
         let now = Instant::now();
-        let table = self.table();
+        let table = lock(&self.table);
         let old = table.running().filter(|(_, run)| now.saturating_duration_since(run.started_at) >= age);
         old.map(|(job, _)| Arc::clone(job)).collect()
     }
 
-    /// Interrupts those of the jobs that still run. The row of a job that has just finished may show its own outcome.
-    pub fn interrupt<'a>(
-        &self,
-        tokens: impl Iterator<Item = &'a ClaimToken>,
-        reason: Interrupted,
-        database: &Database,
-    ) {
-        for job in tokens.filter_map(|token| self.running_job(token)) {
-            if job.interrupt.reason().is_none() {
-                let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
-                log::warn!("interrupting the run: {reason}");
-            }
-            // Repeated each time: a kill that arrives between two statements has no effect.
-            job.interrupt(reason, database);
+    /// Interrupts a job if it still runs. The row of a job that has just finished may show its own outcome.
+    pub fn interrupt(&self, token: &ClaimToken, reason: Interrupted, database: &Database) {
+        let Some(job) = lock(&self.table).running_job(token).map(|(job, _)| Arc::clone(job)) else { return };
+        if job.interrupt.reason().is_none() {
+            let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
+            log::warn!("interrupting the run: {reason}");
         }
-    }
-
-    fn running_job(&self, token: &ClaimToken) -> Option<Arc<Job>> {
-        match self.table().entries.get(token)? {
-            Entry { job, state: State::Running(_), .. } => Some(Arc::clone(job)),
-            _ => None,
-        }
+        // Repeated each time: a kill that arrives between two statements has no effect.
+        job.interrupt(reason, database);
     }
 
     /// Ids of tasks whose leases were last extended at least `age` ago.
     pub fn leases_older_than(&self, age: Duration, now: Instant) -> Vec<u64> {
-        let table = self.table();
+        let table = lock(&self.table);
         let old = table.entries.values().filter(|entry| now.saturating_duration_since(entry.lease_extended_at) >= age);
         old.map(|entry| entry.job.token.id).collect()
     }
 
-    /// Records that leases were extended.
     pub fn leases_extended<'a>(&self, tokens: impl Iterator<Item = &'a ClaimToken>, now: Instant) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         for token in tokens {
             if let Some(entry) = table.entries.get_mut(token) {
                 entry.lease_extended_at = now;
@@ -230,11 +200,11 @@ impl InFlight {
         &self,
         mut check: impl FnMut(&Arc<Job>, &mut Running) -> Option<Instant>,
     ) -> Option<Instant> {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         let Table { entries, running, .. } = &mut *table;
         let mut next_check = None;
         for token in running.iter().flatten() {
-            let Some(Entry { job, state: State::Running(run), .. }) = entries.get_mut(token) else { continue };
+            let Some(Entry { job, state: JobState::Running(run), .. }) = entries.get_mut(token) else { continue };
             if !job.is_isolated() {
                 next_check = [next_check, check(job, run)].into_iter().flatten().min();
             }
@@ -242,19 +212,18 @@ impl InFlight {
         table.next_check = next_check;
         next_check
     }
-
-    /// Nothing panics while the table is locked.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Table {
     fn running(&self) -> impl Iterator<Item = (&Arc<Job>, &Running)> {
-        self.running.iter().flatten().filter_map(|token| match self.entries.get(token)? {
-            Entry { job, state: State::Running(run), .. } => Some((job, run)),
+        self.running.iter().flatten().filter_map(|token| self.running_job(token))
+    }
+
+    fn running_job(&self, token: &ClaimToken) -> Option<(&Arc<Job>, &Running)> {
+        match self.entries.get(token)? {
+            Entry { job, state: JobState::Running(run), .. } => Some((job, run)),
             _ => None,
-        })
+        }
     }
 
     fn unqueue(&mut self, job: &Job) {

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde::{Deserialize, Serialize};
 
 use crate::shutdown::Shutdown;
+use crate::threads::lock;
 
 /// Why a run should end. A task that returns this as its error ends accordingly.
 ///
@@ -59,11 +60,11 @@ impl std::error::Error for Interrupted {}
 
 /// The interrupt of one run: raised by other threads, received by the run.
 pub struct Interrupt {
-    state: Mutex<State>,
+    state: Mutex<InterruptState>,
     raised: Receiver<Infallible>,
 }
 
-struct State {
+struct InterruptState {
     reason: Option<Interrupted>,
     trigger: Option<Sender<Infallible>>,
     /// The connection on which the run may be waiting for an answer.
@@ -73,7 +74,7 @@ struct State {
 impl Default for Interrupt {
     fn default() -> Self {
         let (trigger, raised) = bounded(0);
-        Self { state: Mutex::new(State { reason: None, trigger: Some(trigger), connection: None }), raised }
+        Self { state: Mutex::new(InterruptState { reason: None, trigger: Some(trigger), connection: None }), raised }
     }
 }
 
@@ -81,7 +82,7 @@ impl Interrupt {
     /// Interrupts the run; the first reason stays. `kill` is called with the run's connection, which the run can't give
     /// up before `kill` returns.
     pub fn raise(&self, reason: Interrupted, kill: impl FnOnce(u32)) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.reason.get_or_insert(reason);
         state.trigger = None;
         if let Some(connection) = state.connection {
@@ -91,14 +92,14 @@ impl Interrupt {
 
     /// Calls `kill` with the connection of a run that is abandoned, and forgets the connection.
     pub fn abandon(&self, kill: impl FnOnce(u32)) {
-        if let Some(connection) = self.state().connection.take() {
+        if let Some(connection) = lock(&self.state).connection.take() {
             kill(connection);
         }
     }
 
     /// Why the run was interrupted, if it was.
     pub fn reason(&self) -> Option<Interrupted> {
-        self.state().reason
+        lock(&self.state).reason
     }
 
     /// Closed once the interrupt is raised.
@@ -108,13 +109,10 @@ impl Interrupt {
 
     /// Sets the connection that the run uses from now on.
     pub fn set_connection(&self, connection: Option<u32>) {
-        self.state().connection = connection;
+        lock(&self.state).connection = connection;
     }
 
-    /// Waits for `limit`.
-    ///
-    /// # Errors
-    /// The interrupt was raised, the worker is stopping, or `deadline` passed.
+    /// Waits for `limit`, unless the interrupt is raised, the worker stops, or `deadline` passes before.
     pub fn wait(&self, limit: Duration, deadline: Instant, stop: &Shutdown) -> Result<(), Interrupted> {
         let left = deadline.saturating_duration_since(Instant::now());
         select! {
@@ -122,10 +120,5 @@ impl Interrupt {
             recv(self.raised) -> _ => Err(self.reason().unwrap_or(Interrupted::Cancelled)),
             default(limit.min(left)) => if limit < left { Ok(()) } else { Err(Interrupted::DeadlinePassed) },
         }
-    }
-
-    /// Nothing panics while the state is locked except `kill`, which doesn't change it.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

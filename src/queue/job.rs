@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::interrupt::{Interrupt, Interrupted};
 use super::kind::{Kind, Work};
 use super::store::ClaimToken;
-use super::store::claim::Claimed;
+use super::store::claim::ClaimedTask;
 use super::task::Isolation;
 use super::transition::Record;
 use crate::db::{self, Database};
@@ -15,8 +15,9 @@ use crate::db::{self, Database};
 pub struct Job {
     pub token: ClaimToken,
     pub kind: Arc<Kind>,
+    /// The payload's version.
     pub version: u16,
-    pub payload: String,
+    pub row: ClaimedTask,
     pub record: Record,
     pub timeout: Duration,
     pub claimed_at: Instant,
@@ -28,7 +29,7 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn new(kind: &Arc<Kind>, version: u16, worker_id: u64, row: Claimed) -> Self {
+    pub fn new(kind: &Arc<Kind>, version: u16, worker_id: u64, row: ClaimedTask) -> Self {
         // In the row, 0 stands for the kind's own setting.
         let or_kinds = |value: u32, kinds: u32| if value == 0 { kinds } else { value };
         let kinds_timeout_ms = u32::try_from(kind.timeout.as_millis()).unwrap_or(u32::MAX).max(1);
@@ -36,7 +37,6 @@ impl Job {
             token: ClaimToken { id: row.id, worker_id, claim_count: row.claim_count },
             kind: Arc::clone(kind),
             version,
-            payload: row.payload,
             record: Record {
                 failures: row.failures,
                 crashes: row.crashes,
@@ -48,6 +48,7 @@ impl Job {
             waited: Duration::from_micros(u64::try_from(row.waited_micros).unwrap_or(0)),
             estimate: kind.average_duration().unwrap_or_default(),
             interrupt: Interrupt::default(),
+            row,
         }
     }
 

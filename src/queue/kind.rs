@@ -10,8 +10,9 @@ use super::backoff::Backoff;
 use super::command::CommandTask;
 use super::context::TaskContext;
 use super::payload::{Priority, TaskPayload as _};
-use super::task::{DatabaseTask, Isolation};
-use crate::error::TaskError;
+use super::task::{DatabaseTask, Isolation, outcome_of};
+use super::transition::Outcome;
+use crate::error::{TaskError, with_causes};
 
 /// A kind of task that this binary can run.
 pub struct Kind {
@@ -25,7 +26,8 @@ pub struct Kind {
     pub backoff: Backoff,
     pub concurrency: Option<u32>,
     pub work: Work,
-    duration: AverageDuration,
+    /// Average duration of recent runs in nanoseconds; 0 before the first run.
+    average_nanos: AtomicU64,
 }
 
 /// The code or the program that runs a task of the kind.
@@ -34,26 +36,23 @@ pub enum Work {
     Command { program: OsString, args: Vec<OsString> },
 }
 
-/// Decodes a payload of the given version, runs the task and encodes its output.
-pub type Handler = Box<dyn Fn(u16, &str, &TaskContext<'_>) -> Result<String, HandlerError> + Send + Sync>;
+/// Decodes the payload, runs the task and encodes its output.
+pub type Handler = Box<dyn Fn(&TaskContext<'_>) -> Outcome + Send + Sync>;
 /// Decodes a payload of the given version and drops it.
 pub type PayloadCheck = Box<dyn Fn(u16, &str) -> Result<(), TaskError> + Send + Sync>;
 
-/// Why a handler has no output.
-#[derive(Debug)]
-pub enum HandlerError {
-    /// The kind can't decode the payload, and no further attempt will change that.
-    Undecodable(TaskError),
-    Failed(TaskError),
-}
-
 impl Kind {
     pub fn of_task<T: DatabaseTask + 'static>(task: T) -> Self {
-        let run = move |version: u16, payload: &str, context: &TaskContext<'_>| {
-            let payload = T::Payload::decode(version, payload).map_err(HandlerError::Undecodable)?;
-            let output = task.execute(payload, context).map_err(HandlerError::Failed)?;
-            serde_json::to_string(&output)
-                .map_err(|error| HandlerError::Failed(format!("failed to write the output as JSON: {error}").into()))
+        let run = move |context: &TaskContext<'_>| {
+            let payload = match T::Payload::decode(context.job.version, &context.job.row.payload) {
+                Ok(payload) => payload,
+                Err(error) => return Outcome::Undecodable(with_causes(&error)),
+            };
+            let output = task.execute(payload, context).and_then(|output| {
+                serde_json::to_string(&output)
+                    .map_err(|error| format!("failed to write the output as JSON: {error}").into())
+            });
+            output.map_or_else(outcome_of, Outcome::Succeeded)
         };
         let check = |version: u16, payload: &str| T::Payload::decode(version, payload).map(drop);
         Self {
@@ -66,7 +65,7 @@ impl Kind {
             backoff: T::BACKOFF,
             concurrency: T::CONCURRENCY,
             work: Work::Handler { isolation: T::ISOLATION, run: Box::new(run), check: Box::new(check) },
-            duration: AverageDuration::default(),
+            average_nanos: AtomicU64::default(),
         }
     }
 
@@ -81,14 +80,11 @@ impl Kind {
             backoff: task.backoff,
             concurrency: task.concurrency,
             work: Work::Command { program: task.program, args: task.args },
-            duration: AverageDuration::default(),
+            average_nanos: AtomicU64::default(),
         }
     }
 
     /// Checks that this binary can decode `payload`.
-    ///
-    /// # Errors
-    /// The payload is not JSON, or not what the kind accepts.
     pub fn check(&self, version: u16, payload: &str) -> Result<(), TaskError> {
         match &self.work {
             Work::Handler { check, .. } => check(version, payload),
@@ -98,33 +94,18 @@ impl Kind {
 
     /// Recent average duration of a run; `None` until the first run has ended.
     pub fn average_duration(&self) -> Option<Duration> {
-        self.duration.get()
-    }
-
-    /// Adds a run to the average.
-    pub fn record_duration(&self, duration: Duration) {
-        self.duration.add(duration);
-    }
-}
-
-/// A moving average in nanoseconds; 0 before the first run.
-#[derive(Debug, Default)]
-struct AverageDuration(AtomicU64);
-
-impl AverageDuration {
-    fn get(&self) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.average_nanos.load(Ordering::Relaxed) {
             0 => None,
             nanos => Some(Duration::from_nanos(nanos)),
         }
     }
 
-    /// A slow run raises the average at once, because the next run may be as slow. Quick runs lower it gradually. If two
-    /// threads add at the same time, one run may be lost, which doesn't matter for an average.
-    fn add(&self, duration: Duration) {
+    /// Adds a run to the average. A slow run raises it at once, because the next run may be as slow. Quick runs lower it
+    /// gradually. If two threads add at the same time, one run may be lost, which doesn't matter for an average.
+    pub fn record_duration(&self, duration: Duration) {
         let new = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let old = self.0.load(Ordering::Relaxed);
+        let old = self.average_nanos.load(Ordering::Relaxed);
         let average = if new >= old { new } else { old - (old - new) / 16 };
-        self.0.store(average.max(1), Ordering::Relaxed);
+        self.average_nanos.store(average.max(1), Ordering::Relaxed);
     }
 }

@@ -11,64 +11,43 @@ use super::heartbeat::Heartbeat;
 use super::rescuer::Rescuer;
 use super::shared::Shared;
 use super::store::fleet;
-use crate::db::{ReconnectingConn, describe};
+use crate::db::describe;
 use crate::shutdown::{Phase, Woken};
 
 /// At most as long as the shortest interval of the three.
 const TICK: Duration = Duration::from_millis(250);
+/// A claimed task that has not started after this time is released: another worker may have a free executor.
+const UNSTARTED_MAX: Duration = Duration::from_secs(2);
 
-pub struct Maintenance {
-    shared: Arc<Shared>,
-    conn: ReconnectingConn,
-    heartbeat: Heartbeat,
-    cancel_watcher: CancelWatcher,
-    rescuer: Rescuer,
+/// The thread's body: runs until all outcomes are written, because leases must be extended until then.
+pub fn run(shared: &Arc<Shared>) {
+    let stopped = shared.shutdown.until(Phase::Stopped);
+    let mut conn = shared.conn(Phase::Stopped);
+    let mut heartbeat = Heartbeat::new(Arc::clone(shared));
+    let mut cancel_watcher = CancelWatcher::new(Arc::clone(shared));
+    let mut rescuer = Rescuer::new(Arc::clone(shared));
+    loop {
+        let now = Instant::now();
+        shared.release_unstarted(UNSTARTED_MAX);
+        warn_of("keep the worker alive", heartbeat.run_due(&mut conn, now));
+        // If the connection is lost, the rest waits for the next tick.
+        if conn.is_connected() {
+            warn_of("look for cancelled tasks", cancel_watcher.run_due(&mut conn, now));
+        }
+        if conn.is_connected() {
+            warn_of("rescue tasks", rescuer.run_due(&mut conn, now));
+        }
+        if stopped.wait(TICK) == Woken::Stopping {
+            break;
+        }
+    }
+    if let Err(error) = conn.try_run(|conn| fleet::deregister(conn, shared.worker_id)) {
+        log::debug!("failed to deregister the worker: {}", describe(&error));
+    }
 }
 
-impl Maintenance {
-    pub fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            conn: shared.conn(Phase::Stopped),
-            heartbeat: Heartbeat::new(Arc::clone(shared)),
-            cancel_watcher: CancelWatcher::new(Arc::clone(shared)),
-            rescuer: Rescuer::new(Arc::clone(shared)),
-        }
-    }
-
-    /// The thread's body: runs until all outcomes are written, because leases must be extended until then.
-    pub fn run(mut self) {
-        let stopped = self.shared.shutdown.until(Phase::Stopped);
-        loop {
-            self.tick(Instant::now());
-            if stopped.wait(TICK) == Woken::Stopping {
-                break;
-            }
-        }
-        let worker_id = self.shared.worker_id;
-        if let Err(error) = self.conn.try_run(|conn| fleet::deregister(conn, worker_id)) {
-            log::debug!("failed to deregister the worker: {}", describe(&error));
-        }
-    }
-
-    /// Does the steps that are due. If the connection is lost, the rest waits for the next tick.
-    fn tick(&mut self, now: Instant) {
-        self.rescuer.release_unstarted();
-        if let Err(error) = self.heartbeat.run_due(&mut self.conn, now) {
-            log::warn!("failed to keep the worker alive: {}", describe(&error));
-        }
-        if self.heartbeat.take_reconnected() {
-            self.rescuer.after_reconnect(now);
-        }
-        if self.conn.is_connected()
-            && let Err(error) = self.cancel_watcher.run_due(&mut self.conn, now)
-        {
-            log::warn!("failed to look for cancelled tasks: {}", describe(&error));
-        }
-        if self.conn.is_connected()
-            && let Err(error) = self.rescuer.run_due(&mut self.conn, now)
-        {
-            log::warn!("failed to rescue tasks: {}", describe(&error));
-        }
+fn warn_of(work: &str, result: mysql::Result<()>) {
+    if let Err(error) = result {
+        log::warn!("failed to {work}: {}", describe(&error));
     }
 }

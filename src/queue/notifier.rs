@@ -6,16 +6,15 @@
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt as _;
-#[cfg(target_os = "linux")]
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use sha2::{Digest as _, Sha256};
 
+use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
-#[cfg(target_os = "linux")]
-use crate::threads;
-use crate::threads::{Thread, Waker};
+use crate::threads::{self, Thread};
 
 /// Maximum number of workers of one database and host that are notified.
 const SOCKETS_MAX: usize = 32;
@@ -23,87 +22,67 @@ const SOCKETS_MAX: usize = 32;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Wakes every worker of this host that serves the database.
-#[cfg(target_os = "linux")]
 pub fn notify(identity: &str) {
-    let Ok(socket) = UnixDatagram::unbound().and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) else {
-        // The worker finds the task by polling.
-        return;
-    };
-    for number in 0..SOCKETS_MAX {
-        send(&socket, &name(identity, number));
-    }
+    send(addresses(identity));
 }
 
-/// This system has no abstract sockets.
-#[cfg(not(target_os = "linux"))]
-pub fn notify(_identity: &str) {}
-
-/// A worker's socket, and the thread that listens on it.
+/// The thread that listens on a worker's socket.
 pub struct Notifier {
     thread: Thread,
-    name: String,
+    address: SocketAddr,
 }
 
 impl Notifier {
     /// Binds a socket whose messages wake `poller`. `None` if [`SOCKETS_MAX`] workers have one.
-    ///
-    /// # Errors
-    /// The system refuses to create a socket or a thread.
-    #[cfg(target_os = "linux")]
-    pub fn bind(identity: &str, poller: Waker, stop: &Shutdown) -> io::Result<Option<Self>> {
-        for number in 0..SOCKETS_MAX {
-            let name = name(identity, number);
-            match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
-                Ok(socket) => {
-                    let stop = stop.clone();
-                    let thread = threads::spawn("notifier", move || listen(&socket, &poller, &stop))
-                        .map_err(|error| io::Error::other(error.to_string()))?;
-                    return Ok(Some(Self { thread, name }));
+    pub fn bind(identity: &str, poller: Sender<()>, stop: &Shutdown) -> Result<Option<Self>> {
+        for address in addresses(identity) {
+            let socket = match UnixDatagram::bind_addr(&address) {
+                Ok(socket) => socket,
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => continue,
+                Err(error) => {
+                    return Err(Error::failure(format!("failed to create the worker's notification socket: {error}")));
                 }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error),
-            }
+            };
+            let stop = stop.clone();
+            let thread = threads::spawn("notifier", move || {
+                while socket.recv(&mut [0]).is_ok() && !stop.is_stopping() {
+                    threads::wake(&poller);
+                }
+            })?;
+            return Ok(Some(Self { thread, address }));
         }
-        Ok(None)
-    }
-
-    /// This system has no abstract sockets.
-    #[cfg(not(target_os = "linux"))]
-    pub fn bind(_identity: &str, _poller: Waker, _stop: &Shutdown) -> io::Result<Option<Self>> {
         Ok(None)
     }
 
     /// Ends the thread once the stop was requested, by a message of our own.
     pub fn join(self) {
-        #[cfg(target_os = "linux")]
-        if let Ok(socket) = UnixDatagram::unbound() {
-            send(&socket, &self.name);
-        }
+        send([self.address]);
         self.thread.join_or_leave(Instant::now() + JOIN_TIMEOUT);
     }
 }
 
-/// Sends one message. It is not an error if no worker has this socket, or if its buffer is full of messages.
-#[cfg(target_os = "linux")]
-fn send(socket: &UnixDatagram, name: &str) {
-    if let Ok(address) = SocketAddr::from_abstract_name(name) {
+/// Sends a message to each address. It is not an error if no worker has this socket, or if its buffer is full of
+/// messages: workers also find tasks by polling.
+fn send(addresses: impl IntoIterator<Item = SocketAddr>) {
+    let Ok(socket) = UnixDatagram::unbound().and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) else {
+        return;
+    };
+    for address in addresses {
         socket.send_to_addr(&[1], &address).ok();
     }
 }
 
+/// The addresses of the workers that serve the database.
 #[cfg(target_os = "linux")]
-fn listen(socket: &UnixDatagram, poller: &Waker, stop: &Shutdown) {
-    let mut message = [0; 1];
-    while socket.recv(&mut message).is_ok() {
-        if stop.is_stopping() {
-            return;
-        }
-        poller.wake();
-    }
-}
-
-fn name(identity: &str, number: usize) -> String {
+fn addresses(identity: &str) -> impl Iterator<Item = SocketAddr> {
     let digest = Sha256::digest(identity);
     let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("airun-notifier-{hex}-{number}")
+    (0..SOCKETS_MAX)
+        .filter_map(move |number| SocketAddr::from_abstract_name(format!("airun-notifier-{hex}-{number}")).ok())
+}
+
+/// This system has no abstract sockets.
+#[cfg(not(target_os = "linux"))]
+fn addresses(_identity: &str) -> impl Iterator<Item = SocketAddr> {
+    std::iter::empty()
 }

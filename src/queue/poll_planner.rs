@@ -31,7 +31,7 @@ const FIRST_ID_MARGIN: u64 = 1000;
 pub struct PollPlanner {
     classes: Vec<ClassState>,
     /// When the next full scan may run; `None` if every poll may be one.
-    full_scan_at: Option<Instant>,
+    pub full_scan_at: Option<Instant>,
     newest: NewestIds,
 }
 
@@ -200,11 +200,6 @@ impl PollPlanner {
     pub fn record_paused(&mut self, class: usize) {
         self.classes[class].resume = None;
     }
-
-    /// When the next full scan may run; `None` if every poll may be one.
-    pub fn full_scan_at(&self) -> Option<Instant> {
-        self.full_scan_at
-    }
 }
 
 impl NewestIds {
@@ -299,7 +294,7 @@ mod tests {
     fn expensive_full_scans_run_rarely() {
         let (mut planner, now) = (PollPlanner::new(2), Instant::now());
         poll(&mut planner, &result(&[]), EXPENSIVE, now);
-        assert_eq!(planner.full_scan_at(), Some(now + EXPENSIVE * FULL_SCAN_COST_FACTOR));
+        assert_eq!(planner.full_scan_at, Some(now + EXPENSIVE * FULL_SCAN_COST_FACTOR));
         let (request, _) = poll(&mut planner, &result(&[head(1, &[8, 9])]), CHEAP, now + EXPENSIVE);
         assert_eq!(request, PollRequest { newer_than: Some(1007), ..PollRequest::default() });
         // Incremental scans read what was found and not claimed, but not beyond it.
@@ -313,7 +308,7 @@ mod tests {
         // The next full scan has a query for each class that was seen busy meanwhile.
         let (request, _) = poll(&mut planner, &result(&[]), CHEAP, now + EXPENSIVE * FULL_SCAN_COST_FACTOR);
         assert_eq!((request.alone, request.together, request.newer_than), (vec![query(1, 12, None)], vec![0], None));
-        assert_eq!(planner.full_scan_at(), None);
+        assert_eq!(planner.full_scan_at, None);
     }
 
     #[test]

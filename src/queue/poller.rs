@@ -36,11 +36,9 @@ const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The result of an attempt to claim.
 #[derive(Debug)]
-enum Claimed {
-    /// A whole batch of this class; the next one probably starts at the cursor.
-    Batch(usize, Cursor),
-    /// Fewer tasks.
-    Some,
+enum ClaimResult {
+    /// After a whole batch, with its class and the cursor where the next batch probably starts.
+    Some(Option<(usize, Cursor)>),
     /// Tasks are due, but no executor is free for them.
     NoCapacity,
     Nothing,
@@ -77,10 +75,7 @@ pub fn classes(kinds: &[Arc<Kind>], queues: &[String]) -> (Vec<TaskClass>, Vec<A
 }
 
 impl Poller {
-    /// The thread's body: runs until the worker stops.
-    ///
-    /// # Errors
-    /// The server refuses a claim; the worker can't continue.
+    /// The thread's body: runs until the worker stops, or the server refuses a claim.
     pub fn run(mut self) -> Result<(), Error> {
         self.poll_and_claim().or_else(|unfinished| unfinished.unless_stopped("failed to claim tasks"))
     }
@@ -92,7 +87,7 @@ impl Poller {
         let mut recheck_after: Option<Duration> = None;
         while !self.shared.shutdown.is_stopping() {
             if !self.has_capacity() {
-                self.shared.fleet.is_idle.store(false, Ordering::Relaxed);
+                self.shared.fleet.is_busy.store(true, Ordering::Relaxed);
                 self.wait_for_executor();
                 continue;
             }
@@ -112,18 +107,17 @@ impl Poller {
                 continue;
             }
             let claimed = self.claim_first(&result, &mut planner)?;
-            self.shared.fleet.is_idle.store(matches!(claimed, Claimed::Nothing), Ordering::Relaxed);
+            self.shared.fleet.is_busy.store(!matches!(claimed, ClaimResult::Nothing), Ordering::Relaxed);
             recheck_after = match claimed {
-                Claimed::Nothing => self.wait_for_work(&result, planner.full_scan_at(), recheck_after),
-                Claimed::NoCapacity => {
+                ClaimResult::Nothing => self.wait_for_work(&result, planner.full_scan_at, recheck_after),
+                ClaimResult::NoCapacity => {
                     self.wait_for_executor();
                     None
                 }
-                Claimed::Batch(class, next) => {
-                    next_batch = Some((class, next));
+                ClaimResult::Some(next) => {
+                    next_batch = next;
                     None
                 }
-                Claimed::Some => None,
             };
         }
         Ok(())
@@ -169,7 +163,7 @@ impl Poller {
     }
 
     /// Claims from the first class that has tasks to claim: by priority, then by the longest wait.
-    fn claim_first(&mut self, result: &PollResult, planner: &mut PollPlanner) -> Result<Claimed, Unfinished> {
+    fn claim_first(&mut self, result: &PollResult, planner: &mut PollPlanner) -> Result<ClaimResult, Unfinished> {
         let paused: HashSet<(&str, &str)> = result.paused.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let (paused, mut heads): (Vec<&DueTasks>, Vec<&DueTasks>) = result.heads.iter().partition(|head| {
             let class = &self.classes[head.class];
@@ -180,11 +174,11 @@ impl Poller {
         }
         heads.retain(|head| !head.due.is_empty());
         heads.sort_by_key(|head| (self.classes[head.class].priority, -head.waited_micros));
-        let mut claimed = Claimed::Nothing;
+        let mut claimed = ClaimResult::Nothing;
         for DueTasks { class, due, .. } in heads {
             let limit = claim_limit(&self.load(), self.kinds[*class].average_duration());
             let Some(first) = due.first().filter(|_| limit > 0) else {
-                claimed = Claimed::NoCapacity;
+                claimed = ClaimResult::NoCapacity;
                 continue;
             };
             // Other workers may have claimed the first tasks since the poll. If there are more than this worker wants,
@@ -195,21 +189,17 @@ impl Poller {
             } else {
                 let ids = due.iter().map(|cursor| cursor.id).take(limit).collect();
                 let (count, next) = self.claim(*class, &Pick::These(ids), limit)?;
-                planner.record_claim(*class, due, if self.has_fleet_limit(*class) { count } else { limit });
+                // Fewer tasks than are due may be claimed if the kind's concurrency is limited.
+                let has_fleet_limit = self.kinds[*class].concurrency.is_some();
+                planner.record_claim(*class, due, if has_fleet_limit { count } else { limit });
                 (count, next)
             };
-            match next {
-                Some(next) if is_backlogged && count == CLAIM_MAX => return Ok(Claimed::Batch(*class, next)),
-                Some(_) => return Ok(Claimed::Some),
-                None => {}
+            if let Some(next) = next {
+                let is_batch = is_backlogged && count == CLAIM_MAX;
+                return Ok(ClaimResult::Some(is_batch.then_some((*class, next))));
             }
         }
         Ok(claimed)
-    }
-
-    /// True if the kind's concurrency is limited, so that fewer tasks may be claimed than are due.
-    fn has_fleet_limit(&self, class: usize) -> bool {
-        self.kinds[class].concurrency.is_some()
     }
 
     /// Claims tasks as [`Poller::claim`] does, starting at a cursor.
@@ -223,7 +213,8 @@ impl Poller {
         let (count, next) = self.claim(class, &Pick::From(from.clone()), limit)?;
         match next.clone() {
             Some(next) if count == limit => planner.record_full_claim(class, next),
-            next => planner.record_partial_claim(class, next.or(Some(from)).filter(|_| self.has_fleet_limit(class))),
+            next => planner
+                .record_partial_claim(class, next.or(Some(from)).filter(|_| self.kinds[class].concurrency.is_some())),
         }
         Ok((count, next))
     }
@@ -267,6 +258,7 @@ impl Poller {
         full_scan_at: Option<Instant>,
         recheck_after: Option<Duration>,
     ) -> Option<Duration> {
+        // This worker counts itself if it polls, even if no row is marked as idle yet.
         let idle_workers = self.shared.fleet.idle_workers.load(Ordering::Relaxed).max(1);
         let turn = POLL_INTERVAL.saturating_mul(idle_workers).min(POLL_INTERVAL_MAX).mul_f64(0.5 + jitter());
         let next_due = result.heads.iter().filter_map(|head| head.ahead.as_ref()).map(|(_, micros)| *micros).min();

@@ -1,5 +1,5 @@
 //! Makes tasks pending again that are claimed but will not run: those of dead workers, those that belong to no worker,
-//! and those that this worker claimed without receiving the answer or has no executor for.
+//! and those that this worker claimed without receiving the answer.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::executor::tree;
 use super::shared::Shared;
 use super::store::lease::{self, Rescued};
 use super::store::{ClaimToken, SUSPICION_PERIOD, fleet};
-use super::transition::{ISOLATED_RUNS_MAX, Outcome};
+use super::transition::ISOLATED_RUNS_MAX;
 use crate::db::ReconnectingConn;
 use crate::fault;
 
@@ -25,11 +25,11 @@ const ORPHAN_SCAN_COST_FACTOR: u32 = 20;
 /// After this worker lost its connection, others may have lost theirs as well, and with it their liveness locks. They
 /// get this long to reconnect.
 const RECONNECT_GRACE: Duration = Duration::from_secs(3);
-/// A claimed task that has not started after this time is released: another worker may have a free executor.
-const UNSTARTED_MAX: Duration = Duration::from_secs(2);
 
 pub struct Rescuer {
     shared: Arc<Shared>,
+    /// Generation of the connection at the last run; 0 before the first.
+    generation: u64,
     next_dead_worker_scan: Instant,
     next_unacknowledged_scan: Instant,
     next_orphan_scan: Instant,
@@ -42,6 +42,7 @@ impl Rescuer {
         let now = Instant::now();
         Self {
             shared,
+            generation: 0,
             next_dead_worker_scan: now + DEAD_WORKER_SCAN_INTERVAL,
             next_unacknowledged_scan: now + ORPHAN_SCAN_INTERVAL,
             next_orphan_scan: now + ORPHAN_SCAN_INTERVAL,
@@ -49,20 +50,13 @@ impl Rescuer {
         }
     }
 
-    /// Releases tasks that wait too long for an executor. Needs no connection.
-    pub fn release_unstarted(&self) {
-        for job in self.shared.in_flight.take_back_unstarted(UNSTARTED_MAX) {
-            self.shared.completions.send(job, Outcome::NotStarted, None);
-        }
-    }
-
-    /// Delays the next scan for dead workers until the others have had time to reconnect.
-    pub fn after_reconnect(&mut self, now: Instant) {
-        self.next_dead_worker_scan = now + RECONNECT_GRACE;
-    }
-
-    /// Does the scans that are due.
     pub fn run_due(&mut self, conn: &mut ReconnectingConn, now: Instant) -> mysql::Result<()> {
+        if self.generation != conn.generation() {
+            if self.generation != 0 {
+                self.next_dead_worker_scan = now + RECONNECT_GRACE;
+            }
+            self.generation = conn.generation();
+        }
         if now >= self.next_dead_worker_scan {
             self.next_dead_worker_scan = now + self.shared.fleet.turn(DEAD_WORKER_SCAN_INTERVAL);
             self.rescue_from_dead_workers(conn)?;
@@ -84,12 +78,15 @@ impl Rescuer {
 
     fn rescue_from_dead_workers(&mut self, conn: &mut ReconnectingConn) -> mysql::Result<()> {
         let (locks_are_global, retention) = (self.shared.locks_are_global, self.shared.retention);
-        let Some(found) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))? else { return Ok(()) };
-        if found.newly_suspected {
+        let Some((dead_workers, newly_suspected)) = conn.try_run(|conn| fleet::find_dead(conn, locks_are_global))?
+        else {
+            return Ok(());
+        };
+        if newly_suspected {
             // At the next scan the worker has been suspected for long enough to count as dead.
             self.next_dead_worker_scan = Instant::now() + SUSPICION_PERIOD;
         }
-        for dead in found.dead.into_iter().filter(|worker| worker.id != self.shared.worker_id) {
+        for dead in dead_workers.into_iter().filter(|worker| worker.id != self.shared.worker_id) {
             let rescued = conn.try_run(|conn| {
                 let tokens = lease::owned(conn, dead.id)?;
                 fault::point("rescue-found");

@@ -1,5 +1,7 @@
 //! The states of a task.
 
+use mysql::prelude::FromValue;
+use mysql::{FromValueError, Value};
 use serde::Serialize;
 
 /// The state of a task. Only an operator changes a final state.
@@ -28,12 +30,24 @@ impl State {
         }
     }
 
-    /// The state with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
     pub fn is_final(self) -> bool {
         Self::FINAL.contains(&self)
+    }
+}
+
+impl FromValue for State {
+    type Intermediate = Self;
+}
+
+impl TryFrom<Value> for State {
+    type Error = FromValueError;
+
+    fn try_from(value: Value) -> Result<Self, FromValueError> {
+        let Value::Bytes(name) = &value else { return Err(FromValueError(value)) };
+        Self::ALL.into_iter().find(|state| state.name().as_bytes() == name).ok_or(FromValueError(value))
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::transition::{Counter, Transition};
 use crate::db::ConnStats;
 use crate::histogram::Histogram;
+use crate::threads::lock;
 
 /// Shared by the worker's threads and those that report.
 #[derive(Debug, Default)]
@@ -20,7 +21,6 @@ pub struct Stats {
     pub refused: AtomicU64,
     /// Threads abandoned because their tasks ignored the deadline.
     pub lost_threads: AtomicU64,
-    /// Tasks that are running.
     pub running: AtomicU64,
     /// Tasks that are claimed and have not started.
     pub queued: AtomicU64,
@@ -28,14 +28,14 @@ pub struct Stats {
 
 #[derive(Debug, Default)]
 struct Totals {
-    kinds: BTreeMap<String, Counts>,
+    kinds: BTreeMap<String, KindCounts>,
     lateness: Histogram,
     claims: Histogram,
 }
 
 /// The outcomes of one kind's tasks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct KindCounts {
     pub succeeded: u64,
     pub retried: u64,
     pub crashed: u64,
@@ -46,8 +46,8 @@ pub struct Counts {
 
 /// The statistics at one moment. Lateness and claims cover the time since the window was last reset.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
-    pub kinds: Vec<(String, Counts)>,
+pub struct QueueSnapshot {
+    pub kinds: Vec<(String, KindCounts)>,
     /// Time from when a task was due until it started.
     pub lateness: Histogram,
     /// Duration of claims that got at least one task.
@@ -59,14 +59,13 @@ pub struct Snapshot {
     pub lost_threads: u64,
     /// Transactions retried after a deadlock or a lock wait.
     pub retried: u64,
-    /// Lost connections.
     pub lost_connections: u64,
 }
 
 impl Stats {
     /// Records a transition that was written.
     pub fn add(&self, kind: &str, transition: &Transition, lateness: Option<Duration>) {
-        let mut totals = self.totals();
+        let mut totals = lock(&self.totals);
         if let Some(lateness) = lateness {
             totals.lateness.add(lateness);
         }
@@ -75,7 +74,7 @@ impl Stats {
             None => totals.kinds.entry(kind.to_owned()).or_default(),
         };
         match transition {
-            Transition::Succeeded { .. } | Transition::Settled => counts.succeeded += 1,
+            Transition::Succeeded(_) | Transition::Settled => counts.succeeded += 1,
             Transition::Retry { counter: Counter::Failure, .. } => counts.retried += 1,
             Transition::Retry { counter: Counter::Crash, .. } => counts.crashed += 1,
             Transition::Dead { .. } => counts.dead += 1,
@@ -84,18 +83,17 @@ impl Stats {
         }
     }
 
-    /// Records the duration of a claim that got at least one task.
     pub fn add_claim(&self, elapsed: Duration) {
-        self.totals().claims.add(elapsed);
+        lock(&self.totals).claims.add(elapsed);
     }
 
     /// The statistics now. `reset_window` starts a new window.
-    pub fn snapshot(&self, reset_window: bool) -> Snapshot {
-        let mut totals = self.totals();
+    pub fn snapshot(&self, reset_window: bool) -> QueueSnapshot {
+        let mut totals = lock(&self.totals);
         let lateness = if reset_window { std::mem::take(&mut totals.lateness) } else { totals.lateness.clone() };
         let claims = if reset_window { std::mem::take(&mut totals.claims) } else { totals.claims.clone() };
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Snapshot {
+        QueueSnapshot {
             kinds: totals.kinds.iter().map(|(kind, counts)| (kind.clone(), *counts)).collect(),
             lateness,
             claims,
@@ -107,10 +105,5 @@ impl Stats {
             retried: get(&self.conn_stats.retried),
             lost_connections: get(&self.conn_stats.lost),
         }
-    }
-
-    /// Nothing panics while the totals are locked.
-    fn totals(&self) -> MutexGuard<'_, Totals> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::backoff::Backoff;
 use super::context::TaskContext;
+use super::interrupt::Interrupted;
 use super::payload::TaskPayload;
-use super::transition::Retry;
-use crate::error::TaskError;
+use super::transition::{Outcome, Retry};
+use crate::error::{TaskError, with_causes};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const DEFAULT_MAX_ATTEMPTS: u32 = 10;
@@ -147,5 +148,16 @@ impl fmt::Display for Failure {
 impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error.source()
+    }
+}
+
+/// The outcome of a run that returned this error.
+pub(super) fn outcome_of(error: TaskError) -> Outcome {
+    if let Some(reason) = error.downcast_ref::<Interrupted>() {
+        return Outcome::Interrupted(*reason);
+    }
+    match error.downcast::<Failure>() {
+        Ok(failure) => Outcome::Failed { error: with_causes(&failure.error), retry: failure.retry },
+        Err(error) => Outcome::failed(with_causes(&error)),
     }
 }

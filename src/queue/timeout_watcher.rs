@@ -1,7 +1,7 @@
 //! The thread that enforces the deadlines of runs in executors' threads. Runs in child processes enforce their own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
@@ -12,11 +12,12 @@ use super::in_flight::Running;
 use super::interrupt::Interrupted;
 use super::job::Job;
 use super::shared::Shared;
-use super::transition::{Outcome, Retry};
+use super::transition::Outcome;
 use crate::db;
 use crate::error::Error;
 use crate::observe::scope;
 use crate::shutdown::Phase;
+use crate::threads::report_failure;
 
 /// From its deadline on, a run's statement is killed this often. One kill is not enough: it has no effect if it arrives
 /// between two statements.
@@ -31,13 +32,6 @@ pub struct TimeoutWatcher {
     pub pool: ExecutorPool,
     /// Receives a message when a run starts whose deadline is before the next check.
     pub alarm: Receiver<()>,
-}
-
-/// The next measure against a run.
-#[derive(Debug, PartialEq)]
-enum Step {
-    Interrupt,
-    Abandon,
 }
 
 impl TimeoutWatcher {
@@ -60,19 +54,19 @@ impl TimeoutWatcher {
     fn check(&self, now: Instant) -> Option<Instant> {
         let (mut late, mut hung) = (Vec::new(), Vec::new());
         let next = self.shared.in_flight.check_deadlines(|job, run| {
-            let deadline = run.started_at + job.timeout;
-            match next_step(deadline, run.timed_out_at) {
-                (_, at) if at > now => Some(at),
-                (Step::Interrupt, _) => {
-                    run.timed_out_at = Some(now);
-                    late.push(Arc::clone(job));
-                    Some(next_step(deadline, Some(now)).1)
-                }
-                (Step::Abandon, _) => {
-                    hung.push((Arc::clone(job), *run));
-                    None
-                }
+            let abandon_at = run.started_at + job.timeout + GRACE;
+            let kill_at = run.timed_out_at.map_or(abandon_at - GRACE, |at| at + KILL_INTERVAL);
+            if now < kill_at.min(abandon_at) {
+                return Some(kill_at.min(abandon_at));
             }
+            // A run is abandoned only after it was interrupted at least once.
+            if kill_at >= abandon_at {
+                hung.push((Arc::clone(job), *run));
+                return None;
+            }
+            run.timed_out_at = Some(now);
+            late.push(Arc::clone(job));
+            Some(abandon_at.min(now + KILL_INTERVAL))
         });
         for (job, run) in hung {
             self.abandon(job, &run);
@@ -93,13 +87,12 @@ impl TimeoutWatcher {
             return;
         }
         let _scope = scope::enter([("task", job.kind.name.as_str().into()), ("id", job.token.id.into())]);
-        let abandoned = count(&self.shared.stats.lost_threads);
+        let abandoned = self.shared.stats.lost_threads.fetch_add(1, Ordering::Relaxed) + 1;
         log::error!("ignored its deadline; abandoned its thread ({abandoned} so far)");
-        let error = format!("{}, and ignored its deadline", timed_out(job.timeout));
-        let outcome = Outcome::Failed { error, retry: Retry::AsUsual };
-        self.shared.completions.send(Arc::clone(&job), outcome, Some(run.started_at));
+        let outcome = Outcome::failed(format!("{}, and ignored its deadline", timed_out(job.timeout)));
+        self.shared.complete(Arc::clone(&job), outcome, Some(run.started_at));
         if let Err(error) = self.pool.replace(run.executor) {
-            self.shared.failures.report(error);
+            report_failure(&self.shared.failures, error);
         }
         // The abandoned run may have an open transaction, with locks on the task's row or on others.
         job.interrupt.abandon(|connection| {
@@ -108,22 +101,12 @@ impl TimeoutWatcher {
             }
         });
         if abandoned == ABANDONED_THREADS_MAX {
-            self.shared.failures.report(Error::failure(format!(
+            let error = Error::failure(format!(
                 "abandoned {abandoned} threads of tasks that ignored their deadlines, the last one of kind `{}`; restart \
                  the worker, and give such kinds `Isolation::Process`",
                 job.kind.name
-            )));
+            ));
+            report_failure(&self.shared.failures, error);
         }
     }
-}
-
-fn count(counter: &AtomicU64) -> u64 {
-    counter.fetch_add(1, Ordering::Relaxed) + 1
-}
-
-/// The next measure against a run, and its time. `timed_out_at` is when the run was last interrupted at its deadline.
-fn next_step(deadline: Instant, timed_out_at: Option<Instant>) -> (Step, Instant) {
-    let kill_at = timed_out_at.map_or(deadline, |at| at + KILL_INTERVAL);
-    let abandon_at = deadline + GRACE;
-    if kill_at < abandon_at { (Step::Interrupt, kill_at) } else { (Step::Abandon, abandon_at) }
 }

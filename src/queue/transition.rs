@@ -32,6 +32,13 @@ pub enum Outcome {
     NotStarted,
 }
 
+impl Outcome {
+    /// A failure that is retried after the backoff.
+    pub fn failed(error: String) -> Self {
+        Self::Failed { error, retry: Retry::AsUsual }
+    }
+}
+
 /// When a failed task is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retry {
@@ -55,21 +62,15 @@ pub struct Record {
 /// The change to the task's row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition {
-    Succeeded {
-        result: String,
-    },
+    /// With this result, as JSON.
+    Succeeded(String),
     /// No change: the run has changed the row itself.
     Settled,
     /// Pending again, after a wait.
-    Retry {
-        after: Duration,
-        error: String,
-        counter: Counter,
-    },
-    Dead {
-        error: String,
-        counter: Counter,
-    },
+    Retry { after: Duration, error: String, counter: Counter },
+    /// No further attempt.
+    Dead { error: String, counter: Counter },
+    /// As an operator requested.
     Cancelled,
     /// Pending again at once, as if the task had not been claimed.
     Released,
@@ -86,7 +87,7 @@ pub enum Counter {
 pub fn next_state(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Transition {
     let cancelled = cancelled || outcome == Outcome::Interrupted(Interrupted::Cancelled);
     match outcome {
-        Outcome::Succeeded(result) => Transition::Succeeded { result },
+        Outcome::Succeeded(result) => Transition::Succeeded(result),
         Outcome::CompletedInside => Transition::Settled,
         _ if cancelled => Transition::Cancelled,
         // If the lease was lost, the claim token keeps the other run's row from being changed.
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn a_cancelled_task_is_cancelled_unless_it_succeeded() {
         let succeeded = Outcome::Succeeded("1".to_owned());
-        assert_eq!(next_state(succeeded, &RECORD, true, 0.0), Transition::Succeeded { result: "1".to_owned() });
+        assert_eq!(next_state(succeeded, &RECORD, true, 0.0), Transition::Succeeded("1".to_owned()));
         for outcome in [failed(Retry::AsUsual), Outcome::NotStarted, Outcome::Interrupted(Interrupted::Cancelled)] {
             assert_eq!(next_state(outcome, &RECORD, true, 0.0), Transition::Cancelled);
         }

@@ -14,13 +14,13 @@ use crate::db::Database;
 use crate::duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::{Server, systemd};
-use crate::queue::{self, Engine};
+use crate::queue::{Engine, QueueSettings};
 use crate::registry::Registry;
 use crate::shutdown::{self, Phase, Shutdown, Trigger};
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct WorkerSettings {
     /// Time between two heartbeats in the log.
     pub heartbeat: Duration,
     /// How long running tasks may take to end after the worker was asked to stop.
@@ -32,13 +32,13 @@ pub struct Settings {
     /// Distinguishes this installation's task locks from those of others on the host.
     pub lock_scope: String,
     /// How database tasks are run.
-    pub queue: queue::Settings,
+    pub queue: QueueSettings,
     /// The database of the tasks. A worker of periodic tasks only doesn't need one.
     pub database: Option<Database>,
 }
 
 /// A worker whose tasks run.
-struct Running {
+struct RunningWorker {
     engine: Option<Engine>,
     tasks: Tasks,
     server: Option<Server>,
@@ -50,7 +50,7 @@ struct Running {
 /// # Errors
 /// [`ErrorKind::InvalidInput`] if the registry can't be run, [`ErrorKind::Other`] if the worker can't continue, and
 /// [`ErrorKind::StopTimeout`] with the names of tasks that didn't end in time.
-pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Result<()> {
+pub fn run(registry: Registry, settings: &WorkerSettings, signals: &Shutdown) -> Result<()> {
     registry.check()?;
     if registry.periodic.is_empty() && registry.kinds.is_empty() {
         return Err(Error::usage("no task is registered; add one in `src/tasks/mod.rs`"));
@@ -62,12 +62,8 @@ pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Resul
     let (mut trigger, shutdown) = shutdown::channel();
     let running = start(registry, settings, signals, &mut trigger, &shutdown)?;
     systemd::ready();
-    let watch = Watch {
-        health: running.health.clone(),
-        heartbeat: settings.heartbeat,
-        metrics_file: settings.metrics_file.clone(),
-    };
-    let failure = watch.until_stop(signals, running.engine.as_ref().map(Engine::failed));
+    let watch = Watch { health: running.health.clone(), settings };
+    let failure = watch.until_stop(signals, running.engine.as_ref().map(|engine| &engine.failed));
     log::info!("stopping: waiting up to {} for running tasks", duration::format(settings.stop_timeout));
     systemd::stopping(settings.stop_timeout);
     let left = stop(running, &mut trigger, Instant::now() + settings.stop_timeout);
@@ -77,11 +73,11 @@ pub fn run(registry: Registry, settings: &Settings, signals: &Shutdown) -> Resul
 
 fn start(
     registry: Registry,
-    settings: &Settings,
+    settings: &WorkerSettings,
     signals: &Shutdown,
     trigger: &mut Trigger,
     shutdown: &Shutdown,
-) -> Result<Running> {
+) -> Result<RunningWorker> {
     let started = Instant::now();
     let engine = match &settings.database {
         Some(database) if !registry.kinds.is_empty() => {
@@ -89,14 +85,19 @@ fn start(
         }
         _ => None,
     };
-    let queue = engine.as_ref().map(|engine| Arc::clone(engine.stats()));
+    let queue = engine.as_ref().map(|engine| Arc::clone(&engine.stats));
     let others = Tasks::start(registry.periodic, &settings.lock_scope, Instant::now(), shutdown).and_then(|tasks| {
         let health = Health { periodic_stats: tasks.periodic_stats.clone(), queue, started };
-        let server = serve(settings, health.clone(), shutdown)?;
+        let answering = health.clone();
+        let serve = |address| Server::start(address, move |path| answering.answer(path), shutdown.clone());
+        let server = settings.metrics_addr.map(serve).transpose()?;
+        if let Some(server) = &server {
+            log::info!("serving metrics and health at http://{}/", server.address());
+        }
         Ok((tasks, server, health))
     });
     match others {
-        Ok((tasks, server, health)) => Ok(Running { engine, tasks, server, health }),
+        Ok((tasks, server, health)) => Ok(RunningWorker { engine, tasks, server, health }),
         Err(error) => {
             // Database tasks may already be running.
             if let Some(engine) = engine {
@@ -108,7 +109,7 @@ fn start(
 }
 
 /// Stops everything. Returns the names of tasks that still run at the deadline.
-fn stop(running: Running, trigger: &mut Trigger, deadline: Instant) -> Vec<String> {
+fn stop(running: RunningWorker, trigger: &mut Trigger, deadline: Instant) -> Vec<String> {
     trigger.enter(Phase::Draining);
     if let Some(server) = running.server {
         server.join();
@@ -120,29 +121,18 @@ fn stop(running: Running, trigger: &mut Trigger, deadline: Instant) -> Vec<Strin
 
 fn report(failure: Option<Error>, left: &[String], stop_timeout: Duration) -> Result<()> {
     let left = left.join(", ");
-    match failure {
-        Some(error) => {
-            if !left.is_empty() {
-                log::error!("left running: {left}");
-            }
-            Err(error)
+    if let Some(error) = failure {
+        if !left.is_empty() {
+            log::error!("left running: {left}");
         }
-        None if left.is_empty() => {
-            log::info!("stopped");
-            Ok(())
-        }
-        None => {
-            let message = format!("stopped with tasks still running after {}: {left}", duration::format(stop_timeout));
-            Err(Error::new(ErrorKind::StopTimeout, message))
-        }
+        return Err(error);
     }
-}
-
-fn serve(settings: &Settings, health: Health, shutdown: &Shutdown) -> Result<Option<Server>> {
-    let Some(address) = settings.metrics_addr else { return Ok(None) };
-    let server = Server::start(address, move |path| health.answer(path), shutdown.clone())?;
-    log::info!("serving metrics and health at http://{}/", server.address());
-    Ok(Some(server))
+    if !left.is_empty() {
+        let message = format!("stopped with tasks still running after {}: {left}", duration::format(stop_timeout));
+        return Err(Error::new(ErrorKind::StopTimeout, message));
+    }
+    log::info!("stopped");
+    Ok(())
 }
 
 fn no_database(registry: &Registry) -> Error {

@@ -16,9 +16,6 @@ pub struct Tasks {
 
 impl Tasks {
     /// Starts the tasks. Their intervals are counted from `anchor`.
-    ///
-    /// # Errors
-    /// The system refuses to create another thread.
     pub fn start(
         tasks: Vec<Box<dyn PeriodicTask>>,
         lock_scope: &str,

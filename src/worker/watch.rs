@@ -1,12 +1,12 @@
 //! The worker's own thread while tasks run: it logs heartbeats, warns about stuck tasks, and feeds systemd's watchdog.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 
+use super::WorkerSettings;
 use crate::duration;
 use crate::error::Error;
 use crate::histogram::Histogram;
@@ -26,38 +26,30 @@ pub struct Health {
     pub started: Instant,
 }
 
-pub struct Watch {
+pub struct Watch<'a> {
     pub health: Health,
-    /// Time between two heartbeats in the log.
-    pub heartbeat: Duration,
-    /// File to which metrics are written at each heartbeat.
-    pub metrics_file: Option<PathBuf>,
+    pub settings: &'a WorkerSettings,
 }
 
-impl Watch {
+impl Watch<'_> {
     /// Returns when a signal asks the worker to stop, or when it can't continue, with the reason.
     pub fn until_stop(&self, signals: &Shutdown, failed: Option<&Receiver<Error>>) -> Option<Error> {
         let never = never();
         let failed = failed.unwrap_or(&never);
         let watchdog = systemd::watchdog_interval();
         let has_time_limit = self.health.periodic_stats.iter().any(|stats| stats.time_limit.is_some());
-        let step = [Some(self.heartbeat), watchdog, has_time_limit.then_some(STUCK_CHECK_INTERVAL)];
-        let step = step.into_iter().flatten().min().unwrap_or(self.heartbeat);
-        let steps = Grid::new(self.health.started, step);
-        let heartbeats = Grid::new(self.health.started, self.heartbeat);
-        let (mut next_step, mut next_heartbeat) = (1, 1);
+        let step = [Some(self.settings.heartbeat), watchdog, has_time_limit.then_some(STUCK_CHECK_INTERVAL)];
+        let step = step.into_iter().flatten().min().unwrap_or(self.settings.heartbeat);
+        let heartbeats = Grid::new(self.health.started, self.settings.heartbeat);
+        let mut next_heartbeat = 1;
         loop {
             let now = Instant::now();
             if let periodic::Plan::Run { tick, .. } = periodic::plan(&heartbeats, next_heartbeat, now) {
                 self.log_heartbeat();
                 next_heartbeat = tick + 1;
             }
-            if let periodic::Plan::Run { tick, .. } = periodic::plan(&steps, next_step, now) {
-                next_step = tick + 1;
-            }
             self.check(now);
-            let until = steps.due(next_step).min(heartbeats.due(next_heartbeat));
-            let wait = until.saturating_duration_since(Instant::now());
+            let wait = heartbeats.due(next_heartbeat).saturating_duration_since(Instant::now()).min(step);
             select! {
                 recv(signals.receiver()) -> _ => return None,
                 recv(failed) -> error => return error.ok(),
@@ -84,19 +76,19 @@ impl Watch {
     }
 
     fn next_run(&self, now: Instant) -> String {
-        let next =
-            self.health.periodic_stats.iter().filter_map(|stats| Some((stats.snapshot().next?, &stats.name))).min();
-        match next {
-            Some((at, name)) => format!("next: {name} in {}", duration::short(at.saturating_duration_since(now))),
-            None => "running".to_owned(),
-        }
+        let stats = self.health.periodic_stats.iter();
+        let next = stats.filter_map(|stats| Some((stats.snapshot().next?, &stats.name))).min();
+        next.map_or_else(
+            || "running".to_owned(),
+            |(at, name)| format!("next: {name} in {}", duration::short(at.saturating_duration_since(now))),
+        )
     }
 
     /// Logs the statistics of each task, and writes the metrics file.
     pub fn log_heartbeat(&self) {
         let now = Instant::now();
         // The file covers the time since the last heartbeat, so it is written before the window is reset.
-        if let Some(path) = &self.metrics_file
+        if let Some(path) = &self.settings.metrics_file
             && let Err(error) = metrics::write_file(path, &self.health.metrics())
         {
             log::warn!("failed to write the metrics to `{}`: {error}", path.display());
@@ -126,14 +118,13 @@ fn log_periodic(stats: &TaskStats, now: Instant) {
     match (stats.stuck(now), snapshot.next) {
         (Some(running), _) => log::warn!("heartbeat: stuck for {}", duration::short(running)),
         (None, Some(next)) => {
-            let left = next.saturating_duration_since(now);
-            log::info!("heartbeat: next in {}", duration::short(left));
+            log::info!("heartbeat: next in {}", duration::short(next.saturating_duration_since(now)));
         }
         (None, None) => log::info!("heartbeat: running"),
     }
 }
 
-fn log_queue(snapshot: &queue::Snapshot) {
+fn log_queue(snapshot: &queue::QueueSnapshot) {
     for (kind, counts) in &snapshot.kinds {
         let _scope = scope::enter([
             ("task", kind.as_str().into()),
@@ -170,11 +161,8 @@ fn enter_lateness(lateness: &Histogram) -> scope::Scope {
 impl Health {
     /// A periodic task that exceeds its time limit.
     fn stuck_at(&self, now: Instant) -> Option<String> {
-        self.periodic_stats.iter().find_map(|stats| {
-            stats
-                .stuck(now)
-                .map(|running| format!("stuck: {} has been running for {}", stats.name, duration::short(running)))
-        })
+        let (stats, running) = self.periodic_stats.iter().find_map(|stats| Some((stats, stats.stuck(now)?)))?;
+        Some(format!("stuck: {} has been running for {}", stats.name, duration::short(running)))
     }
 
     /// Threads of database tasks that ignored their deadlines.

@@ -89,7 +89,7 @@ pub fn stats(context: &mut Context) -> Result<Exit> {
 fn rows(conn: &mut QueueConn, limit: Option<u64>) -> Result<Vec<StatsRow>> {
     let mut lines: BTreeMap<(String, String), StatsRow> = BTreeMap::new();
     for group in conn.run(|conn| groups(conn, &TaskFilter::default()))? {
-        let count = conn.run(|conn| inspect::count(conn, &group, limit))?;
+        let count = conn.run(|conn| inspect::count(conn, &group, false, limit))?;
         let line = lines.entry((group.kind.clone(), group.queue.clone())).or_default();
         line.states.entry(group.state).or_default().add(count, limit);
         if group.state != State::Pending {
@@ -98,7 +98,7 @@ fn rows(conn: &mut QueueConn, limit: Option<u64>) -> Result<Vec<StatsRow>> {
         let Some(oldest) = conn.run(|conn| inspect::oldest_due(conn, &group))?.filter(|micros| *micros >= 0) else {
             continue;
         };
-        line.due.add(conn.run(|conn| inspect::count_due(conn, &group, limit))?, limit);
+        line.due.add(conn.run(|conn| inspect::count(conn, &group, true, limit))?, limit);
         line.oldest_due_ms = line.oldest_due_ms.max(Some(oldest / 1000));
     }
     let named = |((kind, queue), row): ((String, String), StatsRow)| StatsRow { kind, queue, ..row };

@@ -17,12 +17,11 @@ use super::Executor;
 use super::thread::handle;
 use crate::db::Database;
 use crate::error::{Error, Result};
-use crate::observe::{logging, scope};
+use crate::observe::logging;
 use crate::queue::context::TaskContext;
-use crate::queue::interrupt::Interrupt;
 use crate::queue::job::Job;
 use crate::queue::kind::{Kind, Work};
-use crate::queue::store::ClaimToken;
+use crate::queue::store::claim::ClaimedTask;
 use crate::shutdown::Shutdown;
 
 /// Internal command of this binary: runs one task for a worker.
@@ -35,12 +34,10 @@ const PARENT: &str = "AIRUN_TASK_WORKER";
 /// The request that a handler's process reads from its standard input.
 #[derive(Serialize, Deserialize)]
 pub struct ChildRequest {
-    token: ClaimToken,
+    worker_id: u64,
     kind: String,
     version: u16,
-    payload: String,
-    attempt: u32,
-    max_attempts: u32,
+    row: ClaimedTask,
     time_left: Duration,
     retention: Duration,
     database: Database,
@@ -50,21 +47,15 @@ pub struct ChildRequest {
 impl ChildRequest {
     pub fn new(job: &Job, executor: &Executor, deadline: Instant, run_id: &str) -> Self {
         Self {
-            token: job.token,
+            worker_id: job.token.worker_id,
             kind: job.kind.name.clone(),
             version: job.version,
-            payload: job.payload.clone(),
-            attempt: job.attempt(),
-            max_attempts: job.record.max_attempts,
+            row: job.row.clone(),
             time_left: deadline.saturating_duration_since(Instant::now()),
             retention: executor.shared.retention.finished,
             database: executor.shared.database.clone(),
             marker: marker(run_id),
         }
-    }
-
-    pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::failure(format!("failed to write the request: {error}")))
     }
 }
 
@@ -81,7 +72,6 @@ pub fn handler_command() -> Command {
     command
 }
 
-/// The command for a program's process.
 pub fn program_command(program: &OsStr, args: &[OsString]) -> Command {
     let mut command = this_binary();
     command.arg(PROGRAM).arg(program).args(args);
@@ -110,10 +100,7 @@ fn end_with_worker() -> Result<()> {
     }
 }
 
-/// Replaces this process by a program.
-///
-/// # Errors
-/// The program can't be started.
+/// Replaces this process by a program. Returns why the program can't be started.
 pub fn become_program(args: &[OsString]) -> Error {
     let Some((program, args)) = args.split_first() else {
         return Error::usage(format!("`{PROGRAM}` is an internal command of the worker"));
@@ -126,9 +113,6 @@ pub fn become_program(args: &[OsString]) -> Error {
 }
 
 /// Runs the task of a worker's request, and reports its outcome.
-///
-/// # Errors
-/// The request is invalid, or the report can't be written.
 pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     end_with_worker()?;
     let failed = |what: &str, error: &dyn std::fmt::Display| Error::failure(format!("failed to {what}: {error}"));
@@ -136,31 +120,23 @@ pub fn run(kinds: &[Arc<Kind>], stop: &Shutdown) -> Result<()> {
     std::io::stdin().read_to_string(&mut text).map_err(|error| failed("read the request", &error))?;
     let request: ChildRequest = serde_json::from_str(&text).map_err(|error| failed("read the request", &error))?;
     let kind = kinds.iter().find(|kind| kind.name == request.kind);
-    let Some(Work::Handler { run, .. }) = kind.map(|kind| &kind.work) else {
+    let Some((kind, Work::Handler { run, .. })) = kind.map(|kind| (kind, &kind.work)) else {
         return Err(Error::failure(format!("this binary has no handler of kind `{}`", request.kind)));
     };
-    let _scope = scope::enter([
-        ("task", request.kind.as_str().into()),
-        ("id", request.token.id.into()),
-        ("attempt", request.attempt.into()),
-    ]);
+    let job = Job::new(kind, request.version, request.worker_id, request.row);
+    let _scope = super::scope(&job);
     let context = TaskContext {
-        token: request.token,
-        kind: &request.kind,
-        attempt: request.attempt,
-        max_attempts: request.max_attempts,
+        job: &job,
         deadline: Instant::now() + request.time_left,
         retention: request.retention,
         stop,
-        interrupt: &Interrupt::default(),
         database: &request.database,
         conn: &RefCell::new(None),
         conn_is_tried: Cell::new(false),
         conn_is_marked: true,
         completed: Cell::new(false),
     };
-    let outcome = handle(run, request.version, &request.payload, &context);
-    let report = serde_json::to_string(&outcome).map_err(|error| failed("report", &error))?;
+    let report = serde_json::to_string(&handle(run, &context)).map_err(|error| failed("report", &error))?;
     // The handler may have printed a line without its end.
     let line = format!("\n{}{report}\n", request.marker);
     std::io::stdout().write_all(line.as_bytes()).map_err(|error| failed("report", &error))

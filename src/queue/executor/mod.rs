@@ -12,19 +12,19 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mysql::Conn;
 
 use super::context;
 use super::interrupt::Interrupted;
 use super::job::Job;
 use super::shared::Shared;
-use super::transition::{Outcome, Retry};
+use super::transition::Outcome;
 use crate::duration;
 use crate::error::Result;
 use crate::fault;
 use crate::observe::scope;
-use crate::threads::{self, Thread, Waker};
+use crate::threads::{self, Thread};
 
 #[derive(Clone)]
 pub struct Executor {
@@ -32,14 +32,10 @@ pub struct Executor {
     /// Claimed jobs; closed when the poller ends.
     pub jobs: Receiver<Arc<Job>>,
     /// Wakes the poller when an executor becomes free.
-    pub executor_free: Waker,
+    pub executor_free: Sender<()>,
 }
 
 impl Executor {
-    /// Starts the thread of executor `number`.
-    ///
-    /// # Errors
-    /// The system refuses to create another thread.
     pub fn spawn(self, number: usize) -> Result<Thread> {
         threads::spawn(&format!("executor-{number}"), move || self.run(number))
     }
@@ -48,9 +44,7 @@ impl Executor {
         let conn = RefCell::new(None);
         while let Ok(job) = self.jobs.recv() {
             if self.shared.shutdown.is_stopping() {
-                if self.shared.in_flight.take_back(&job) {
-                    self.shared.completions.send(job, Outcome::NotStarted, None);
-                }
+                // `Engine::drain` releases it.
                 continue;
             }
             let Some(started_at) = self.shared.in_flight.start(&job, number) else { continue };
@@ -65,12 +59,10 @@ impl Executor {
                 log::warn!("returned after its thread was abandoned; discarded what it returned");
                 return;
             }
-            self.shared.completions.send(job, outcome, Some(started_at));
-            self.executor_free.wake();
+            self.shared.complete(job, outcome, Some(started_at));
+            threads::wake(&self.executor_free);
             let used = conn.take();
-            if used.is_some() {
-                conn.replace(context::tidied(used));
-            }
+            conn.replace(used.and_then(context::tidied));
         }
     }
 
@@ -101,8 +93,7 @@ impl Executor {
             }
             // If the task were released, it would run again at once, over and over.
             (Outcome::Interrupted(reason @ (Interrupted::Stopping | Interrupted::LeaseLost)), None) => {
-                let error = format!("the task returned `Interrupted` ({reason}), but it was not interrupted");
-                Outcome::Failed { error, retry: Retry::AsUsual }
+                Outcome::failed(format!("the task returned `Interrupted` ({reason}), but it was not interrupted"))
             }
             (outcome, _) => outcome,
         }

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use crate::threads::lock;
 
 /// How much of a program's standard output is kept as its result.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -14,28 +16,16 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const ERROR_LINES_MAX: usize = 20;
 
 /// The bytes read so far. They can be used before the pipe is closed, which a surviving grandchild may delay.
-#[derive(Default)]
-pub struct Captured(Mutex<Vec<u8>>);
-
-impl Captured {
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
-    }
-
-    /// Nothing panics while it is locked.
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub type Captured = Mutex<Vec<u8>>;
 
 /// Writes `input` and closes the pipe.
 pub fn feed(stdin: Option<ChildStdin>, input: &str) {
     let Some(mut stdin) = stdin else { return };
-    match stdin.write_all(input.as_bytes()) {
-        Ok(()) => {}
-        // A process may end without reading its input.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Err(error) => log::warn!("failed to write to the standard input of a task's process: {error}"),
+    // A process may end without reading its input.
+    if let Err(error) = stdin.write_all(input.as_bytes())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        log::warn!("failed to write to the standard input of a task's process: {error}");
     }
 }
 
@@ -45,7 +35,7 @@ pub fn capture_stdout(stdout: Option<ChildStdout>, captured: &Captured) {
     let mut dropped = 0;
     let mut buffer = [0; 8192];
     while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-        let mut bytes = captured.bytes();
+        let mut bytes = lock(captured);
         let room = OUTPUT_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&buffer[..count.min(room)]);
         dropped += count.saturating_sub(room);
@@ -60,7 +50,7 @@ pub fn capture_report(stdout: Option<ChildStdout>, marker: &str, captured: &Capt
     let Some(stdout) = stdout else { return };
     for line in lines(stdout, REPORT_BYTES_MAX) {
         match line.strip_prefix(marker.as_bytes()) {
-            Some(json) => *captured.bytes() = json.to_vec(),
+            Some(json) => *lock(captured) = json.to_vec(),
             None if line.is_empty() => {}
             None => log::info!("{}", String::from_utf8_lossy(&line)),
         }
@@ -80,7 +70,7 @@ pub fn capture_stderr(stderr: Option<ChildStderr>, captured: &Captured) {
         {
             last.remove(0);
         }
-        *captured.bytes() = last.join("\n").into_bytes();
+        *lock(captured) = last.join("\n").into_bytes();
     }
 }
 

@@ -1,11 +1,11 @@
 //! A run in a process and a process group of its own. At its deadline the group is killed, with everything it started.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, after, bounded, never, select};
+use crossbeam_channel::{after, never, select};
 use mysql::Conn;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
@@ -22,7 +22,7 @@ use crate::queue::store::complete::check_size;
 use crate::queue::store::{lease, run_connection};
 use crate::queue::transition::{Outcome, Retry};
 use crate::shutdown::Phase;
-use crate::threads::{self, Thread};
+use crate::threads::{self, Thread, lock};
 
 /// How long an interrupted process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,9 +38,9 @@ pub fn run(executor: &Executor, job: &Job, deadline: Instant) -> Outcome {
     {
         log::warn!("failed to count its run in a process of its own: {error}");
     }
-    match Run::start(executor, job, deadline) {
+    match ProcessRun::start(executor, job, deadline) {
         Ok(run) => run.finish(executor, deadline),
-        Err(error) => failed(error.to_string()),
+        Err(error) => Outcome::failed(error.to_string()),
     }
 }
 
@@ -50,15 +50,14 @@ fn with_own_conn<T>(executor: &Executor, work: impl FnOnce(&mut Conn) -> mysql::
     Ok(work(&mut executor.shared.database.connect_for(TIMEOUT)?)?)
 }
 
-struct Run<'a> {
+struct ProcessRun<'a> {
     job: &'a Job,
     child: Child,
+    pid: Pid,
     run_id: String,
+    /// Ends when the process ends. It is not reaped yet then, so that its id stays valid.
     waiter: Thread,
-    /// Receives a message when the process ends. It is not reaped yet then, so that its id stays valid.
-    ended: Receiver<()>,
-    readers: [Thread; 2],
-    writer: Thread,
+    pipes: [Thread; 3],
     /// A program's output, or a handler's report.
     output: Arc<Captured>,
     stderr: Arc<Captured>,
@@ -67,27 +66,31 @@ struct Run<'a> {
 /// Why a run ended.
 enum End {
     /// The process ended without being killed. `asked` is true if the worker asked it to end, because it is stopping.
-    Exited {
-        asked: bool,
-    },
+    Exited { asked: bool },
+    /// It was killed at its deadline.
     DeadlinePassed,
+    /// It was killed because it was interrupted, or because the worker kills what still runs.
     Interrupted(Interrupted),
-    /// The worker kills what still runs.
-    Killed,
 }
 
-impl<'a> Run<'a> {
+impl<'a> ProcessRun<'a> {
     fn start(executor: &Executor, job: &'a Job, deadline: Instant) -> Result<Self> {
-        let run_id = tree::run_id(&job.token);
+        let run_id = tree::run_id(std::process::id(), &job.token);
         let (mut command, input, marker) = match &job.kind.work {
             Work::Handler { .. } => {
                 let request = ChildRequest::new(job, executor, deadline, &run_id);
-                (child::handler_command(), request.to_json()?, Some(child::marker(&run_id)))
+                let json = serde_json::to_string(&request)
+                    .map_err(|error| Error::failure(format!("failed to write the request: {error}")))?;
+                (child::handler_command(), json, Some(child::marker(&run_id)))
             }
             Work::Command { program, args } => {
                 let mut command = child::program_command(program, args);
-                add_environment(&mut command, job);
-                (command, job.payload.clone(), None)
+                command
+                    .env("AIRUN_TASK_ID", job.token.id.to_string())
+                    .env("AIRUN_TASK_KIND", &job.kind.name)
+                    .env("AIRUN_TASK_ATTEMPT", job.attempt().to_string())
+                    .env("AIRUN_TASK_TIMEOUT_MS", job.timeout.as_millis().to_string());
+                (command, job.row.payload.clone(), None)
             }
         };
         // A handler's process formats its log lines itself.
@@ -95,13 +98,14 @@ impl<'a> Run<'a> {
         command.env(tree::RUN_ID_VARIABLE, &run_id).process_group(0);
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut child = spawned.map_err(|error| Error::failure(format!("failed to start its process: {error}")))?;
-        let (waiter, ended) = wait_for_end(pid(&child))?;
+        let pid = Pid::from_child(&child);
+        let waiter = wait_for_end(pid)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (output, captured_stderr) = (Arc::<Captured>::default(), Arc::<Captured>::default());
         let (out, err) = (Arc::clone(&output), Arc::clone(&captured_stderr));
         let (fields, same_fields) = scope::with(|fields| (fields.to_vec(), fields.to_vec()));
-        let writer = threads::spawn("stdin", move || feed(stdin, &input))?;
-        let readers = [
+        let pipes = [
+            threads::spawn("stdin", move || feed(stdin, &input))?,
             threads::spawn("stdout", move || {
                 let _scope = scope::enter(fields);
                 match marker {
@@ -114,21 +118,21 @@ impl<'a> Run<'a> {
                 capture_stderr(stderr, &err);
             })?,
         ];
-        Ok(Self { job, child, run_id, waiter, ended, readers, writer, output, stderr: captured_stderr })
+        Ok(Self { job, child, pid, run_id, waiter, pipes, output, stderr: captured_stderr })
     }
 
     fn finish(mut self, executor: &Executor, deadline: Instant) -> Outcome {
         let end = self.wait(executor, deadline);
         if matches!(end, End::Exited { .. }) {
             // Surviving processes of its group would keep its output open. Those that left the group are meant to stay.
-            tree::kill_group(pid(&self.child));
+            tree::signal_group(self.pid, Signal::KILL);
         } else {
-            tree::kill(pid(&self.child), &self.run_id);
+            tree::kill(self.pid, &self.run_id);
         }
         let read_deadline = Instant::now() + READ_TIMEOUT;
         self.waiter.join_or_leave(read_deadline);
         let status = self.child.wait();
-        for thread in self.readers.into_iter().chain([self.writer]) {
+        for thread in self.pipes {
             thread.join_or_leave(read_deadline);
         }
         if matches!(self.job.kind.work, Work::Handler { .. })
@@ -142,16 +146,16 @@ impl<'a> Run<'a> {
                 Outcome::Interrupted(Interrupted::Stopping)
             }
             (End::Exited { .. }, Ok(status)) => {
-                match outcome(self.job, status, &self.output.text(), &self.stderr.text()) {
+                let [output, stderr] = [&self.output, &self.stderr].map(|captured| lock(captured).clone());
+                match outcome(self.job, status, &String::from_utf8_lossy(&output), &String::from_utf8_lossy(&stderr)) {
                     // The child noticed its deadline a moment before this thread did.
-                    Outcome::Interrupted(Interrupted::DeadlinePassed) => failed(timed_out(self.job.timeout)),
+                    Outcome::Interrupted(Interrupted::DeadlinePassed) => Outcome::failed(timed_out(self.job.timeout)),
                     outcome => outcome,
                 }
             }
-            (End::Exited { .. }, Err(error)) => failed(format!("failed to wait for its process: {error}")),
-            (End::DeadlinePassed, _) => failed(format!("{}, and was killed", timed_out(self.job.timeout))),
+            (End::Exited { .. }, Err(error)) => Outcome::failed(format!("failed to wait for its process: {error}")),
+            (End::DeadlinePassed, _) => Outcome::failed(format!("{}, and was killed", timed_out(self.job.timeout))),
             (End::Interrupted(reason), _) => Outcome::Interrupted(reason),
-            (End::Killed, _) => Outcome::Interrupted(Interrupted::Stopping),
         }
     }
 
@@ -163,15 +167,15 @@ impl<'a> Run<'a> {
         let (mut grace, mut asked) = (never(), false);
         loop {
             select! {
-                recv(self.ended) -> _ => return End::Exited { asked },
+                recv(self.waiter.ended()) -> _ => return End::Exited { asked },
                 recv(deadline_passed) -> _ => return End::DeadlinePassed,
-                recv(kill.receiver()) -> _ => return End::Killed,
+                recv(kill.receiver()) -> _ => return End::Interrupted(Interrupted::Stopping),
                 recv(grace) -> _ => {
                     return End::Interrupted(self.job.interrupt.reason().unwrap_or(Interrupted::Cancelled));
                 }
                 recv(interrupt) -> _ => {
                     log::info!("sent SIGTERM to its process; SIGKILL follows after {}", duration::short(GRACE));
-                    tree::terminate_group(pid(&self.child));
+                    tree::signal_group(self.pid, Signal::TERM);
                     grace = after(GRACE);
                     interrupt = never();
                 }
@@ -179,7 +183,7 @@ impl<'a> Run<'a> {
                     // A handler sees the shutdown in its context and may still finish. A program would just be ended by
                     // the signal.
                     if matches!(self.job.kind.work, Work::Handler { .. }) {
-                        tree::terminate(pid(&self.child));
+                        tree::terminate(self.pid);
                         asked = true;
                     }
                     stop = never();
@@ -189,58 +193,33 @@ impl<'a> Run<'a> {
     }
 }
 
-fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
-}
-
-fn add_environment(command: &mut Command, job: &Job) {
-    command
-        .env("AIRUN_TASK_ID", job.token.id.to_string())
-        .env("AIRUN_TASK_KIND", &job.kind.name)
-        .env("AIRUN_TASK_ATTEMPT", job.attempt().to_string())
-        .env("AIRUN_TASK_TIMEOUT_MS", job.timeout.as_millis().to_string());
-}
-
 /// Waits for the end of a process in a thread, without reaping it.
-fn wait_for_end(pid: Pid) -> Result<(Thread, Receiver<()>)> {
-    let (end, ended) = bounded(1);
-    let waiter = threads::spawn("wait", move || {
+fn wait_for_end(pid: Pid) -> Result<Thread> {
+    threads::spawn("wait", move || {
         if let Err(error) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
             log::warn!("failed to wait for process {}: {error}", pid.as_raw_nonzero());
         }
-        // The receiver is dropped if the run was killed and no longer waits.
-        end.send(()).ok();
-    })?;
-    Ok((waiter, ended))
+    })
 }
 
 fn outcome(job: &Job, status: ExitStatus, output: &str, stderr: &str) -> Outcome {
     match &job.kind.work {
-        Work::Handler { .. } => match serde_json::from_str(output) {
-            Ok(outcome) => outcome,
-            Err(_) => crashed(job, format!("its process ended without a result: {}", describe(status))),
-        },
+        Work::Handler { .. } => serde_json::from_str(output).unwrap_or_else(|_| {
+            let error = format!("its process ended without a result: {}", describe(status));
+            if job.is_crash_suspect() { Outcome::Crashed(error) } else { Outcome::failed(error) }
+        }),
         Work::Command { .. } => {
             let error = match stderr {
                 "" => describe(status),
                 stderr => format!("{}: {stderr}", describe(status)),
             };
             match status.code() {
-                Some(0) => result(output).map_or_else(|error| failed(error.to_string()), Outcome::Succeeded),
+                Some(0) => result(output).map_or_else(|error| Outcome::failed(error.to_string()), Outcome::Succeeded),
                 Some(EXIT_DATA_ERROR) => Outcome::Failed { error, retry: Retry::Never },
-                _ => failed(error),
+                _ => Outcome::failed(error),
             }
         }
     }
-}
-
-fn failed(error: String) -> Outcome {
-    Outcome::Failed { error, retry: Retry::AsUsual }
-}
-
-/// A crash is a failure, unless it proves that the task killed its last worker.
-fn crashed(job: &Job, error: String) -> Outcome {
-    if job.is_crash_suspect() { Outcome::Crashed(error) } else { failed(error) }
 }
 
 /// A program's output as JSON: as it is if it is JSON, else as a string.
@@ -257,19 +236,8 @@ fn result(output: &str) -> Result<String, TaskError> {
     Ok(json)
 }
 
+/// For example `exit code 1` or `signal 9 (SIGKILL)`.
 fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => {
-            let name = match Signal::from_named_raw(signal) {
-                Some(Signal::ABORT) => " (SIGABRT)",
-                Some(Signal::KILL) => " (SIGKILL)",
-                Some(Signal::SEGV) => " (SIGSEGV)",
-                Some(Signal::TERM) => " (SIGTERM)",
-                _ => "",
-            };
-            format!("signal {signal}{name}")
-        }
-        (None, None) => "no exit code".to_owned(),
-    }
+    let signal = || status.to_string().replace(": ", " ").replace(" (core dumped)", "");
+    status.code().map_or_else(signal, |code| format!("exit code {code}"))
 }

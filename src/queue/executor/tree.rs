@@ -14,12 +14,8 @@ pub const RUN_ID_VARIABLE: &str = "AIRUN_TASK_RUN";
 /// Maximum number of searches. Processes started during one are found by the next.
 const ROUNDS_MAX: usize = 10;
 
-/// A unique id of a run of this process.
-pub fn run_id(token: &ClaimToken) -> String {
-    run_id_of(std::process::id(), token)
-}
-
-fn run_id_of(worker_pid: u32, token: &ClaimToken) -> String {
+/// A unique id of a run of a worker.
+pub fn run_id(worker_pid: u32, token: &ClaimToken) -> String {
     format!("{worker_pid}-{}-{}-{}", token.worker_id, token.id, token.claim_count)
 }
 
@@ -28,26 +24,20 @@ pub fn terminate(leader: Pid) {
     warn_unless_ended(leader, kill_process(leader, Signal::TERM));
 }
 
-/// Sends SIGTERM to the group.
-pub fn terminate_group(leader: Pid) {
-    warn_unless_ended(leader, kill_process_group(leader, Signal::TERM));
-}
-
-/// Kills the group.
-pub fn kill_group(leader: Pid) {
-    warn_unless_ended(leader, kill_process_group(leader, Signal::KILL));
+pub fn signal_group(leader: Pid, signal: Signal) {
+    warn_unless_ended(leader, kill_process_group(leader, signal));
 }
 
 /// Kills the group, and processes of the run that left it.
 pub fn kill(leader: Pid, run_id: &str) {
-    kill_group(leader);
+    signal_group(leader, Signal::KILL);
     // The leader is not reaped yet, so it would be found again and again.
     kill_by_run_id(|pid, found| pid != leader && found == run_id);
 }
 
 /// Kills the surviving processes of a dead worker of this host, which are found by its process id and its claims.
 pub fn kill_survivors(worker_pid: u32, tokens: &[ClaimToken]) {
-    let run_ids: HashSet<String> = tokens.iter().map(|token| run_id_of(worker_pid, token)).collect();
+    let run_ids: HashSet<String> = tokens.iter().map(|token| run_id(worker_pid, token)).collect();
     kill_by_run_id(|_, found| run_ids.contains(found));
 }
 

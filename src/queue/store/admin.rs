@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use mysql::{Conn, Error};
 
+use super::claim::ensure_control_row;
 use super::enqueue::is_duplicate;
 use super::group::TaskGroup;
-use super::{Cursor, execute, from, id_in, row, rows};
+use super::{Cursor, execute, from, id_in, next_page, row, rows};
 
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,11 +62,13 @@ const COUNT_LEFT: &str = "SELECT COUNT(*) FROM ai_server_tasks WHERE :id_in AND 
 pub fn retry_batch(conn: &mut Conn, group: &TaskGroup, cursor: Option<&Cursor>) -> Result<RetriedBatch, Error> {
     let select = sql!(SELECT_BATCH, group = group.condition(), from = from(cursor), limit = BATCH);
     let found = rows::<(u64, String)>(conn, &select)?;
-    let Some((id, next_action_at)) = found.last() else { return Ok(RetriedBatch::default()) };
-    let next = (found.len() == BATCH).then(|| Cursor { next_action_at: next_action_at.clone(), id: *id }.next());
+    if found.is_empty() {
+        return Ok(RetriedBatch::default());
+    }
+    let next = next_page(&found, BATCH, |(id, at)| (at, *id));
     let ids = id_in(found.iter().map(|(id, _)| *id).collect());
-    let matched = execute(conn, &sql!(RETRY_BATCH, id_in = ids, state = group.state))?;
-    let (duplicates,): (u64,) = row(conn, &sql!(COUNT_LEFT, id_in = ids, state = group.state))?;
+    let matched = execute(conn, &sql!(RETRY_BATCH, id_in = ids, state = group.state.name()))?;
+    let (duplicates,): (u64,) = row(conn, &sql!(COUNT_LEFT, id_in = ids, state = group.state.name()))?;
     Ok(RetriedBatch { retried: matched.saturating_sub(duplicates), duplicates, next })
 }
 
@@ -118,14 +121,13 @@ impl Control {
     }
 }
 
-const INSERT_CONTROL: &str = "INSERT IGNORE INTO ai_server_controls (scope, name) VALUES (:scope, :name)";
 const PAUSE: &str = "UPDATE ai_server_controls SET paused = TRUE, paused_at = UTC_TIMESTAMP(6) \
     WHERE scope = :scope AND name = :name AND NOT paused";
 
 /// Pauses a kind or queue. Returns false if it was paused already.
 pub fn pause(conn: &mut Conn, control: &Control) -> Result<bool, Error> {
     let (scope, name) = control.parts();
-    execute(conn, &sql!(INSERT_CONTROL, scope = scope, name = name))?;
+    ensure_control_row(conn, scope, name)?;
     Ok(execute(conn, &sql!(PAUSE, scope = scope, name = name))? > 0)
 }
 

@@ -1,10 +1,11 @@
 //! Claiming tasks.
 
 use mysql::{Conn, Error};
+use serde::{Deserialize, Serialize};
 
 use super::literal::Fragment;
 use super::poll::TaskClass;
-use super::{Cursor, LEASE, execute, id_in, roll_back, row, rows};
+use super::{Cursor, LEASE, execute, id_in, or_roll_back, row, rows};
 use crate::fault;
 
 /// Which tasks of a class to claim.
@@ -17,8 +18,8 @@ pub enum Pick {
 }
 
 /// A task that was claimed.
-#[derive(Debug)]
-pub struct Claimed {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimedTask {
     pub id: u64,
     pub payload: String,
     /// The number of this claim.
@@ -33,7 +34,15 @@ pub struct Claimed {
     pub waited_micros: i64,
 }
 
-type ClaimedRow = (u64, String, u32, u32, u32, u32, u32, String, i64);
+read_columns!(
+    ClaimedTask: id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, waited_micros,
+);
+
+const MARK_RUNNING: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
+    SET state = 'running', worker_id = :worker_id, claim_count = claim_count + 1, started_at = UTC_TIMESTAMP(6), \
+    next_action_at = UTC_TIMESTAMP(6) + :lease \
+    WHERE :id_in AND state = 'pending'; \
+    COMMIT";
 
 /// Claims at most `limit` tasks of a class in their order. If this succeeds, the claim is committed. At most
 /// `fleet_limit` tasks of the kind run on all workers together.
@@ -43,70 +52,35 @@ pub fn claim(
     conn: &mut Conn,
     class: &TaskClass,
     pick: &Pick,
-    limit: usize,
+    mut limit: usize,
     fleet_limit: Option<u32>,
     worker_id: u64,
-) -> Result<Vec<Claimed>, Error> {
-    let claimed = claim_in_transaction(conn, class, pick, limit, fleet_limit, worker_id);
-    if claimed.is_err() {
-        roll_back(conn);
-    }
-    claimed
-}
-
-const MARK_RUNNING: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
-    SET state = 'running', worker_id = :worker_id, claim_count = claim_count + 1, started_at = UTC_TIMESTAMP(6), \
-    next_action_at = UTC_TIMESTAMP(6) + :lease \
-    WHERE :id_in AND state = 'pending'; \
-    COMMIT";
-
-fn claim_in_transaction(
-    conn: &mut Conn,
-    class: &TaskClass,
-    pick: &Pick,
-    limit: usize,
-    fleet_limit: Option<u32>,
-    worker_id: u64,
-) -> Result<Vec<Claimed>, Error> {
-    let mut begin = "START TRANSACTION; ";
-    let mut limit = limit;
-    if let Some(fleet_limit) = fleet_limit {
-        begin = "";
-        let free = u64::from(fleet_limit).saturating_sub(count_running_locked(conn, &class.kind)?);
-        limit = limit.min(usize::try_from(free).unwrap_or(usize::MAX));
-    }
-    let mut found: Vec<ClaimedRow> = Vec::new();
-    if limit > 0 {
-        let select = select(class, pick, limit);
-        log::trace!("{select}");
-        found = rows(conn, &format!("{begin}{select}"))?;
-        found.sort_unstable_by(|a, b| (&a.7, a.0).cmp(&(&b.7, b.0)));
-    }
-    fault::point("claim-locked");
-    if found.is_empty() {
-        execute(conn, "ROLLBACK")?;
-        return Ok(Vec::new());
-    }
-    let ids = found.iter().map(|row| row.0).collect();
-    execute(conn, &sql!(MARK_RUNNING, worker_id = worker_id, lease = LEASE, id_in = id_in(ids)))?;
-    fault::point("claim-committed");
-    let claimed = found.into_iter().map(
-        |(id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, waited_micros)| {
-            let claim_count = claim_count + 1;
-            Claimed {
-                id,
-                payload,
-                claim_count,
-                failures,
-                crashes,
-                max_attempts,
-                timeout_ms,
-                next_action_at,
-                waited_micros,
-            }
-        },
-    );
-    Ok(claimed.collect())
+) -> Result<Vec<ClaimedTask>, Error> {
+    or_roll_back(conn, |conn| {
+        let mut begin = "START TRANSACTION; ";
+        if let Some(fleet_limit) = fleet_limit {
+            begin = "";
+            let free = u64::from(fleet_limit).saturating_sub(count_running_locked(conn, &class.kind)?);
+            limit = limit.min(usize::try_from(free).unwrap_or(usize::MAX));
+        }
+        let mut found: Vec<ClaimedTask> = Vec::new();
+        if limit > 0 {
+            let select = select(class, pick, limit);
+            log::trace!("{select}");
+            found = rows(conn, &format!("{begin}{select}"))?;
+            found.sort_unstable_by(|a, b| (&a.next_action_at, a.id).cmp(&(&b.next_action_at, b.id)));
+        }
+        fault::point("claim-locked");
+        if found.is_empty() {
+            execute(conn, "ROLLBACK")?;
+            return Ok(Vec::new());
+        }
+        let ids = found.iter().map(|task| task.id).collect();
+        execute(conn, &sql!(MARK_RUNNING, worker_id = worker_id, lease = LEASE, id_in = id_in(ids)))?;
+        fault::point("claim-committed");
+        found.iter_mut().for_each(|task| task.claim_count += 1);
+        Ok(found)
+    })
 }
 
 const SELECT: &str = "SELECT id, payload, claim_count, failures, crashes, max_attempts, timeout_ms, next_action_at, \
@@ -146,9 +120,10 @@ fn count_running_locked(conn: &mut Conn, kind: &str) -> Result<u64, Error> {
     row::<(u64,)>(conn, &sql!(COUNT_RUNNING, kind = kind)).map(|(count,)| count)
 }
 
-const INSERT_CONTROL: &str = "INSERT IGNORE INTO ai_server_controls (scope, name) VALUES ('kind', :kind)";
+const INSERT_CONTROL: &str = "INSERT IGNORE INTO ai_server_controls (scope, name) VALUES (:scope, :name)";
 
-/// Inserts the kind's row in `ai_server_controls`, which a claim locks if the kind has a concurrency limit.
-pub fn ensure_control_row(conn: &mut Conn, kind: &str) -> Result<(), Error> {
-    execute(conn, &sql!(INSERT_CONTROL, kind = kind)).map(drop)
+/// Inserts the row of a kind or queue in `ai_server_controls`, which pauses it, and which a claim locks if the kind has a
+/// concurrency limit.
+pub fn ensure_control_row(conn: &mut Conn, scope: &str, name: &str) -> Result<(), Error> {
+    execute(conn, &sql!(INSERT_CONTROL, scope = scope, name = name)).map(drop)
 }

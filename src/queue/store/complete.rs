@@ -8,6 +8,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Error, Transaction};
 
 use super::lease::release_statement;
+use super::literal::Fragment;
 use super::{ClaimToken, Retention, execute, id_in, in_transaction, rows};
 use crate::error::TaskError;
 use crate::fault;
@@ -29,22 +30,19 @@ const SUCCEED_MANY: &str = "UPDATE ai_server_tasks FORCE INDEX (PRIMARY) \
 /// in one statement for each claim count, all others in one transaction. Doing it again changes nothing.
 pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retention: &Retention) -> Result<u64, Error> {
     // Most handlers return `null`, which isn't stored.
-    let is_plain = |transition: &Transition| matches!(transition, Transition::Succeeded { result } if result == "null");
-    let mut plain: Vec<&ClaimToken> =
-        transitions.iter().filter(|(_, transition)| is_plain(transition)).map(|(token, _)| token).collect();
-    let others: Vec<String> = transitions
+    let (mut plain, others): (Vec<_>, Vec<_>) = transitions
         .iter()
-        .filter(|(_, transition)| !is_plain(transition))
-        .filter_map(|(token, transition)| statement(token, transition, retention))
-        .collect();
+        .partition(|(_, transition)| matches!(transition, Transition::Succeeded(result) if result == "null"));
+    let others: Vec<String> =
+        others.iter().filter_map(|(token, transition)| statement(token, transition, retention)).collect();
     let mut changed = 0;
-    plain.sort_unstable_by_key(|token| (token.claim_count, token.id));
-    for tokens in plain.chunk_by(|a, b| a.claim_count == b.claim_count) {
-        let [ClaimToken { worker_id, claim_count, .. }, ..] = *tokens else { continue };
+    plain.sort_unstable_by_key(|(token, _)| (token.claim_count, token.id));
+    for claims in plain.chunk_by(|(a, _), (b, _)| a.claim_count == b.claim_count) {
+        let [(ClaimToken { worker_id, claim_count, .. }, _), ..] = *claims else { continue };
         let statement = sql!(
             SUCCEED_MANY,
             retention = retention.finished,
-            id_in = id_in(tokens.iter().map(|token| token.id).collect()),
+            id_in = id_in(claims.iter().map(|(token, _)| token.id).collect()),
             worker_id = *worker_id,
             claim_count = *claim_count,
         );
@@ -64,14 +62,13 @@ pub fn write(conn: &mut Conn, transitions: &[(ClaimToken, Transition)], retentio
 const RETRY: &str = "UPDATE ai_server_tasks \
     SET state = IF(cancel_requested, 'cancelled', 'pending'), worker_id = 0, \
     finished_at = IF(cancel_requested, UTC_TIMESTAMP(6), finished_at), \
-    next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + :retention, UTC_TIMESTAMP(6) + :delay), \
-    failures = failures + :failures, crashes = crashes + :crashes, isolated_runs = 0, last_error = :error \
+    next_action_at = IF(cancel_requested, UTC_TIMESTAMP(6) + :retention, UTC_TIMESTAMP(6) + :delay), :setback \
     WHERE :claim";
 const BURY: &str = "UPDATE ai_server_tasks \
     SET state = 'dead', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
-    next_action_at = UTC_TIMESTAMP(6) + :retention, \
-    failures = failures + :failures, crashes = crashes + :crashes, isolated_runs = 0, last_error = :error \
+    next_action_at = UTC_TIMESTAMP(6) + :retention, :setback \
     WHERE :claim";
+const SETBACK: &str = ":counter = :counter + 1, isolated_runs = 0, last_error = :error";
 const CANCEL: &str = "UPDATE ai_server_tasks \
     SET state = 'cancelled', worker_id = 0, finished_at = UTC_TIMESTAMP(6), \
     next_action_at = UTC_TIMESTAMP(6) + :retention \
@@ -80,44 +77,27 @@ const CANCEL: &str = "UPDATE ai_server_tasks \
 /// The statement for one transition; `None` if the run's own transaction has completed the task.
 fn statement(token: &ClaimToken, transition: &Transition, retention: &Retention) -> Option<String> {
     let claim = token.condition();
-    let counts = |counter: &Counter| match counter {
-        Counter::Failure => (1_u32, 0_u32),
-        Counter::Crash => (0, 1),
+    let setback = |counter: &Counter, error: &str| {
+        let counter = match counter {
+            Counter::Failure => "failures",
+            Counter::Crash => "crashes",
+        };
+        let error = &error[..error.floor_char_boundary(ERROR_BYTES_MAX)];
+        Fragment(sql!(SETBACK, counter = Fragment(counter.to_owned()), error = error))
     };
     Some(match transition {
-        Transition::Succeeded { result } => succeed(token, result, retention.finished),
+        Transition::Succeeded(result) => succeed(token, result, retention.finished),
         Transition::Retry { after, error, counter } => {
-            let (failures, crashes) = counts(counter);
-            sql!(
-                RETRY,
-                retention = retention.finished,
-                delay = *after,
-                failures = failures,
-                crashes = crashes,
-                error = shortened(error),
-                claim = claim,
-            )
+            let setback = setback(counter, error);
+            sql!(RETRY, retention = retention.finished, delay = *after, setback = setback, claim = claim)
         }
         Transition::Dead { error, counter } => {
-            let (failures, crashes) = counts(counter);
-            sql!(
-                BURY,
-                retention = retention.dead,
-                failures = failures,
-                crashes = crashes,
-                error = shortened(error),
-                claim = claim,
-            )
+            sql!(BURY, retention = retention.dead, setback = setback(counter, error), claim = claim)
         }
         Transition::Cancelled => sql!(CANCEL, retention = retention.finished, claim = claim),
         Transition::Released => release_statement(claim, retention),
         Transition::Settled => return None,
     })
-}
-
-/// The part of an error's text that the row stores.
-fn shortened(error: &str) -> &str {
-    &error[..error.floor_char_boundary(ERROR_BYTES_MAX)]
 }
 
 const SUCCEED: &str = "UPDATE ai_server_tasks \
@@ -131,9 +111,6 @@ fn succeed(token: &ClaimToken, result: &str, retention: Duration) -> String {
 }
 
 /// Checks that a result or progress is small enough to be stored.
-///
-/// # Errors
-/// The error names its size.
 pub fn check_size(json: &str) -> Result<(), TaskError> {
     let bytes = json.len();
     if bytes <= RESULT_BYTES_MAX {
@@ -154,7 +131,7 @@ pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Res
         .collect();
     let is_written = |token: &ClaimToken, transition: &Transition| {
         found.get(&(token.id, token.claim_count)).is_some_and(|state| match transition {
-            Transition::Succeeded { .. } => state == "succeeded",
+            Transition::Succeeded(_) => state == "succeeded",
             Transition::Dead { .. } => state == "dead",
             Transition::Settled => true,
             Transition::Cancelled | Transition::Retry { .. } | Transition::Released => state != "running",
@@ -169,9 +146,9 @@ const READ_CLAIMS: &str = "SELECT id, worker_id, claim_count FROM ai_server_task
 /// The claims whose tasks are still running: the handler's transaction with their completion was not committed.
 pub fn unsettled(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<ClaimToken>, Error> {
     let ids = tokens.iter().map(|token| token.id).collect();
-    let running = rows::<(u64, u64, u32)>(conn, &sql!(READ_CLAIMS, id_in = id_in(ids)))?;
-    let claims = running.into_iter().map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count });
-    Ok(claims.filter(|token| tokens.contains(token)).collect())
+    let mut running: Vec<ClaimToken> = rows(conn, &sql!(READ_CLAIMS, id_in = id_in(ids)))?;
+    running.retain(|token| tokens.contains(token));
+    Ok(running)
 }
 
 /// Completes a task in its handler's transaction.

@@ -6,6 +6,7 @@ use mysql::Error;
 use mysql::prelude::Queryable;
 
 use super::literal::{Fragment, Literal, push_text, text_bytes_max};
+use super::row;
 use crate::queue::payload::Priority;
 
 /// A new task without its payload. Names consist of letters, digits, `_`, `-` and `.`.
@@ -103,8 +104,7 @@ fn statement_parts(new: &NewTask) -> (String, String) {
 
 /// The id of the task that this session inserted last.
 pub fn last_id(conn: &mut impl Queryable) -> Result<u64, Error> {
-    let missing = || Error::IoError(std::io::Error::other("the server returned no id"));
-    conn.query_first("SELECT LAST_INSERT_ID()")?.ok_or_else(missing)
+    row(conn, "SELECT LAST_INSERT_ID()").map(|(id,)| id)
 }
 
 const SELECT_ACTIVE: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key";
@@ -129,6 +129,5 @@ pub fn is_duplicate(error: &Error) -> bool {
 
 /// Identifies this database among all that the processes of this host use.
 pub fn identity(conn: &mut impl Queryable) -> Result<String, Error> {
-    let missing = || Error::IoError(std::io::Error::other("the server returned no name of the database"));
-    conn.query_first("SELECT CONCAT_WS('/', @@hostname, @@port, DATABASE())")?.ok_or_else(missing)
+    row(conn, "SELECT CONCAT_WS('/', @@hostname, @@port, DATABASE())").map(|(identity,)| identity)
 }

@@ -15,19 +15,13 @@ pub fn has_columns(conn: &mut Conn) -> Result<(), Error> {
     execute(conn, "SELECT isolated_runs FROM ai_server_tasks LIMIT 0").map(drop)
 }
 
-const REGISTER: &str = "INSERT INTO ai_server_workers (hostname, pid) VALUES (:hostname, :pid)";
+const REGISTER: &str = "INSERT INTO ai_server_workers (id, hostname, pid) VALUES (:worker_id, :hostname, :pid)";
 
-/// Registers a worker and returns its id.
-pub fn register(conn: &mut Conn, hostname: &str, pid: u32) -> Result<u64, Error> {
-    execute(conn, &sql!(REGISTER, hostname = hostname, pid = pid))?;
+/// Registers this process: under a new id, which is returned, if `worker_id` is 0; or under its old id, after others
+/// declared it dead.
+pub fn register(conn: &mut Conn, worker_id: u64, hostname: &str) -> Result<u64, Error> {
+    execute(conn, &sql!(REGISTER, worker_id = worker_id, hostname = hostname, pid = std::process::id()))?;
     Ok(conn.last_insert_id())
-}
-
-const REJOIN: &str = "INSERT INTO ai_server_workers (id, hostname, pid) VALUES (:worker_id, :hostname, :pid)";
-
-/// Registers a worker under its old id after others declared it dead.
-pub fn rejoin(conn: &mut Conn, worker_id: u64, hostname: &str, pid: u32) -> Result<(), Error> {
-    execute(conn, &sql!(REJOIN, worker_id = worker_id, hostname = hostname, pid = pid)).map(drop)
 }
 
 const GET_LOCK: &str = "SELECT GET_LOCK(:lock, 0)";
@@ -51,19 +45,12 @@ pub fn heartbeat(conn: &mut Conn, worker_id: u64, idle: bool) -> Result<bool, Er
     Ok(execute(conn, &sql!(HEARTBEAT, idle = idle, worker_id = worker_id))? == 1)
 }
 
-/// Number of live workers, and how many of them are idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FleetSize {
-    pub alive: u32,
-    pub idle: u32,
-}
-
 const COUNT_WORKERS: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
     WHERE last_heartbeat_at > UTC_TIMESTAMP(6) - :lease";
 
-/// Counts the live workers.
-pub fn size(conn: &mut Conn) -> Result<FleetSize, Error> {
-    row::<(u32, u32)>(conn, &sql!(COUNT_WORKERS, lease = LEASE)).map(|(alive, idle)| FleetSize { alive, idle })
+/// Number of live workers, and how many of them are idle.
+pub fn size(conn: &mut Conn) -> Result<(u32, u32), Error> {
+    row(conn, &sql!(COUNT_WORKERS, lease = LEASE))
 }
 
 /// A worker that is dead, and where it ran.
@@ -74,14 +61,6 @@ pub struct DeadWorker {
     pub pid: u32,
 }
 
-/// The result of a search for dead workers.
-#[derive(Debug, Default)]
-pub struct DeadWorkers {
-    pub dead: Vec<DeadWorker>,
-    /// True if the search made another worker a suspect, which will be dead after [`SUSPICION_PERIOD`].
-    pub newly_suspected: bool,
-}
-
 const SELECT_SUSPECTS: &str = "SELECT id, hostname, pid, \
     COALESCE(TIMESTAMPDIFF(MICROSECOND, suspected_at, UTC_TIMESTAMP(6)), -1) FROM ai_server_workers \
     WHERE :lock_is_free OR last_heartbeat_at < UTC_TIMESTAMP(6) - :lease";
@@ -90,22 +69,22 @@ const SUSPECT: &str = "UPDATE ai_server_workers SET suspected_at = UTC_TIMESTAMP
 
 /// Finds workers whose liveness lock is free or whose last heartbeat is too old; only the heartbeat counts unless
 /// `locks_are_global`. A worker is dead if it stays suspected for [`SUSPICION_PERIOD`]: one that only lost its
-/// connection reconnects meanwhile.
-pub fn find_dead(conn: &mut Conn, locks_are_global: bool) -> Result<DeadWorkers, Error> {
+/// connection reconnects meanwhile. Also returns true if the search made another worker a suspect.
+pub fn find_dead(conn: &mut Conn, locks_are_global: bool) -> Result<(Vec<DeadWorker>, bool), Error> {
     let lock_is_free = lock_is_free("id", locks_are_global);
     let suspects =
         rows::<(u64, String, u32, i64)>(conn, &sql!(SELECT_SUSPECTS, lock_is_free = lock_is_free, lease = LEASE))?;
-    let mut found = DeadWorkers::default();
+    let (mut dead, mut newly_suspected) = (Vec::new(), false);
     for (id, hostname, pid, suspected_micros) in suspects {
         if suspected_micros < 0 {
-            found.newly_suspected = true;
+            newly_suspected = true;
             execute(conn, &sql!(SUSPECT, worker_id = id))?;
             fault::point("missing-marked");
         } else if u128::try_from(suspected_micros).is_ok_and(|micros| micros >= SUSPICION_PERIOD.as_micros()) {
-            found.dead.push(DeadWorker { id, hostname, pid });
+            dead.push(DeadWorker { id, hostname, pid });
         }
     }
-    Ok(found)
+    Ok((dead, newly_suspected))
 }
 
 /// An SQL condition for a worker whose liveness lock is free. It is never true where other nodes can't see the lock.

@@ -3,7 +3,7 @@
 
 use mysql::{Conn, Error};
 
-use super::literal::{Fragment, push_text};
+use super::literal::Fragment;
 use super::rows;
 use crate::queue::state::State;
 
@@ -16,6 +16,8 @@ pub struct TaskGroup {
     pub queue: String,
     pub priority: u8,
 }
+
+read_columns!(TaskGroup: state, kind, version, queue, priority);
 
 /// Which tasks to list. An empty list of states means all states.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl TaskGroup {
     /// True for the rows of the group.
     pub(super) fn condition(&self) -> Fragment {
         let Self { state, kind, version, queue, priority } = self;
-        Fragment(sql!(IN_GROUP, state = *state, kind = *kind, version = *version, queue = *queue, priority = *priority))
+        let state = state.name();
+        Fragment(sql!(IN_GROUP, state = state, kind = *kind, version = *version, queue = *queue, priority = *priority))
     }
 }
 
@@ -56,22 +59,14 @@ const SELECT_GROUPS: &str = "SELECT DISTINCT state, kind, payload_version, queue
 pub fn groups(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskGroup>, Error> {
     let states: &[State] = if filter.states.is_empty() { &State::ALL } else { &filter.states };
     let names: Vec<String> = states.iter().map(|state| format!("'{}'", state.name())).collect();
-    let and = |column: &str, value: &Option<String>| {
-        let mut sql = String::new();
-        if let Some(value) = value {
-            sql.push_str(&format!(" AND {column} = "));
-            push_text(&mut sql, value);
-        }
-        Fragment(sql)
+    let and = |condition: &str, value: &Option<String>| {
+        Fragment(value.as_ref().map_or_else(String::new, |value| sql!(condition, value = *value)))
     };
     let select = sql!(
         SELECT_GROUPS,
         states = Fragment(names.join(", ")),
-        and_kind = and("kind", &filter.kind),
-        and_queue = and("queue", &filter.queue),
+        and_kind = and(" AND kind = :value", &filter.kind),
+        and_queue = and(" AND queue = :value", &filter.queue),
     );
-    let group = |(state, kind, version, queue, priority): (String, String, u16, String, u8)| {
-        Some(TaskGroup { state: State::named(&state)?, kind, version, queue, priority })
-    };
-    Ok(rows(conn, &select)?.into_iter().filter_map(group).collect())
+    rows(conn, &select)
 }

@@ -1,14 +1,13 @@
 //! Queries about tasks and workers for operators. Nothing here locks a row, and only an exact count reads more rows
 //! than it returns.
 
-use mysql::prelude::FromValue;
 use mysql::{Conn, Error, Row};
 use serde::{Serialize, Serializer};
 
 use super::fleet::lock_is_free;
 use super::group::{TaskFilter, TaskGroup, groups};
 use super::literal::Fragment;
-use super::{Cursor, LEASE, from, row, rows};
+use super::{Cursor, LEASE, column, from, next_page, row, rows};
 use crate::queue::state::State;
 
 /// A task without its payload, progress and result, which can be large. Times are UTC in the server's format; JSON has
@@ -54,6 +53,23 @@ pub struct TaskSummary {
     pub last_error: Option<String>,
 }
 
+read_columns!(
+    TaskSummary: id, state, kind, payload_version, queue, priority, scheduled_at, next_action_at, due_in_micros,
+    created_at, started_at, finished_at, quiet_micros, claim_count, failures, crashes, isolated_runs, max_attempts,
+    timeout_ms, worker_id, cancel_requested, dedupe_key, last_error,
+);
+
+/// The columns of a [`TaskSummary`], in the order of its fields.
+const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, \
+    CAST(t.scheduled_at AS CHAR), CAST(t.next_action_at AS CHAR), \
+    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.next_action_at), \
+    CAST(t.created_at AS CHAR), \
+    IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)), \
+    IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)), \
+    TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)), \
+    t.claim_count, t.failures, t.crashes, t.isolated_runs, t.max_attempts, t.timeout_ms, t.worker_id, \
+    t.cancel_requested, t.dedupe_key, t.last_error";
+
 /// Writes `2026-01-01 00:00:00.000000` as `2026-01-01T00:00:00.000000Z`.
 fn rfc3339<S: Serializer>(at: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{}Z", at.replacen(' ', "T", 1)))
@@ -78,61 +94,7 @@ pub struct TaskDetails {
     pub runs_on: Option<(String, u32)>,
 }
 
-/// The columns of a [`TaskSummary`].
-const SUMMARY: &str = "t.id, t.state, t.kind, t.payload_version, t.queue, t.priority, \
-    CAST(t.scheduled_at AS CHAR) AS scheduled_at, CAST(t.next_action_at AS CHAR) AS next_action_at, \
-    TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), t.next_action_at) AS due_in, \
-    CAST(t.created_at AS CHAR) AS created_at, \
-    IF(t.started_at = '1970-01-01', NULL, CAST(t.started_at AS CHAR)) AS started_at, \
-    IF(t.finished_at = '1970-01-01', NULL, CAST(t.finished_at AS CHAR)) AS finished_at, \
-    TIMESTAMPDIFF(MICROSECOND, GREATEST(t.created_at, t.started_at, t.finished_at), UTC_TIMESTAMP(6)) AS quiet, \
-    t.claim_count, t.failures, t.crashes, t.isolated_runs, t.max_attempts, t.timeout_ms, t.worker_id, \
-    t.cancel_requested, t.dedupe_key, t.last_error";
-
-impl TaskSummary {
-    fn from_row(row: &mut Row) -> Result<Self, Error> {
-        let state: String = take(row, "state")?;
-        Ok(Self {
-            id: take(row, "id")?,
-            state: State::named(&state).ok_or_else(|| unexpected(&format!("unknown state `{state}`")))?,
-            kind: take(row, "kind")?,
-            payload_version: take(row, "payload_version")?,
-            queue: take(row, "queue")?,
-            priority: take(row, "priority")?,
-            scheduled_at: take(row, "scheduled_at")?,
-            next_action_at: take(row, "next_action_at")?,
-            due_in_micros: take(row, "due_in")?,
-            created_at: take(row, "created_at")?,
-            started_at: take(row, "started_at")?,
-            finished_at: take(row, "finished_at")?,
-            quiet_micros: take(row, "quiet")?,
-            claim_count: take(row, "claim_count")?,
-            failures: take(row, "failures")?,
-            crashes: take(row, "crashes")?,
-            isolated_runs: take(row, "isolated_runs")?,
-            max_attempts: take(row, "max_attempts")?,
-            timeout_ms: take(row, "timeout_ms")?,
-            worker_id: take(row, "worker_id")?,
-            cancel_requested: take(row, "cancel_requested")?,
-            dedupe_key: take(row, "dedupe_key")?,
-            last_error: take(row, "last_error")?,
-        })
-    }
-}
-
-fn take<T: FromValue>(row: &mut Row, column: &str) -> Result<T, Error> {
-    row.take_opt(column)
-        .ok_or_else(|| unexpected(&format!("column `{column}` is missing")))?
-        .map_err(|error| unexpected(&format!("`{column}`: {error}")))
-}
-
-fn unexpected(cause: &str) -> Error {
-    Error::IoError(std::io::Error::other(format!("failed to read a task: {cause}")))
-}
-
 const SELECT_NEWEST: &str = "SELECT :summary FROM ai_server_tasks t ORDER BY t.id DESC LIMIT :limit";
-/// Sorts by the column `t.next_action_at`. Without the alias the name would mean the formatted text in `SUMMARY`, which
-/// no index orders.
 const SELECT_NEWEST_OF_GROUP: &str = "SELECT :summary FROM ai_server_tasks t FORCE INDEX (by_class) WHERE :group \
     ORDER BY t.next_action_at DESC, t.id DESC LIMIT :limit";
 
@@ -140,16 +102,13 @@ const SELECT_NEWEST_OF_GROUP: &str = "SELECT :summary FROM ai_server_tasks t FOR
 /// group only the last `limit` in the index are read: those that finished last, or that will be due last.
 pub fn newest(conn: &mut Conn, filter: &TaskFilter, limit: usize) -> Result<Vec<TaskSummary>, Error> {
     let summary = Fragment(SUMMARY.to_owned());
-    let read = |conn: &mut Conn, sql: &str| -> Result<Vec<TaskSummary>, Error> {
-        rows::<Row>(conn, sql)?.iter_mut().map(TaskSummary::from_row).collect()
-    };
     if filter.is_empty() {
-        return read(conn, &sql!(SELECT_NEWEST, summary = summary, limit = limit));
+        return rows(conn, &sql!(SELECT_NEWEST, summary = summary, limit = limit));
     }
-    let mut found = Vec::new();
+    let mut found: Vec<TaskSummary> = Vec::new();
     for group in groups(conn, filter)? {
         let select = sql!(SELECT_NEWEST_OF_GROUP, summary = summary, group = group.condition(), limit = limit);
-        found.extend(read(conn, &select)?);
+        found.extend(rows(conn, &select)?);
     }
     found.sort_by_key(|task| (task.quiet_micros, std::cmp::Reverse(task.id)));
     found.truncate(limit);
@@ -163,43 +122,35 @@ const SELECT_DETAILS: &str = "SELECT :summary, t.payload, t.progress, t.result, 
 pub fn details(conn: &mut Conn, id: u64) -> Result<Option<TaskDetails>, Error> {
     let select = sql!(SELECT_DETAILS, summary = Fragment(SUMMARY.to_owned()), id = id);
     let Some(mut row) = rows::<Row>(conn, &select)?.pop() else { return Ok(None) };
-    let hostname: Option<String> = take(&mut row, "hostname")?;
-    let pid: Option<u32> = take(&mut row, "pid")?;
-    Ok(Some(TaskDetails {
-        summary: TaskSummary::from_row(&mut row)?,
-        payload: take(&mut row, "payload")?,
-        progress: take(&mut row, "progress")?,
-        result: take(&mut row, "result")?,
-        runs_on: hostname.zip(pid),
-    }))
+    let read = |row: &mut Row| {
+        Some(TaskDetails {
+            summary: TaskSummary::read(row)?,
+            payload: column(row, "payload")?,
+            progress: column(row, "progress")?,
+            result: column(row, "result")?,
+            runs_on: column::<Option<String>>(row, "hostname")?.zip(column(row, "pid")?),
+        })
+    };
+    read(&mut row).map(Some).ok_or(Error::FromRowError(row))
 }
 
 const SELECT_STATE: &str = "SELECT state FROM ai_server_tasks WHERE id = :id";
 
 /// The state of a task, if it exists.
 pub fn state(conn: &mut Conn, id: u64) -> Result<Option<State>, Error> {
-    let found = rows::<(String,)>(conn, &sql!(SELECT_STATE, id = id))?;
-    Ok(found.first().and_then(|(name,)| State::named(name)))
-}
-
-/// Number of tasks of a group; counting stops at `limit`. Each task costs reading an index entry.
-pub fn count(conn: &mut Conn, group: &TaskGroup, limit: Option<u64>) -> Result<u64, Error> {
-    count_where(conn, group.condition(), limit)
-}
-
-/// Like [`count`], for the due tasks only.
-pub fn count_due(conn: &mut Conn, group: &TaskGroup, limit: Option<u64>) -> Result<u64, Error> {
-    let due = format!("{} AND next_action_at <= UTC_TIMESTAMP(6)", group.condition().0);
-    count_where(conn, Fragment(due), limit)
+    Ok(rows::<(State,)>(conn, &sql!(SELECT_STATE, id = id))?.pop().map(|(state,)| state))
 }
 
 const COUNT: &str = "SELECT COUNT(*) FROM \
-    (SELECT 1 FROM ai_server_tasks FORCE INDEX (by_class) WHERE :condition:limit) AS found";
+    (SELECT 1 FROM ai_server_tasks FORCE INDEX (by_class) WHERE :group:and_due:limit) AS found";
 
-fn count_where(conn: &mut Conn, condition: Fragment, limit: Option<u64>) -> Result<u64, Error> {
+/// Number of tasks of a group, or of its due tasks only; counting stops at `limit`. Each task costs reading an index
+/// entry.
+pub fn count(conn: &mut Conn, group: &TaskGroup, only_due: bool, limit: Option<u64>) -> Result<u64, Error> {
+    let and_due = Fragment(if only_due { " AND next_action_at <= UTC_TIMESTAMP(6)" } else { "" }.to_owned());
     // Without a LIMIT the server counts without building a temporary table.
     let limit = Fragment(limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}")));
-    row::<(u64,)>(conn, &sql!(COUNT, condition = condition, limit = limit)).map(|(count,)| count)
+    row::<(u64,)>(conn, &sql!(COUNT, group = group.condition(), and_due = and_due, limit = limit)).map(|(count,)| count)
 }
 
 const OLDEST_DUE: &str = "SELECT TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)) \
@@ -224,8 +175,7 @@ const SELECT_PAYLOADS: &str = "SELECT id, CAST(next_action_at AS CHAR), payload 
 pub fn payloads(conn: &mut Conn, group: &TaskGroup, cursor: Option<&Cursor>) -> Result<Payloads, Error> {
     let select = sql!(SELECT_PAYLOADS, group = group.condition(), from = from(cursor), limit = PAGE);
     let found = rows::<(u64, String, String)>(conn, &select)?;
-    let last = found.last().filter(|_| found.len() == PAGE);
-    let next = last.map(|(id, at, _)| Cursor { next_action_at: at.clone(), id: *id }.next());
+    let next = next_page(&found, PAGE, |(id, at, _)| (at, *id));
     Ok((found.into_iter().map(|(id, _, payload)| (id, payload)).collect(), next))
 }
 

@@ -5,6 +5,7 @@ use mysql::{Conn, Error};
 use super::literal::Fragment;
 use super::{ClaimToken, LEASE, Retention, execute, id_in, in_transaction, rows};
 use crate::fault;
+use crate::queue::interrupt::Interrupted;
 use crate::queue::transition::ISOLATED_RUNS_MAX;
 
 /// Maximum number of rows that one statement changes.
@@ -35,42 +36,29 @@ pub fn extend(conn: &mut Conn, worker_id: u64, ids: &[u64]) -> Result<Vec<(Claim
     Ok(extended)
 }
 
-/// Changes to running tasks that operators or other workers made.
-#[derive(Debug, Default)]
-pub struct ClaimChanges {
-    /// An operator requested the cancellation.
-    pub cancelled: Vec<ClaimToken>,
-    /// The lease expired, and the task was taken over.
-    pub lost: Vec<ClaimToken>,
-}
-
 const READ_CHANGES: &str =
     "SELECT id, claim_count, state = 'pending', cancel_requested FROM ai_server_tasks WHERE :id_in";
 
-/// Finds running tasks that were cancelled or taken over.
-pub fn find_changes(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<ClaimChanges, Error> {
+/// Finds running tasks that an operator cancelled, or that were taken over because their lease expired.
+pub fn find_changes(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<(ClaimToken, Interrupted)>, Error> {
     let ids = tokens.iter().map(|token| token.id).collect();
     let found = rows::<(u64, u32, bool, bool)>(conn, &sql!(READ_CHANGES, id_in = id_in(ids)))?;
-    let mut changes = ClaimChanges::default();
-    for token in tokens {
-        match found.iter().find(|(id, ..)| *id == token.id) {
-            Some((_, claim_count, pending, _)) if *pending || *claim_count != token.claim_count => {
-                changes.lost.push(*token);
-            }
-            Some((.., true)) => changes.cancelled.push(*token),
-            _ => {}
+    let change = |token: &ClaimToken| {
+        let (_, claim_count, pending, cancelled) = found.iter().find(|(id, ..)| *id == token.id)?;
+        if *pending || *claim_count != token.claim_count {
+            return Some((*token, Interrupted::LeaseLost));
         }
-    }
-    Ok(changes)
+        cancelled.then_some((*token, Interrupted::Cancelled))
+    };
+    Ok(tokens.iter().filter_map(change).collect())
 }
 
-const SELECT_OWNED: &str = "SELECT id, claim_count FROM ai_server_tasks FORCE INDEX (by_class) \
+const SELECT_OWNED: &str = "SELECT id, worker_id, claim_count FROM ai_server_tasks FORCE INDEX (by_class) \
     WHERE state = 'running' AND worker_id = :worker_id";
 
 /// The tasks that a worker runs according to the database.
 pub fn owned(conn: &mut Conn, worker_id: u64) -> Result<Vec<ClaimToken>, Error> {
-    let found = rows::<(u64, u32)>(conn, &sql!(SELECT_OWNED, worker_id = worker_id))?;
-    Ok(found.into_iter().map(|(id, claim_count)| ClaimToken { id, worker_id, claim_count }).collect())
+    rows(conn, &sql!(SELECT_OWNED, worker_id = worker_id))
 }
 
 const SELECT_ORPHANED: &str = "SELECT t.id, t.worker_id, t.claim_count FROM ai_server_tasks t FORCE INDEX (by_class) \
@@ -79,8 +67,7 @@ const SELECT_ORPHANED: &str = "SELECT t.id, t.worker_id, t.claim_count FROM ai_s
 
 /// Running tasks whose lease has expired or whose worker is not registered.
 pub fn find_orphaned(conn: &mut Conn) -> Result<Vec<ClaimToken>, Error> {
-    let found = rows::<(u64, u64, u32)>(conn, SELECT_ORPHANED)?;
-    Ok(found.into_iter().map(|(id, worker_id, claim_count)| ClaimToken { id, worker_id, claim_count }).collect())
+    rows(conn, SELECT_ORPHANED)
 }
 
 /// Number of tasks that were taken over from dead workers.

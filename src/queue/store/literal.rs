@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::db::quote_text;
-use crate::queue::state::State;
 
 /// A value that can be a parameter of a statement.
 pub trait Literal {
@@ -50,12 +49,6 @@ impl Literal for Option<&str> {
             Some(text) => push_text(sql, text),
             None => sql.push_str("NULL"),
         }
-    }
-}
-
-impl Literal for State {
-    fn write(&self, sql: &mut String) {
-        push_text(sql, self.name());
     }
 }
 

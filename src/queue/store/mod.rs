@@ -17,6 +17,24 @@ macro_rules! sql {
     };
 }
 
+/// Reads a row into a struct: its fields from the columns in this order.
+macro_rules! read_columns {
+    ($type:ident: $($field:ident),* $(,)?) => {
+        impl $type {
+            fn read(row: &mut mysql::Row) -> Option<Self> {
+                let mut indexes = 0_usize..;
+                Some(Self { $($field: $crate::queue::store::column(row, indexes.next()?)?),* })
+            }
+        }
+
+        impl mysql::prelude::FromRow for $type {
+            fn from_row_opt(mut row: mysql::Row) -> Result<Self, mysql::FromRowError> {
+                Self::read(&mut row).ok_or(mysql::FromRowError(row))
+            }
+        }
+    };
+}
+
 pub mod admin;
 pub mod claim;
 pub mod complete;
@@ -33,8 +51,8 @@ pub mod verify;
 
 use std::time::Duration;
 
-use mysql::prelude::{FromRow, Queryable};
-use mysql::{Conn, from_row_opt};
+use mysql::prelude::{ColumnIndex, FromRow, FromValue, Queryable};
+use mysql::{Conn, Row, from_row_opt};
 use serde::{Deserialize, Serialize};
 
 use literal::Fragment;
@@ -63,6 +81,8 @@ pub struct ClaimToken {
     pub worker_id: u64,
     pub claim_count: u32,
 }
+
+read_columns!(ClaimToken: id, worker_id, claim_count);
 
 impl ClaimToken {
     /// True for the task's row as long as the claim is valid.
@@ -95,6 +115,12 @@ impl Cursor {
     }
 }
 
+/// The start of the page after this one, if this one is full: `position` of its last row, plus one.
+fn next_page<T>(found: &[T], limit: usize, position: impl Fn(&T) -> (&str, u64)) -> Option<Cursor> {
+    let (next_action_at, id) = found.last().filter(|_| found.len() == limit).map(position)?;
+    Some(Cursor { next_action_at: next_action_at.to_owned(), id: id + 1 })
+}
+
 /// True for the rows from the cursor on, or for all rows if there is none.
 fn from(cursor: Option<&Cursor>) -> Fragment {
     cursor.map_or_else(|| Fragment("TRUE".to_owned()), Cursor::condition)
@@ -121,20 +147,23 @@ fn id_in(mut ids: Vec<u64>) -> Fragment {
 
 /// Runs `work` in a transaction, which is rolled back if it fails.
 fn in_transaction<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<T> {
-    execute(conn, "START TRANSACTION")?;
-    let done = work(conn).and_then(|done| execute(conn, "COMMIT").map(|_| done));
-    if done.is_err() {
-        roll_back(conn);
-    }
-    done
+    or_roll_back(conn, |conn| {
+        execute(conn, "START TRANSACTION")?;
+        let done = work(conn)?;
+        execute(conn, "COMMIT").map(|_| done)
+    })
 }
 
-/// Ends a transaction that failed, so that the next statement doesn't run in it.
-fn roll_back(conn: &mut Conn) {
-    if let Err(error) = execute(conn, "ROLLBACK") {
+/// Runs `work`. If it fails, its transaction is ended, so that the next statement doesn't run in it.
+fn or_roll_back<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> mysql::Result<T> {
+    let done = work(conn);
+    if done.is_err()
+        && let Err(error) = execute(conn, "ROLLBACK")
+    {
         // The transaction ended with the connection, and the first error is reported.
         log::debug!("failed to roll back: {}", crate::db::describe(&error));
     }
+    done
 }
 
 /// Sends statements in one packet and checks the result of each. Returns how many rows the last one changed.
@@ -151,7 +180,7 @@ fn execute(conn: &mut impl Queryable, sql: &str) -> mysql::Result<u64> {
 }
 
 /// Sends statements in one packet and returns their rows.
-fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
+fn rows<T: FromRow>(conn: &mut impl Queryable, sql: &str) -> mysql::Result<Vec<T>> {
     let mut result = conn.query_iter(sql)?;
     let mut rows = Vec::new();
     while let Some(set) = result.iter() {
@@ -162,8 +191,13 @@ fn rows<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<Vec<T>> {
     Ok(rows)
 }
 
+/// Takes the value of a column, if it has this type.
+fn column<T: FromValue>(row: &mut Row, index: impl ColumnIndex) -> Option<T> {
+    row.take_opt(index)?.ok()
+}
+
 /// The only row of a statement that always returns one.
-fn row<T: FromRow>(conn: &mut Conn, sql: &str) -> mysql::Result<T> {
+fn row<T: FromRow>(conn: &mut impl Queryable, sql: &str) -> mysql::Result<T> {
     let missing = || mysql::Error::IoError(std::io::Error::other("the server returned no row"));
     rows(conn, sql)?.pop().ok_or_else(missing)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql::{Conn, Error};
 
 use super::group::{TaskFilter, TaskGroup, groups};
-use super::{Cursor, execute, from, id_in, rows};
+use super::{Cursor, execute, from, id_in, next_page, rows};
 use crate::queue::state::State;
 
 /// Maximum number of rows that one statement deletes. Fewer take longer in total; more would block workers.
@@ -46,13 +46,12 @@ pub fn purge_older(
 ) -> Result<(u64, Option<Cursor>), Error> {
     let select = sql!(SELECT_BATCH, age = age, group = group.condition(), from = from(cursor), limit = BATCH);
     let found = rows::<(u64, String, bool)>(conn, &select)?;
-    let last = found.last().filter(|_| found.len() == BATCH);
-    let next = last.map(|(id, at, _)| Cursor { next_action_at: at.clone(), id: *id }.next());
+    let next = next_page(&found, BATCH, |(id, at, _)| (at, *id));
     let old: Vec<u64> = found.iter().filter(|(.., is_old)| *is_old).map(|(id, ..)| *id).collect();
     if old.is_empty() {
         return Ok((0, next));
     }
-    let deleted = execute(conn, &sql!(DELETE_OLDER, id_in = id_in(old), state = group.state, age = age))?;
+    let deleted = execute(conn, &sql!(DELETE_OLDER, id_in = id_in(old), state = group.state.name(), age = age))?;
     Ok((deleted, next))
 }
 

@@ -23,71 +23,70 @@ pub struct Violation {
     pub task_id: u64,
 }
 
+impl Invariant {
+    const fn new(name: &'static str, description: &'static str, advice: &'static str) -> Self {
+        Self { name, description, advice }
+    }
+}
+
 const EDITED: &str = "airun never writes this: find out which other program or person changes the table";
 const RESCUE: &str = "a worker rescues such tasks within seconds: start one, or look for errors in the workers' logs";
 
 /// The invariants of a single row, each with the SQL condition of the rows that violate it.
-const ROW_INVARIANTS: [(Invariant, &str); 8] = [
+const ROW_INVARIANTS: [(Invariant, &str); 9] = [
+    (Invariant::new("pending_with_worker", "pending with a worker", EDITED), "state = 'pending' AND worker_id <> 0"),
     (
-        Invariant { name: "pending_with_worker", description: "pending with a worker", advice: EDITED },
-        "state = 'pending' AND worker_id <> 0",
-    ),
-    (
-        Invariant { name: "running_without_worker", description: "running without a worker", advice: RESCUE },
+        Invariant::new("running_without_worker", "running without a worker", RESCUE),
         "state = 'running' AND worker_id = 0",
     ),
     (
-        Invariant { name: "finished_with_worker", description: "finished with a worker", advice: EDITED },
+        Invariant::new("finished_with_worker", "finished with a worker", EDITED),
         "state IN ('succeeded', 'dead', 'cancelled') AND worker_id <> 0",
     ),
     (
-        Invariant { name: "finished_without_time", description: "finished without a finish time", advice: EDITED },
+        Invariant::new("finished_without_time", "finished without a finish time", EDITED),
         "state IN ('succeeded', 'dead', 'cancelled') AND finished_at = '1970-01-01'",
     ),
     (
-        Invariant {
-            name: "unfinished_with_time",
-            description: "pending or running with a finish time",
-            advice: EDITED,
-        },
+        Invariant::new("unfinished_with_time", "pending or running with a finish time", EDITED),
         "state IN ('pending', 'running') AND finished_at <> '1970-01-01'",
     ),
     (
-        Invariant { name: "attempts_exceeded", description: "with more attempts than allowed", advice: EDITED },
+        Invariant::new("attempts_exceeded", "with more attempts than allowed", EDITED),
         "max_attempts > 0 AND failures >= max_attempts + (state IN ('succeeded', 'dead', 'cancelled'))",
     ),
     (
-        Invariant { name: "runs_exceed_claims", description: "with more runs than claims", advice: EDITED },
+        Invariant::new("runs_exceed_claims", "with more runs than claims", EDITED),
         "CAST(failures AS SIGNED) + crashes + (state IN ('running', 'succeeded')) > claim_count",
     ),
     (
-        Invariant {
-            name: "unclaimable",
-            description: "pending with a priority or payload version that no worker claims",
-            advice: "priorities are 0 to 2, versions start at 1: fix the program that enqueues them, and the rows",
-        },
+        Invariant::new(
+            "unclaimable",
+            "pending with a priority or payload version that no worker claims",
+            "priorities are 0 to 2, versions start at 1: fix the program that enqueues them, and the rows",
+        ),
         "state = 'pending' AND (priority > 2 OR payload_version = 0)",
+    ),
+    (
+        Invariant::new("crashes_exceeded", "pending or running after too many crashes", EDITED),
+        "crashes >= :crashes_max AND state IN ('pending', 'running')",
     ),
 ];
 
-const CRASHES: Invariant =
-    Invariant { name: "crashes_exceeded", description: "pending or running after too many crashes", advice: EDITED };
-const LEASE_EXPIRED: Invariant =
-    Invariant { name: "lease_expired", description: "running with an expired lease", advice: RESCUE };
+const LEASE_EXPIRED: Invariant = Invariant::new("lease_expired", "running with an expired lease", RESCUE);
 const WORKER_UNKNOWN: Invariant =
-    Invariant { name: "worker_unknown", description: "running on a worker that is not registered", advice: RESCUE };
-const WORKER_DEAD: Invariant =
-    Invariant { name: "worker_dead", description: "running on a worker that is dead", advice: RESCUE };
-const DUPLICATE_KEY: Invariant = Invariant {
-    name: "duplicate_dedupe_key",
-    description: "pending or running with the dedupe key of another one",
-    advice: "the unique key `active_dedupe_key` is missing: cancel all but one task of each key, and create it again",
-};
-const CONCURRENCY: Invariant = Invariant {
-    name: "concurrency_exceeded",
-    description: "running beyond the concurrency limit of the kind",
-    advice: "this is temporary if the limit was just lowered; otherwise please report it",
-};
+    Invariant::new("worker_unknown", "running on a worker that is not registered", RESCUE);
+const WORKER_DEAD: Invariant = Invariant::new("worker_dead", "running on a worker that is dead", RESCUE);
+const DUPLICATE_KEY: Invariant = Invariant::new(
+    "duplicate_dedupe_key",
+    "pending or running with the dedupe key of another one",
+    "the unique key `active_dedupe_key` is missing: cancel all but one task of each key, and create it again",
+);
+const CONCURRENCY: Invariant = Invariant::new(
+    "concurrency_exceeded",
+    "running beyond the concurrency limit of the kind",
+    "this is temporary if the limit was just lowered; otherwise please report it",
+);
 
 /// Rows of one page: the server needs some tens of milliseconds for it.
 const PAGE: u64 = 20_000;
@@ -112,14 +111,9 @@ pub fn check_page(conn: &mut Conn, after: u64) -> Result<CheckedPage, Error> {
     let Some(&(Some(last), checked)) = bounds.first() else {
         return Ok(CheckedPage { checked: 0, last: None, violations: Vec::new() });
     };
-    let crashes = format!("crashes >= {CRASHES_MAX} AND state IN ('pending', 'running')");
-    let conditions: Vec<(&'static Invariant, &str)> = ROW_INVARIANTS
-        .iter()
-        .map(|(invariant, condition)| (invariant, *condition))
-        .chain([(&CRASHES, crashes.as_str())])
-        .collect();
-    let flags: Vec<String> = conditions.iter().map(|(_, condition)| format!("IF({condition}, '1', '0')")).collect();
-    let any: Vec<String> = conditions.iter().map(|(_, condition)| format!("({condition})")).collect();
+    let conditions = ROW_INVARIANTS.map(|(_, condition)| sql!(condition, crashes_max = CRASHES_MAX));
+    let flags = conditions.each_ref().map(|condition| format!("IF({condition}, '1', '0')"));
+    let any = conditions.map(|condition| format!("({condition})"));
     let select = sql!(
         SELECT_VIOLATIONS,
         flags = Fragment(flags.join(", ")),
@@ -129,7 +123,7 @@ pub fn check_page(conn: &mut Conn, after: u64) -> Result<CheckedPage, Error> {
     );
     let mut violations = Vec::new();
     for (task_id, flags) in rows::<(u64, String)>(conn, &select)? {
-        let violated = conditions.iter().zip(flags.bytes()).filter(|(_, flag)| *flag == b'1');
+        let violated = ROW_INVARIANTS.iter().zip(flags.bytes()).filter(|(_, flag)| *flag == b'1');
         violations.extend(violated.map(|((invariant, _), _)| Violation { invariant, task_id }));
     }
     Ok(CheckedPage { checked, last: Some(last), violations })
