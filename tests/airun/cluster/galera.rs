@@ -125,5 +125,5 @@ fn holder_that_slept_past_its_lease_changes_nothing() {
     let up = up.finish();
     assert!([1, 75].contains(&up.code), "{up:?}");
     assert_eq!(rows(&two, "SELECT a FROM t ORDER BY id"), ["1", "2", "3", "4"]);
-    assert_eq!(rows(&two, "SELECT state, done FROM ai_migrations"), ["applied|8"]);
+    assert_eq!(rows(&two, "SELECT state, statements_done FROM ai_migrations"), ["applied|8"]);
 }

@@ -118,36 +118,47 @@ fn straight(db: &Database, args: &str) -> Duration {
     started.elapsed()
 }
 
+const ROLLBACK: &str = "migrate rollback --to 20260101000001";
+
+/// Has `kill` interrupt `up` and `rollback` until each was killed `wanted` times. After each kill the command must
+/// complete the work, and leave what it leaves without kills. `reset` empties the database before each `up`.
+fn recovers(db: &Database, wanted: u32, reset: &dyn Fn(), kill: &mut dyn FnMut(&'static str, Duration, &mut Met)) {
+    let longest_up = straight(db, "migrate up");
+    let applied = effects(db);
+    let longest_rollback = straight(db, ROLLBACK);
+    let rolled_back = effects(db);
+    let (mut ups, mut rollbacks, mut reported) = (Met::default(), Met::default(), 0);
+    while ups.killed < wanted || rollbacks.killed < wanted {
+        let too_late = ups.too_late + rollbacks.too_late;
+        assert!(too_late < 200 + 4 * wanted, "too fast to be killed: {ups:?} {rollbacks:?}");
+        if ups.killed / 100 > reported {
+            reported = ups.killed / 100;
+            println!("{:?}: so far up {ups:?}, rollback {rollbacks:?}", db.kind);
+        }
+        reset();
+        kill("migrate up", longest_up, &mut ups);
+        straight(db, "migrate up");
+        assert_eq!(effects(db), applied, "{ups:?}");
+        assert_eq!(db.airun("migrate status --check").code, 0);
+        kill(ROLLBACK, longest_rollback, &mut rollbacks);
+        straight(db, ROLLBACK);
+        assert_eq!(effects(db), rolled_back, "{rollbacks:?}");
+        assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
+    }
+    println!("{:?}: up {ups:?}, rollback {rollbacks:?}", db.kind);
+}
+
 on_both! {
     #[ignore = "long tier"]
     fn airun_killed_at_random_moments_loses_and_repeats_nothing(db) {
         let wanted = setting("AIRUN_CRASH_KILLS").map_or(KILLS, |kills| kills as u32);
         let mut random = Random::seeded();
         write_mixed(db, Victim::Client);
-        let rollback = "migrate rollback --to 20260101000001";
-        let longest_up = straight(db, "migrate up");
-        let applied = effects(db);
-        let longest_down = straight(db, rollback);
-        let rolled_back = effects(db);
-        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
-        while ups.killed < wanted || downs.killed < wanted {
-            assert!(ups.too_late + downs.too_late < 200 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
-            if ups.killed / 100 > told {
-                told = ups.killed / 100;
-                println!("{:?}: so far up {ups:?}, rollback {downs:?}", db.kind);
-            }
-            db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
-            // Sometimes the run that resumes is killed as well.
-            while killed(db, "migrate up", &mut random, longest_up, &mut ups) && random.next().is_multiple_of(3) {}
-            straight(db, "migrate up");
-            assert_eq!(effects(db), applied, "{ups:?}");
-            assert_eq!(db.airun("migrate status --check").code, 0);
-            while killed(db, rollback, &mut random, longest_down, &mut downs) && random.next().is_multiple_of(3) {}
-            straight(db, rollback);
-            assert_eq!(effects(db), rolled_back, "{downs:?}");
-            assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
-        }
-        println!("{:?}: up {ups:?}, rollback {downs:?}", db.kind);
+        let reset = || db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+        recovers(db, wanted, &reset, &mut |args, longest, met| {
+            // Sometimes the recovery is killed too.
+            while killed(db, args, &mut random, longest, met) && random.next().is_multiple_of(3) {}
+        });
     }
 
     #[ignore = "long tier"]
@@ -157,30 +168,13 @@ on_both! {
         let server = OwnServer::start(shared.kind);
         let db = &Database::on(shared.kind, Some(server.url_file()));
         write_mixed(db, Victim::Server);
-        let rollback = "migrate rollback --to 20260101000001";
-        let longest_up = straight(db, "migrate up");
-        let applied = effects(db);
-        let longest_down = straight(db, rollback);
-        let rolled_back = effects(db);
-        let (mut ups, mut downs, mut told) = (Met::default(), Met::default(), 0);
-        while ups.killed < wanted || downs.killed < wanted {
-            assert!(ups.too_late + downs.too_late < 50 + 4 * wanted, "too quick to be killed: {ups:?} {downs:?}");
-            if ups.killed / 10 > told {
-                told = ups.killed / 10;
-                println!("{:?}'s server: so far up {ups:?}, rollback {downs:?}", db.kind);
-            }
-            // MariaDB creates a database in two steps. A kill between them leaves it without its character set.
+        let reset = || {
             db.execute(&[&format!("DROP DATABASE IF EXISTS `{}`", db.name)]);
+            // MariaDB creates a database in two steps, and a kill between them leaves one without its character set.
             db.create();
-            server_killed(&server, db, "migrate up", random.below(longest_up), &mut ups);
-            straight(db, "migrate up");
-            assert_eq!(effects(db), applied, "{ups:?}");
-            assert_eq!(db.airun("migrate status --check").code, 0);
-            server_killed(&server, db, rollback, random.below(longest_down), &mut downs);
-            straight(db, rollback);
-            assert_eq!(effects(db), rolled_back, "{downs:?}");
-            assert_eq!(db.rows("SELECT version FROM ai_migrations"), ["20260101000001"]);
-        }
-        println!("{:?}'s server: up {ups:?}, rollback {downs:?}", db.kind);
+        };
+        recovers(db, wanted, &reset, &mut |args, longest, met| {
+            server_killed(&server, db, args, random.below(longest), met);
+        });
     }
 }
