@@ -95,7 +95,8 @@ impl<'m> Context<'m> {
 
     /// Reports a migration whose row says `applied`.
     pub fn report_applied(&mut self, Finished { version, name, statements_total, started, .. }: Finished) {
-        (self.events)(Event::Applied { version, name, statements: statements_total, took: started.elapsed() });
+        let (migration, took) = (format!("{version}_{name}"), started.elapsed());
+        (self.events)(Event::Applied { migration, statements: statements_total, took });
     }
 
     /// Fails, before a script runs, if one of its statements is longer than the server accepts.

@@ -97,20 +97,11 @@ pub fn generate(folder: &Path, name: &str) -> Result<MigrationFile> {
         .map_err(|error| Error::failure(format!("failed to create `{}`: {error}", folder.display())))?;
     let newest = scan(folder)?.last().map(|file| file.version);
     let version = Version::next(Utc::now(), newest);
-    let file = MigrationFile {
-        version,
-        up: folder.join(format!("{version}_{name}_UP.sql")),
-        down: Some(folder.join(format!("{version}_{name}_DOWN.sql"))),
-        name,
-    };
-    write_new(&file.up, &format!("-- {}: the change. Statements end with `;`.\n\n", file.name))?;
-    if let Some(down) = &file.down {
-        write_new(
-            down,
-            &format!("-- {}: how to undo the change. Delete this file if that is impossible.\n\n", file.name),
-        )?;
-    }
-    Ok(file)
+    let (up, down) =
+        (folder.join(format!("{version}_{name}_UP.sql")), folder.join(format!("{version}_{name}_DOWN.sql")));
+    write_new(&up, &format!("-- {name}: the change. Statements end with `;`.\n\n"))?;
+    write_new(&down, &format!("-- {name}: how to undo the change. Delete this file if that is impossible.\n\n"))?;
+    Ok(MigrationFile { version, name, up, down: Some(down) })
 }
 
 fn write_new(path: &Path, text: &str) -> Result<()> {
@@ -143,20 +134,16 @@ fn resembles_migration(name: &str) -> bool {
         && (stem.ends_with("_up") || stem.ends_with("_down") || stem.bytes().next().is_some_and(|b| b.is_ascii_digit()))
 }
 
-enum Direction {
-    Up,
-    Down,
-}
-
 fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
     let mut ups: BTreeMap<Version, MigrationFile> = BTreeMap::new();
-    let mut downs: BTreeMap<Version, (String, PathBuf)> = BTreeMap::new();
+    let mut downs = Vec::new();
     let mut wrong = Vec::new();
     for file_name in names {
         let path = folder.join(file_name);
         match parse(file_name) {
             Err(why) => wrong.push(format!("`{}`: {why}", path.display())),
-            Ok((version, name, Direction::Up)) => {
+            Ok((version, name, true)) => downs.push((version, name, path)),
+            Ok((version, name, false)) => {
                 let file = MigrationFile { version, name, up: path.clone(), down: None };
                 if let Some(other) = ups.insert(version, file) {
                     wrong.push(format!(
@@ -166,18 +153,9 @@ fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
                     ));
                 }
             }
-            Ok((version, name, Direction::Down)) => {
-                if let Some((_, other)) = downs.insert(version, (name, path.clone())) {
-                    wrong.push(format!(
-                        "`{}`: version {version} already has a DOWN in `{}`; delete one of them",
-                        path.display(),
-                        other.display()
-                    ));
-                }
-            }
         }
     }
-    for (version, (name, path)) in downs {
+    for (version, name, path) in downs {
         match ups.get_mut(&version) {
             Some(file) if file.name == name => file.down = Some(path),
             Some(file) => wrong.push(format!(
@@ -191,21 +169,20 @@ fn pair(folder: &Path, names: &[String]) -> Result<Vec<MigrationFile>> {
     if wrong.is_empty() { Ok(ups.into_values().collect()) } else { Err(Error::failure(wrong.join("\n"))) }
 }
 
-fn parse(file_name: &str) -> Result<(Version, String, Direction), String> {
+/// Returns the version, the name, and true for a DOWN.
+fn parse(file_name: &str) -> Result<(Version, String, bool), String> {
     const PATTERN: &str = "name it YYYYMMDDHHMMSS_name_UP.sql or YYYYMMDDHHMMSS_name_DOWN.sql";
     let (digits, rest) = file_name.split_once('_').ok_or_else(|| PATTERN.to_owned())?;
     let version = digits.parse().map_err(|_| format!("`{digits}` is not a date and time of 14 digits; {PATTERN}"))?;
-    let (name, direction) = if let Some(name) = rest.strip_suffix("_UP.sql") {
-        (name, Direction::Up)
-    } else if let Some(name) = rest.strip_suffix("_DOWN.sql") {
-        (name, Direction::Down)
-    } else {
-        return Err(PATTERN.to_owned());
+    let (name, is_down) = match (rest.strip_suffix("_UP.sql"), rest.strip_suffix("_DOWN.sql")) {
+        (Some(name), _) => (name, false),
+        (_, Some(name)) => (name, true),
+        _ => return Err(PATTERN.to_owned()),
     };
     if name.is_empty() || name.len() > NAME_LENGTH_MAX {
         return Err(format!("the name must have 1 to {NAME_LENGTH_MAX} bytes; {PATTERN}"));
     }
-    Ok((version, name.to_owned(), direction))
+    Ok((version, name.to_owned(), is_down))
 }
 
 #[cfg(test)]

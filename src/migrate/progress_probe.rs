@@ -21,22 +21,21 @@ pub struct Stage {
 /// A connection that watches another one.
 pub struct ProgressProbe {
     conn: Conn,
+    /// Those that this server has not refused.
     queries: &'static [&'static str],
 }
 
-/// Estimates need the consumer `events_stages_current`, which MySQL switches off by default. A user who may not read
-/// the tables of the first query can still see their own sessions with the second.
-const MYSQL: [&str; 2] = [
+/// In order of preference. Each server refuses the queries that it can't answer.
+const QUERIES: [&str; 3] = [
+    // MariaDB reports the progress within one of several stages, or 0 if it reports none.
+    "SELECT COALESCE(STATE, ''), NULLIF((GREATEST(STAGE, 1) - 1 + PROGRESS / 100) * 100.0 / GREATEST(MAX_STAGE, 1), 0)
+     FROM information_schema.PROCESSLIST WHERE ID = ?",
+    // Estimates need the consumer `events_stages_current`, which MySQL switches off by default.
     "SELECT COALESCE(t.PROCESSLIST_STATE, ''), 100.0 * s.WORK_COMPLETED / NULLIF(s.WORK_ESTIMATED, 0)
      FROM performance_schema.threads t LEFT JOIN performance_schema.events_stages_current s USING (THREAD_ID)
      WHERE t.PROCESSLIST_ID = ?",
+    // A user who may not read these tables may still see its own sessions here.
     "SELECT COALESCE(STATE, ''), NULL FROM information_schema.PROCESSLIST WHERE ID = ?",
-];
-
-/// MariaDB reports the progress within one of several stages, or 0 if it reports none.
-const MARIADB: [&str; 1] = [
-    "SELECT COALESCE(STATE, ''), NULLIF((GREATEST(STAGE, 1) - 1 + PROGRESS / 100) * 100.0 / GREATEST(MAX_STAGE, 1), 0)
-     FROM information_schema.PROCESSLIST WHERE ID = ?",
 ];
 
 impl ProgressProbe {
@@ -45,10 +44,7 @@ impl ProgressProbe {
     /// # Errors
     /// Fails as [`Database::connect_for`] does.
     pub fn new(database: &Database) -> Result<Self> {
-        let mut conn = database.connect_for(TIMEOUT)?;
-        let version: Option<String> = conn.query_first("SELECT VERSION()")?;
-        let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
-        Ok(Self { conn, queries: if mariadb { &MARIADB } else { &MYSQL } })
+        Ok(Self { conn: database.connect_for(TIMEOUT)?, queries: &QUERIES })
     }
 
     /// Reads the progress of `session`'s statement; `None` if nothing runs or this user may not see it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::journal::{JournalRow, NewRow, Resolved, State};
+use super::journal::{JournalRow, NewRow, State, Texts};
 use super::migrator::Migrator;
 use super::script::Script;
 use super::status::{MigrationStatus, Status, compare};
@@ -56,7 +56,7 @@ impl Migrator<'_> {
 enum Change {
     Insert,
     Delete,
-    Update(Resolved),
+    Update(JournalRow),
 }
 
 fn describe(change: &Change, name: &str, resolution: Resolution) -> String {
@@ -76,7 +76,9 @@ fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolut
     let refuse = |reason: &str| Err(Error::usage(format!("{} {reason}; there is nothing to resolve", status.label())));
     match (resolution, &status.row) {
         (Resolution::Applied, None) => Ok(Change::Insert),
-        (Resolution::Applied, Some(row)) if row.state.is_partial() => applied(status, row).map(Change::Update),
+        (Resolution::Applied, Some(row)) if row.state.is_partial() => {
+            Ok(Change::Update(JournalRow { state: State::Applied, ..all_done(status, row) }))
+        }
         (Resolution::Applied, Some(_)) => refuse("is already recorded as applied"),
         (Resolution::Pending, None) => refuse("is already pending"),
         (Resolution::Pending, Some(_)) => Ok(Change::Delete),
@@ -89,44 +91,27 @@ fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolut
     }
 }
 
-/// The row with the statements, checksum and UP of the file, or of the row itself if the file is missing.
-fn with_file(status: &MigrationStatus<'_>, row: &JournalRow) -> Resolved {
-    let (statements_total, checksum) = match status.parsed {
-        Some(parsed) => (parsed.summary.total, parsed.summary.checksum.clone()),
-        None => (row.statements_total, row.checksum.clone()),
-    };
-    Resolved {
-        state: row.state,
-        statements_total,
-        statements_done: statements_total,
-        done_checksum: checksum.clone(),
-        checksum,
-        up_text: status.parsed.and_then(|parsed| parsed.up_text.clone()),
-        down_text: None,
+/// The row after the last statement of the file, or of the row itself if the file is missing.
+fn all_done(status: &MigrationStatus<'_>, row: &JournalRow) -> JournalRow {
+    let mut row = row.clone();
+    if let Some(parsed) = status.parsed {
+        row.statements_total = parsed.summary.total;
+        // A rollback that left nothing undone restores what was recorded before it.
+        if row.state != State::RollingBack {
+            row.checksum.clone_from(&parsed.summary.checksum);
+        }
     }
+    row.statements_done = row.statements_total;
+    row.done_checksum.clone_from(&row.checksum);
+    row
 }
 
-fn down_text(status: &MigrationStatus<'_>) -> Result<Option<String>> {
-    Ok(status.parsed.map(|parsed| parsed.file.down_text()).transpose()?.flatten())
-}
-
-fn applied(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Resolved> {
-    let resolved = Resolved { state: State::Applied, ..with_file(status, row) };
-    if row.state != State::RollingBack {
-        return Ok(Resolved { down_text: down_text(status)?, ..resolved });
-    }
-    // A rollback that left nothing undone restores what was recorded before it.
-    Ok(Resolved { checksum: row.checksum.clone(), done_checksum: row.checksum.clone(), up_text: None, ..resolved })
-}
-
-fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &JournalRow, k: u64) -> Result<Resolved> {
+fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &JournalRow, k: u64) -> Result<JournalRow> {
     let stored;
-    let mut resolved = with_file(status, row);
     let script = match (status.parsed, row.state) {
         (_, State::RollingBack) => {
             let missing = || Error::failure(format!("{} has no stored DOWN to resume", status.label()));
             stored = ctx.journal.texts(&mut ctx.conn, row.version)?.down.ok_or_else(missing)?;
-            (resolved.checksum, resolved.up_text) = (row.checksum.clone(), None);
             Script::memory(stored.as_bytes(), row.down_label())
         }
         (Some(parsed), _) => parsed.script(),
@@ -135,51 +120,58 @@ fn from_statement(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, row: &Jou
         }
     };
     let total = script.summarize()?.total;
-    let prefix = if (1..=total + 1).contains(&k) { script.prefix(k - 1)?.checksum } else { None };
-    let Some(done_checksum) = prefix else {
+    let prefix = if (1..=total + 1).contains(&k) { script.prefix(k - 1)? } else { None };
+    let Some(prefix) = prefix else {
         return Err(Error::usage(format!(
             "`--from-statement {k}`: `{}` has {total} statements; give 1 to {}",
             script.label,
             total + 1
         )));
     };
-    Ok(Resolved { statements_total: total, statements_done: k - 1, done_checksum, ..resolved })
+    let row = all_done(status, row);
+    Ok(JournalRow { statements_total: total, statements_done: k - 1, done_checksum: prefix.checksum, ..row })
 }
 
-fn accept_edit(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<Resolved> {
+fn accept_edit(status: &MigrationStatus<'_>, row: &JournalRow) -> Result<JournalRow> {
     let name = status.label();
     let Some(parsed) = status.parsed else {
         return Err(Error::usage(format!("the file of {name} is missing, so no edit can be accepted")));
     };
-    let resolved = Resolved { down_text: down_text(status)?, ..with_file(status, row) };
     let done = row.statements_done;
     match status.status {
-        Status::Edited => Ok(resolved),
+        Status::Edited => Ok(all_done(status, row)),
         Status::Partial => {
-            let done_checksum = parsed.script().prefix(done)?.checksum.ok_or_else(|| {
+            let prefix = parsed.script().prefix(done)?.ok_or_else(|| {
                 Error::usage(format!(
                     "{done} statements of {name} have run, and its file now has only {}; choose where to resume with \
                      `--from-statement K`",
                     parsed.summary.total
                 ))
             })?;
-            Ok(Resolved { statements_done: done, done_checksum, ..resolved })
+            let row = all_done(status, row);
+            Ok(JournalRow { statements_done: done, done_checksum: prefix.checksum, ..row })
         }
         _ => Err(Error::usage(format!("{name} was not edited, so no edit can be accepted"))),
     }
 }
 
 fn write(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, change: &Change, order: u64) -> Result<()> {
+    let down_text = status.parsed.map(|parsed| parsed.file.down_text()).transpose()?.flatten();
     match (change, &status.row, status.parsed) {
         (Change::Insert, _, Some(parsed)) => {
             ctx.journal.create(&mut ctx.conn)?;
-            let down_text = down_text(status)?;
             let migration = parsed.migration(order, down_text.as_deref());
             let row = NewRow { migration, state: State::Applied, intent: None, duration: Duration::ZERO };
             ctx.journal.insert(&mut ctx.conn, &row)
         }
         (Change::Delete, Some(row), _) => ctx.journal.delete(&mut ctx.conn, row.version, row.state),
-        (Change::Update(to), Some(row), _) => ctx.journal.resolve(&mut ctx.conn, row, to),
+        (Change::Update(to), Some(row), parsed) => {
+            let texts = match row.state {
+                State::RollingBack => Texts::default(),
+                _ => Texts { up: parsed.and_then(|parsed| parsed.up_text.clone()), down: down_text },
+            };
+            ctx.journal.resolve(&mut ctx.conn, row.state, to, &texts)
+        }
         _ => Err(Error::failure(format!("the file of {} is missing", status.label()))),
     }
 }

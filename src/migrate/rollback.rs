@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::context::Context;
-use super::event::Event;
+use super::event::{Event, ScriptStart};
 use super::execute::{Direction, execute};
 use super::files::MigrationFile;
 use super::journal::{Journal, JournalRow, State};
 use super::migrator::Migrator;
 use super::recover::recover;
-use super::script::Script;
+use super::script::{Prefix, Script};
 use super::version::Version;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -88,11 +88,10 @@ pub fn undo(
     }
     if let Some((i, of)) = place {
         let (migration, bytes, session) = (row.label(), script.length(), ctx.conn.connection_id());
-        (ctx.events)(Event::Begins { i, of, migration, bytes, session });
+        (ctx.events)(Event::Begins(ScriptStart { i, of, migration, bytes, session }));
     }
     execute(ctx, &script, &summary, &Direction::Down { row: &row })?;
-    let JournalRow { version, name, .. } = row;
-    (ctx.events)(Event::RolledBack { version, name, statements: summary.total, took: started.elapsed() });
+    (ctx.events)(Event::RolledBack { migration: row.label(), statements: summary.total, took: started.elapsed() });
     Ok(())
 }
 
@@ -104,11 +103,9 @@ fn choose_text(ctx: &mut Context<'_>, row: &JournalRow, stored: &str, file: Opti
         return Ok(stored.to_owned());
     };
     let Some(edited) = file.down_text()?.filter(|edited| edited != stored) else { return Ok(stored.to_owned()) };
-    let resumes = row.state == State::RollingBack && {
-        let prefix = Script::memory(edited.as_bytes(), label.as_str()).prefix(row.statements_done)?;
-        prefix.checksum.as_deref() == Some(row.done_checksum.as_str())
-    };
-    if resumes {
+    let begins_as_done = |prefix: Prefix| prefix.checksum == row.done_checksum;
+    let script = Script::memory(edited.as_bytes(), label.as_str());
+    if row.state == State::RollingBack && script.prefix(row.statements_done)?.is_some_and(begins_as_done) {
         (ctx.events)(Event::Note(format!("{label}: resuming with the edited DOWN file")));
         return Ok(edited);
     }

@@ -45,15 +45,13 @@ pub struct ScriptSummary {
     pub longest: (u64, Position),
 }
 
-/// Checksums of the first statements of a script, for recovery.
-#[derive(Debug, Clone)]
+/// The first statements of a script, for recovery.
+#[derive(Debug, Clone, Default)]
 pub struct Prefix {
-    /// Checksum of the statements, hexadecimal; `None` if the script has fewer.
-    pub checksum: Option<String>,
-    /// Digest of the statement after them, hexadecimal.
-    pub next: Option<String>,
-    /// Checksum including that statement.
-    pub checksum_with_next: Option<String>,
+    /// Checksum of the statements, hexadecimal. Empty if there are none.
+    pub checksum: String,
+    /// Digest of the last one, hexadecimal.
+    pub last: String,
 }
 
 impl<'a> Script<'a> {
@@ -131,31 +129,23 @@ impl<'a> Script<'a> {
         Ok(summary)
     }
 
-    /// Reads the first `done` statements and the one after them.
+    /// Reads the first `length` statements; `None` if the script has fewer.
     ///
     /// # Errors
-    /// Fails as [`Script::summarize`] does.
-    pub fn prefix(&self, done: u64) -> Result<Prefix> {
+    /// As [`Script::summarize`].
+    pub fn prefix(&self, length: u64) -> Result<Option<Prefix>> {
         let mut statements = self.statements()?;
         let mut checksum = Checksum::new();
-        let mut prefix = Prefix { checksum: None, next: None, checksum_with_next: None };
-        let mut k = 0;
-        if done == 0 {
-            prefix.checksum = Some(String::new());
-        }
-        while let Some(statement) = statements.next().map_err(|error| self.split_error(error))? {
-            k += 1;
+        let mut prefix = Prefix::default();
+        for k in 1..=length {
+            let next = statements.next().map_err(|error| self.split_error(error))?;
+            let Some(statement) = next else { return Ok(None) };
             checksum.add(statement.text);
-            if k == done {
-                prefix.checksum = Some(hex(&checksum.so_far()));
-            }
-            if k == done + 1 {
-                prefix.next = Some(hex(&statement_digest(statement.text)));
-                prefix.checksum_with_next = Some(hex(&checksum.so_far()));
-                break;
+            if k == length {
+                prefix = Prefix { checksum: hex(&checksum.so_far()), last: hex(&statement_digest(statement.text)) };
             }
         }
-        Ok(prefix)
+        Ok(Some(prefix))
     }
 
     /// Reports the statements after the first `done` ones as [`Event::WouldRun`].

@@ -1,7 +1,10 @@
 //! `migrate status`: compares the files with the journal.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 
+use super::files::MigrationFile;
 use super::journal::{Journal, JournalRow, State};
 use super::migrator::Migrator;
 use super::parsed::ParsedMigration;
@@ -65,7 +68,42 @@ fn rfc3339<S: Serializer>(at: &Option<String>, serializer: S) -> Result<S::Ok, S
     at.as_ref().map(|at| at.replacen(' ', "T", 1) + "Z").serialize(serializer)
 }
 
-impl MigrationStatus<'_> {
+impl<'f> MigrationStatus<'f> {
+    fn new(
+        version: Version,
+        name: String,
+        parsed: Option<&'f ParsedMigration>,
+        row: Option<JournalRow>,
+        is_older: bool,
+    ) -> Self {
+        let status = match (row.as_ref().map(|row| row.state), parsed) {
+            (None, _) if is_older => Status::OutOfOrder,
+            (None, _) => Status::Pending,
+            (Some(State::Applying), _) => Status::Partial,
+            (Some(State::RollingBack), _) => Status::PartialRollback,
+            (_, None) => Status::Missing,
+            (_, Some(parsed)) if row.as_ref().is_some_and(|row| row.checksum != parsed.summary.checksum) => {
+                Status::Edited
+            }
+            (Some(State::Baseline), _) => Status::Baseline,
+            (Some(State::Applied), _) => Status::Applied,
+        };
+        let partial = row.as_ref().filter(|row| row.state.is_partial());
+        Self {
+            version,
+            name,
+            status,
+            applied_at: row.as_ref().map(|row| row.applied_at.clone()),
+            applied_by: row.as_ref().map(|row| row.applied_by.clone()),
+            duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
+            statements_done: partial.map(|row| row.statements_done),
+            statements_total: partial.map(|row| row.statements_total),
+            error: partial.and_then(|row| row.error.clone()),
+            parsed,
+            row,
+        }
+    }
+
     /// `VERSION_name`
     pub fn label(&self) -> String {
         format!("{}_{}", self.version, self.name)
@@ -119,61 +157,18 @@ impl Migrator<'_> {
     }
 }
 
-/// Compares files and journal, both in version order.
+/// Compares files and journal. The result is in version order.
 pub fn compare(files: &[ParsedMigration], history: Vec<JournalRow>) -> Vec<MigrationStatus<'_>> {
-    let newest = history.iter().map(|row| row.version).max();
+    let mut rows: BTreeMap<Version, JournalRow> = history.into_iter().map(|row| (row.version, row)).collect();
+    let newest = rows.keys().next_back().copied();
     let mut statuses = Vec::with_capacity(files.len());
-    let mut history = history.into_iter().peekable();
     for parsed in files {
-        let version = parsed.file.version;
-        while let Some(row) = history.next_if(|row| row.version < version) {
-            statuses.push(of_row(row, None));
-        }
-        statuses.push(match history.next_if(|row| row.version == version) {
-            Some(row) => of_row(row, Some(parsed)),
-            None => {
-                let out_of_order = newest.is_some_and(|newest| newest > version);
-                let status = if out_of_order { Status::OutOfOrder } else { Status::Pending };
-                new(version, parsed.file.name.clone(), status, Some(parsed), None)
-            }
-        });
+        let MigrationFile { version, name, .. } = &parsed.file;
+        let is_older = newest.is_some_and(|newest| newest > *version);
+        statuses.push(MigrationStatus::new(*version, name.clone(), Some(parsed), rows.remove(version), is_older));
     }
-    statuses.extend(history.map(|row| of_row(row, None)));
+    let missing = |row: JournalRow| MigrationStatus::new(row.version, row.name.clone(), None, Some(row), false);
+    statuses.extend(rows.into_values().map(missing));
+    statuses.sort_by_key(|status| status.version);
     statuses
-}
-
-fn of_row(row: JournalRow, parsed: Option<&ParsedMigration>) -> MigrationStatus<'_> {
-    let status = match (row.state, parsed) {
-        (State::Applying, _) => Status::Partial,
-        (State::RollingBack, _) => Status::PartialRollback,
-        (_, None) => Status::Missing,
-        (_, Some(parsed)) if parsed.summary.checksum != row.checksum => Status::Edited,
-        (State::Baseline, _) => Status::Baseline,
-        (State::Applied, _) => Status::Applied,
-    };
-    let name = parsed.map_or(&row.name, |parsed| &parsed.file.name).clone();
-    new(row.version, name, status, parsed, Some(row))
-}
-
-fn new(
-    version: Version,
-    name: String,
-    status: Status,
-    parsed: Option<&ParsedMigration>,
-    row: Option<JournalRow>,
-) -> MigrationStatus<'_> {
-    let partial = row.as_ref().filter(|row| row.state.is_partial());
-    MigrationStatus {
-        version,
-        name,
-        status,
-        applied_at: row.as_ref().map(|row| row.applied_at.clone()),
-        applied_by: row.as_ref().map(|row| row.applied_by.clone()),
-        duration_ms: row.as_ref().map(|row| row.duration.as_millis()),
-        statements_done: partial.map(|row| row.statements_done),
-        statements_total: partial.map(|row| row.statements_total),
-        error: partial.and_then(|row| row.error.clone()),
-        parsed,
-        row,
-    }
 }

@@ -4,7 +4,7 @@ use mysql::Conn;
 
 use super::context::Context;
 use super::diff;
-use super::event::{Event, Events};
+use super::event::{Event, Events, ScriptStart};
 use super::execute::{Direction, execute};
 use super::journal::{Journal, JournalRow, State};
 use super::migrator::Migrator;
@@ -89,13 +89,13 @@ fn apply_pending(ctx: &mut Context<'_>, files: &[ParsedMigration], options: &UpO
         let mut order = next_order(statuses.iter().filter_map(|status| status.row.as_ref()));
         for status in pending {
             let parsed = status.parsed.ok_or_else(|| file_missing(status))?;
-            (ctx.events)(Event::Begins {
+            (ctx.events)(Event::Begins(ScriptStart {
                 i: applied + 1,
                 of,
                 migration: status.label(),
                 bytes: parsed.script().length(),
                 session: ctx.conn.connection_id(),
-            });
+            }));
             apply(ctx, status, parsed, order)?;
             applied += 1;
             if parsed.summary.leaves_traces {

@@ -18,36 +18,29 @@ impl Version {
     /// The version of a migration created at `now`. It is one second after `newest` if `newest` is not in the past, so
     /// that a new migration always sorts after the existing ones.
     pub fn next(now: DateTime<Utc>, newest: Option<Version>) -> Self {
-        let now = Self::at(now.naive_utc());
-        match newest {
-            Some(newest) if newest >= now => newest.following(),
-            _ => now,
-        }
+        let now = now.naive_utc();
+        let after_newest = newest.and_then(|newest| parse(newest.0)).map(|time| time + TimeDelta::seconds(1));
+        let time = after_newest.map_or(now, |after| after.max(now));
+        let parts = [time.month(), time.day(), time.hour(), time.minute(), time.second()];
+        let year = u64::from(time.year().unsigned_abs());
+        Self(parts.into_iter().fold(year, |number, part| number * 100 + u64::from(part)))
     }
 
     /// Converts the number from the database; `None` if it is not a date.
     pub fn from_number(number: u64) -> Option<Self> {
-        let digits = format!("{number:014}");
-        (digits.len() == 14 && NaiveDateTime::parse_from_str(&digits, FORMAT).is_ok()).then_some(Self(number))
+        parse(number).map(|_| Self(number))
     }
 
     /// The 14 digits as a number.
     pub fn number(self) -> u64 {
         self.0
     }
+}
 
-    fn at(time: NaiveDateTime) -> Self {
-        let parts = [time.month(), time.day(), time.hour(), time.minute(), time.second()];
-        let year = u64::from(time.year().unsigned_abs());
-        Self(parts.into_iter().fold(year, |number, part| number * 100 + u64::from(part)))
-    }
-
-    fn following(self) -> Self {
-        match NaiveDateTime::parse_from_str(&self.to_string(), FORMAT) {
-            Ok(time) => Self::at(time + TimeDelta::seconds(1)),
-            Err(_) => self,
-        }
-    }
+/// The time that the 14 digits of a version stand for.
+fn parse(number: u64) -> Option<NaiveDateTime> {
+    let digits = format!("{number:014}");
+    NaiveDateTime::parse_from_str(&digits, FORMAT).ok().filter(|_| digits.len() == 14)
 }
 
 impl FromStr for Version {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::progress::{Progress, Script};
+use super::progress::Progress;
 use crate::cli::output::{Output, count, print_error};
 use crate::db::Database;
 use crate::duration;
@@ -23,15 +23,11 @@ impl<'o> EventPrinter<'o> {
 
     pub fn print(&mut self, event: Event) {
         match event {
-            Event::Begins { i, of, migration, bytes, session } => {
-                self.progress.start_script(Script { i, of, migration, bytes, session });
-            }
+            Event::Begins(script) => self.progress.start_script(script),
             Event::Statement { k, total, bytes } => self.progress.start_statement(k, total, bytes),
-            Event::Applied { version, name, statements, took } => {
-                self.finished("applied", &format!("{version}_{name}"), statements, took);
-            }
-            Event::RolledBack { version, name, statements, took } => {
-                self.finished("rolled back", &format!("{version}_{name}"), statements, took);
+            Event::Applied { migration, statements, took } => self.finished("applied", &migration, statements, took),
+            Event::RolledBack { migration, statements, took } => {
+                self.finished("rolled back", &migration, statements, took);
             }
             Event::WouldRun { place, text } => self.output.raw(&format!("-- {place}\n{text};\n\n")),
             Event::Warning(text) => self.progress.print_above(|| print_error("warning", &text)),

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::db::Database;
 use crate::duration;
+use crate::migrate::event::ScriptStart;
 use crate::migrate::progress_probe::{ProgressProbe, Stage};
 use crate::observe::escaped;
 
@@ -30,19 +31,6 @@ const LINE_START: &str = "\r\x1b[?7l";
 /// Clears the rest of the line and turns wrapping on again.
 const LINE_END: &str = "\x1b[K\x1b[?7h";
 
-/// A running script.
-#[derive(Debug, Clone)]
-pub struct Script {
-    /// Number of the script, from 1.
-    pub i: u64,
-    pub of: u64,
-    pub migration: String,
-    /// Length of its text.
-    pub bytes: u64,
-    /// Connection id of the session that it runs in.
-    pub session: u32,
-}
-
 /// Shows the progress until it is dropped.
 pub struct Progress {
     database: Database,
@@ -51,7 +39,7 @@ pub struct Progress {
 }
 
 struct State {
-    script: Option<Script>,
+    script: Option<ScriptStart>,
     script_started: Instant,
     /// Number of the current statement, from 1; 0 before the first.
     k: u64,
@@ -68,7 +56,7 @@ impl Progress {
         Self { database: database.clone(), state: Arc::new(Mutex::new(State::new())), painter: None }
     }
 
-    pub fn start_script(&mut self, script: Script) {
+    pub fn start_script(&mut self, script: ScriptStart) {
         let mut state = lock(&self.state);
         *state = State { script: Some(script), drawn: state.drawn, ..State::new() };
         drop(state);
@@ -255,7 +243,7 @@ mod tests {
     fn line_names_migration_statement_time_and_stage() {
         let mut state = State::new();
         assert_eq!(state.text(None), None);
-        state.script = Some(Script { i: 2, of: 3, migration: "1_a".to_owned(), bytes: 50, session: 7 });
+        state.script = Some(ScriptStart { i: 2, of: 3, migration: "1_a".to_owned(), bytes: 50, session: 7 });
         assert_eq!(state.text(None).as_deref(), Some("1_a (2 of 3): 0 of 50 bytes, 0s"));
         (state.k, state.total) = (4, 9);
         let stage = Stage { what: "altering table".to_owned(), percent: Some(33.4) };

@@ -39,18 +39,14 @@ impl Run<'_, '_> {
             return Ok(());
         }
         let now = Instant::now();
-        let progress = Progress {
-            duration: now - self.recorded_at,
-            session_state: session_state::capture(&mut self.ctx.conn, self.summary)?,
-            ..self.progress(&self.done, intent)
-        };
+        let progress = Progress { duration: now - self.recorded_at, ..self.progress(&self.done, intent) };
         self.ctx.journal.progress(&mut self.ctx.conn, &progress)?;
         self.recorded_at = now;
         self.row = RowState::Current;
         Ok(())
     }
 
-    /// The values of the journal row after `done`, without the session and the running time.
+    /// The values of the journal row after `done`, without the running time.
     pub(super) fn progress<'i>(&self, done: &Done, intent: Option<&'i Intent>) -> Progress<'i> {
         Progress {
             version: self.direction.version(),
@@ -59,7 +55,7 @@ impl Run<'_, '_> {
             statements_done: done.statements,
             done_checksum: if done.statements == 0 { String::new() } else { hex(&done.checksum.so_far()) },
             intent,
-            session_state: session_state::to_sql(None),
+            session_state: session_state::capture_sql(self.summary),
             duration: Duration::ZERO,
         }
     }

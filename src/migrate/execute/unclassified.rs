@@ -9,8 +9,7 @@ use crate::db;
 use crate::error::Result;
 use crate::fault;
 use crate::migrate::classify::is_compound;
-use crate::migrate::journal::{Intent, Progress};
-use crate::migrate::session_state;
+use crate::migrate::journal::Intent;
 
 /// The implicit-commit probe. A commit deletes savepoints, so if it no longer exists, the statement committed
 /// something.
@@ -28,7 +27,10 @@ impl Run<'_, '_> {
                 self.ctx.conn.query_drop("COMMIT")?;
             }
         }
-        let record = self.record_of(statement)?;
+        // Records that the statement is done. It is part of the packet, so that the server runs it even if airun has died.
+        let mut done = self.done.clone();
+        done.add(statement);
+        let record = self.ctx.journal.progress_sql(&self.progress(&done, None))?;
         // A comment for another server is not a statement here, so nothing can follow it in its packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
         let packet = if alone { statement.text.clone() } else { format!("{}\n;\n{record}", statement.text) };
@@ -55,29 +57,17 @@ impl Run<'_, '_> {
         }
         self.ctx.journal.check_written(&self.ctx.conn)?;
         self.advance(statement);
-        // The record was computed by the server, which turns numeric user variables into text, so it must be written
-        // again.
-        self.row = if self.summary.variables.is_empty() { RowState::Current } else { RowState::Behind };
+        self.row = RowState::Current;
         if self.has_committed()? {
             return Ok(Effect::Committed);
         }
         if self.mode.airun_commits() {
             // It committed nothing, so its changes and its record become one transaction.
-            self.record_if_behind()?;
             fault::point("unclassified-recorded");
             self.ctx.conn.query_drop("COMMIT")?;
             fault::point("unclassified-committed");
         }
         Ok(Effect::None)
-    }
-
-    /// The SQL that records that `statement` is done. It follows the statement in its packet, so that the server runs
-    /// it even if airun has died.
-    fn record_of(&self, statement: &Statement) -> Result<String> {
-        let mut done = self.done.clone();
-        done.add(statement);
-        let session_state = session_state::capture_sql(self.summary);
-        self.ctx.journal.progress_sql(&Progress { session_state, ..self.progress(&done, None) })
     }
 
     fn has_committed(&mut self) -> Result<bool, mysql::Error> {

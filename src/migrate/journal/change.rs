@@ -53,15 +53,3 @@ pub struct Finished {
     pub duration: Duration,
     pub started: Instant,
 }
-
-/// The new values of a row that an operator corrects. A text that is `None` is not changed.
-#[derive(Debug)]
-pub struct Resolved {
-    pub state: State,
-    pub checksum: String,
-    pub statements_total: u64,
-    pub statements_done: u64,
-    pub done_checksum: String,
-    pub up_text: Option<String>,
-    pub down_text: Option<String>,
-}

@@ -19,7 +19,7 @@ mod change;
 mod intent;
 mod row;
 
-pub use change::{Finished, Migration, NewRow, Progress, Resolved};
+pub use change::{Finished, Migration, NewRow, Progress};
 pub use intent::{BatchedDdl, Intent, Observed, Witness};
 pub use row::{JournalRow, State, Texts};
 use row::{column, parse_row};
@@ -227,8 +227,8 @@ WHERE version = :version AND state = :state AND {lock_held}";
         self.change(conn, "replace", REPLACE_UP, parameters)
     }
 
-    /// Replaces the state in row `from` by `to`, which an operator chose.
-    pub fn resolve(&self, conn: &mut Conn, from: &JournalRow, to: &Resolved) -> Result<()> {
+    /// Replaces a row in state `expected` by `row`, which an operator chose. A text that is `None` is not changed.
+    pub fn resolve(&self, conn: &mut Conn, expected: State, row: &JournalRow, texts: &Texts) -> Result<()> {
         const RESOLVE: &str = "
 UPDATE {locked_table}
 SET {lock_write}state = :state, checksum = :checksum, statements_total = :total, statements_done = :done,
@@ -236,15 +236,15 @@ SET {lock_write}state = :state, checksum = :checksum, statements_total = :total,
     down_text = COALESCE(:down_text, down_text)
 WHERE version = :version AND state = :expected AND {lock_held}";
         let parameters = params! {
-            "version" => from.version.number(),
-            "expected" => from.state.as_str(),
-            "state" => to.state.as_str(),
-            "checksum" => &to.checksum,
-            "total" => to.statements_total,
-            "done" => to.statements_done,
-            "done_checksum" => &to.done_checksum,
-            "up_text" => &to.up_text,
-            "down_text" => &to.down_text,
+            "version" => row.version.number(),
+            "expected" => expected.as_str(),
+            "state" => row.state.as_str(),
+            "checksum" => &row.checksum,
+            "total" => row.statements_total,
+            "done" => row.statements_done,
+            "done_checksum" => &row.done_checksum,
+            "up_text" => &texts.up,
+            "down_text" => &texts.down,
         };
         self.change(conn, "resolve", RESOLVE, parameters)
     }

@@ -88,7 +88,7 @@ impl JournalRow {
 }
 
 /// The stored texts of a migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts {
     /// The UP as it was applied, if it had at most [`super::UP_TEXT_MAX`] bytes.
     pub up: Option<String>,

@@ -34,7 +34,7 @@ pub fn recover(
     stored: Option<&str>,
 ) -> Result<()> {
     let prefix = script.prefix(row.statements_done)?;
-    if prefix.checksum.as_deref() != Some(row.done_checksum.as_str()) {
+    if prefix.is_none_or(|prefix| prefix.checksum != row.done_checksum) {
         return Err(edited(script, row.statements_done, stored)?);
     }
     let Some(intent) = row.intent.take() else { return Ok(()) };
@@ -53,9 +53,8 @@ pub fn recover(
     };
     let batched = intent.then[..batched].iter().map(|batched| &batched.statement);
     for (k, statement) in (intent.k..).zip(std::iter::once(&intent.statement).chain(batched)) {
-        let prefix = script.prefix(k - 1)?;
-        row.done_checksum = match prefix.checksum_with_next {
-            Some(checksum) if prefix.next.as_ref() == Some(statement) => checksum,
+        row.done_checksum = match script.prefix(k)? {
+            Some(prefix) if prefix.last == *statement => prefix.checksum,
             _ => return Err(edited(script, k, stored)?),
         };
         row.statements_done = k;

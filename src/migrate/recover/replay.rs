@@ -6,16 +6,16 @@
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::temporary_tables::{ReplayAction, TemporaryTables};
+use super::temporary_tables::TemporaryTables;
 use crate::error::{Error, Result};
-use crate::migrate::classify::{ObjectName, StatementKind, assigns_only_user_variables, prepared_name, user_variables};
+use crate::migrate::classify::{StatementKind, assigns_only_user_variables, prepared_name, user_variables};
 use crate::migrate::session_state;
 
 /// Collects, from the statements that ran before, those that must run again.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// In the script's order. A statement that belongs to a temporary table is removed when that table is dropped.
-    steps: Vec<(Option<ObjectName>, String)>,
+    /// The numbers and texts of statements that change the session.
+    steps: Vec<(u64, String)>,
     temporary_tables: TemporaryTables,
     prepared: Vec<Prepared>,
     restored: Restored,
@@ -46,23 +46,17 @@ struct Prepared {
 impl Replay {
     /// Adds statement `k`, which ran before.
     pub fn add(&mut self, k: u64, text: &str, kind: &StatementKind) {
-        match self.temporary_tables.add(k, text, kind) {
-            ReplayAction::Run(table) => self.steps.push((Some(table), text.to_owned())),
-            ReplayAction::Forget(tables) => {
-                self.steps.retain(|(table, _)| table.as_ref().is_none_or(|table| !tables.contains(table)));
-            }
-            ReplayAction::Nothing => {}
-        }
+        self.temporary_tables.add(k, text, kind);
         match kind {
             StatementKind::Use(schema) => {
                 self.restored.schema = Some(schema.clone());
-                self.steps.push((None, text.to_owned()));
+                self.steps.push((k, text.to_owned()));
             }
             StatementKind::Autocommit(on) => {
                 self.restored.autocommit_off = !on;
-                self.steps.push((None, text.to_owned()));
+                self.steps.push((k, text.to_owned()));
             }
-            StatementKind::Session => self.add_other(text),
+            StatementKind::Session => self.add_other(k, text),
             StatementKind::LockTables => self.restored.lock_tables = Some(text.to_owned()),
             StatementKind::UnlockTables | StatementKind::Begin => {
                 self.restored.lock_tables = None;
@@ -72,7 +66,7 @@ impl Replay {
         self.mark_stale(k, text);
     }
 
-    fn add_other(&mut self, text: &str) {
+    fn add_other(&mut self, k: u64, text: &str) {
         match prepared_name(text) {
             Some((name, prepares)) => {
                 self.prepared.retain(|prepared| prepared.name != name);
@@ -83,7 +77,7 @@ impl Replay {
             }
             // The journal holds their values.
             None if assigns_only_user_variables(text) => {}
-            None => self.steps.push((None, text.to_owned())),
+            None => self.steps.push((k, text.to_owned())),
         }
     }
 
@@ -104,7 +98,7 @@ impl Replay {
     ///
     /// # Errors
     /// Fails if the server refuses a statement, and if the session can't be restored for certain.
-    pub fn run(self, conn: &mut Conn, session_state: Option<&str>) -> Result<Restored> {
+    pub fn run(mut self, conn: &mut Conn, session_state: Option<&str>) -> Result<Restored> {
         const ADVICE: &str = "it ended with its session and can't be restored for certain; choose where to resume with \
                               `airun migrate resolve VERSION --from-statement K`";
         if let Some(k) = self.prepared.iter().find_map(|prepared| prepared.stale) {
@@ -118,6 +112,8 @@ impl Replay {
             )));
         }
         session_state::restore(conn, session_state)?;
+        self.steps.extend(self.temporary_tables.into_steps());
+        self.steps.sort_unstable();
         let steps = self.steps.iter().map(|(_, text)| text);
         for text in steps.chain(self.prepared.iter().map(|prepared| &prepared.text)) {
             conn.query_drop(text)

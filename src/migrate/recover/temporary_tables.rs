@@ -9,6 +9,8 @@ use crate::migrate::sql::{TokenKind, tokens};
 #[derive(Debug)]
 struct TemporaryTable {
     name: ObjectName,
+    /// The numbers and texts of the statements that create it again.
+    steps: Vec<(u64, String)>,
     /// Number of the first statement that made it unrepeatable.
     unrepeatable: Option<u64>,
 }
@@ -17,47 +19,37 @@ struct TemporaryTable {
 #[derive(Debug, Default)]
 pub struct TemporaryTables(Vec<TemporaryTable>);
 
-/// The action of a resumed session for a statement.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ReplayAction {
-    /// Run it for this table.
-    Run(ObjectName),
-    /// Don't run the statements of these tables, which were dropped.
-    Forget(Vec<ObjectName>),
-    Nothing,
-}
-
-/// Statements that begin with these words change only their target. A temporary table that is not the target stays
-/// unchanged.
+/// These change nothing except their target, which is another table.
 const READING_VERBS: [&str; 10] =
     ["SELECT", "INSERT", "REPLACE", "DO", "CREATE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SET"];
 
 impl TemporaryTables {
     /// Adds statement `k`, which ran before.
-    pub fn add(&mut self, k: u64, text: &str, kind: &StatementKind) -> ReplayAction {
+    pub fn add(&mut self, k: u64, text: &str, kind: &StatementKind) {
         match kind {
             StatementKind::TemporaryTable { dropped: false, names } => {
-                let Some(name) = names.first() else { return ReplayAction::Nothing };
                 let unrepeatable = depends_on_state(text).then_some(k);
-                self.0.push(TemporaryTable { name: name.clone(), unrepeatable });
-                return ReplayAction::Run(name.clone());
+                let create = |name: &ObjectName| {
+                    let steps = vec![(k, text.to_owned())];
+                    TemporaryTable { name: name.clone(), steps, unrepeatable }
+                };
+                self.0.extend(names.iter().map(create));
             }
-            StatementKind::TemporaryTable { names, .. } => return self.forget(names),
-            _ if self.0.is_empty() => return ReplayAction::Nothing,
+            StatementKind::TemporaryTable { names, .. } => {
+                self.0.retain(|table| !names.iter().any(|name| same(name, &table.name)));
+            }
             StatementKind::Ddl(Ddl { kind: DdlKind::Drop, objects, .. }) => {
-                let names: Vec<ObjectName> = objects.iter().map(|object| object.name.clone()).collect();
-                return self.forget(&names);
+                self.0.retain(|table| !objects.iter().any(|object| same(&object.name, &table.name)));
             }
-            // The statement may change any of the temporary tables.
-            StatementKind::Unclassified => {
-                self.0.iter_mut().for_each(|table| table.mark(k));
-                return ReplayAction::Nothing;
-            }
-            _ => {}
+            // It may change any of them.
+            StatementKind::Unclassified => self.0.iter_mut().for_each(|table| table.mark(k)),
+            _ => self.add_use(k, text, kind),
         }
-        let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else {
-            return ReplayAction::Nothing;
-        };
+    }
+
+    /// Adds a statement that may read or change one of the tables.
+    fn add_use(&mut self, k: u64, text: &str, kind: &StatementKind) {
+        let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else { return };
         let is_target = match kind {
             StatementKind::Dml { target: Some(target) } => same(target, &table.name),
             StatementKind::Ddl(Ddl { kind: DdlKind::Alter, objects, .. }) => {
@@ -70,13 +62,13 @@ impl TemporaryTables {
             if depends_on_state(text) {
                 table.mark(k);
             }
-            return ReplayAction::Run(table.name.clone());
+            table.steps.push((k, text.to_owned()));
+            return;
         }
         let verb = tokens(text).find(|token| token.kind == TokenKind::Word).map(|token| token.upper());
         if !verb.is_some_and(|verb| READING_VERBS.contains(&verb.as_str())) {
             self.0.iter_mut().filter(|table| mentions(text, &table.name)).for_each(|table| table.mark(k));
         }
-        ReplayAction::Nothing
     }
 
     /// Number of the first statement that made one of the existing tables unrepeatable.
@@ -84,9 +76,9 @@ impl TemporaryTables {
         self.0.iter().filter_map(|table| table.unrepeatable).min()
     }
 
-    fn forget(&mut self, names: &[ObjectName]) -> ReplayAction {
-        let dropped = self.0.extract_if(.., |table| names.iter().any(|name| same(name, &table.name)));
-        ReplayAction::Forget(dropped.map(|table| table.name).collect())
+    /// The statements that create the tables again, in no particular order.
+    pub fn into_steps(self) -> impl Iterator<Item = (u64, String)> {
+        self.0.into_iter().flat_map(|table| table.steps)
     }
 }
 
