@@ -5,7 +5,7 @@ use mysql::{Conn, Row, Value};
 use sha2::{Digest, Sha256};
 
 use super::classify::{Object, ObjectKind, ObjectName};
-use super::names::{JOURNAL_TABLE, LOCK_TABLE, fill, hex, qualified};
+use super::names::{JOURNAL_TABLE, LOCK_TABLE, fill, first_answer, hex, qualified};
 use crate::db::{quote_name, quote_text};
 use crate::error::{Error, Result};
 
@@ -37,9 +37,6 @@ pub fn definition(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
 }
 
 /// The `sql_mode` that a routine, trigger or event was created with, and runs with; `None` if the object does not exist.
-///
-/// # Errors
-/// Fails as [`definition`] does.
 pub fn sql_mode(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     show_create(conn, object, 1)
 }
@@ -66,18 +63,12 @@ fn show_create(conn: &mut Conn, object: &Object, column: usize) -> Result<Option
 }
 
 /// The `CREATE SEQUENCE` statement of a MariaDB sequence, which [`definition`] shows as a table.
-///
-/// # Errors
-/// Fails if the server doesn't answer.
 pub fn sequence(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     let row: Option<(String, String)> = conn.query_first(format!("SHOW CREATE SEQUENCE {}", sql_name(object)))?;
     Ok(row.map(|(_, sql)| sql))
 }
 
 /// True if `table` has an index of this name.
-///
-/// # Errors
-/// Fails if the server doesn't answer.
 pub fn index_exists(conn: &mut Conn, table: &ObjectName, index: &str) -> Result<bool> {
     const COLUMNS: &str = "SELECT COUNT(*) FROM information_schema.STATISTICS
         WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} AND INDEX_NAME = {index}";
@@ -157,26 +148,18 @@ pub fn schema_fingerprint(conn: &mut Conn, schema: &str) -> Result<String> {
 /// InnoDB's id of a table, which stays the same when the table is renamed. If the user may not read it, the time when
 /// the table was created.
 fn identity(conn: &mut Conn, name: &ObjectName) -> Result<String> {
-    // The first one is for MySQL, the second for MariaDB.
-    const TABLE_ID: [&str; 2] = [
+    // The first one is for MySQL, the second for MariaDB. Both need PROCESS.
+    const QUERIES: [&str; 3] = [
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_TABLES WHERE NAME = {path}",
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_SYS_TABLES WHERE NAME = {path}",
+        "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES
+         WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}",
     ];
-    const CREATED: &str = "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES
-        WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}";
     let schema = name.schema.as_deref().unwrap_or_default();
     let path = quote_text(&format!("{schema}/{}", name.name));
-    for query in TABLE_ID {
-        match conn.query_first::<String, _>(fill(query, &[("path", &path)])) {
-            Ok(Some(id)) => return Ok(id),
-            // The table belongs to the other server, or the user lacks the PROCESS privilege.
-            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let parameters = [("schema", &*quote_text(schema)), ("name", &quote_text(&name.name))];
-    let created: Option<Option<String>> = conn.query_first(fill(CREATED, &parameters))?;
-    Ok(created.flatten().unwrap_or_default())
+    let parameters = [("path", &*path), ("schema", &quote_text(schema)), ("name", &quote_text(&name.name))];
+    let identity: Option<Option<String>> = first_answer(conn, &QUERIES.map(|query| fill(query, &parameters)))?;
+    Ok(identity.flatten().unwrap_or_default())
 }
 
 /// An object's name in SQL.

@@ -33,9 +33,6 @@ pub struct Context<'m> {
 
 impl<'m> Context<'m> {
     /// Prepares the session and takes the migration lock.
-    ///
-    /// # Errors
-    /// Fails as [`Lock::acquire`] does.
     pub fn open_locked(
         mut conn: Conn,
         database: &'m Database,
@@ -51,9 +48,6 @@ impl<'m> Context<'m> {
 
     /// Resets the session, so that nothing a script left in it reaches the next one. This releases the lock for a
     /// moment, so the journal may have changed afterwards.
-    ///
-    /// # Errors
-    /// Fails as [`Lock::acquire`] does.
     pub fn reset_session(&mut self) -> Result<()> {
         self.conn.reset()?;
         self.conn.select_db(&self.database.name)?;

@@ -13,9 +13,6 @@ use crate::error::Result;
 
 /// Returns SQL that creates `schema`, without airun's own tables: sequences, tables, routines, views (each after those
 /// that it reads), triggers, events. It can run in the `mysql` client or as a migration.
-///
-/// # Errors
-/// Fails if the user may not read a definition.
 pub fn dump(conn: &mut Conn, schema: &str) -> Result<String> {
     // The server's mode decides how it quotes names, and the dump must not depend on it.
     conn.query_drop("SET sql_mode = ''")?;

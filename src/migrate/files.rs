@@ -28,27 +28,18 @@ pub struct MigrationFile {
 
 impl MigrationFile {
     /// Reads the DOWN, if there is one.
-    ///
-    /// # Errors
-    /// Fails if the file can't be read or isn't UTF-8.
     pub fn down_text(&self) -> Result<Option<String>> {
         self.down.as_deref().map(read_text).transpose()
     }
 }
 
 /// Reads a whole file into memory.
-///
-/// # Errors
-/// Names the file, and the byte offset of what is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     text_of(bytes, &path.display().to_string())
 }
 
 /// Decodes the content of a file that messages call `label`, without its byte order mark.
-///
-/// # Errors
-/// Fails as [`read_text`] does.
 pub fn text_of(bytes: Vec<u8>, label: &str) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

@@ -1,6 +1,10 @@
-//! Names of airun's own tables, and two helpers for SQL text.
+//! Names of airun's own tables, and helpers for SQL.
+
+use mysql::Conn;
+use mysql::prelude::{FromRow, Queryable};
 
 use crate::db::quote_name;
+use crate::error::Result;
 
 /// The journal: one row for each migration.
 pub const JOURNAL_TABLE: &str = "ai_migrations";
@@ -27,6 +31,18 @@ pub fn fill(template: &str, parameters: &[(&str, &str)]) -> String {
     }
     sql.push_str(rest);
     sql
+}
+
+/// The first answer to `queries`. A query that the server refuses is passed over, because it is for another kind of
+/// server or needs a privilege.
+pub fn first_answer<T: FromRow>(conn: &mut Conn, queries: &[String]) -> Result<Option<T>> {
+    for query in queries {
+        match conn.query_first(query) {
+            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
+            answer => return Ok(answer?),
+        }
+    }
+    Ok(None)
 }
 
 /// Lower-case hexadecimal.

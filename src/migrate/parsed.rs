@@ -58,30 +58,28 @@ impl ParsedMigration {
 }
 
 /// Reads every migration in the folder, with several threads if there are many. The result is in version order.
-///
-/// # Errors
-/// Fails if the folder or a file can't be read or parsed, naming it.
 pub fn read_folder(folder: &Path) -> Result<Vec<ParsedMigration>> {
     /// Reading this many files takes less time than starting a thread.
     const SHARE_MIN: usize = 100;
-    let mut rest = files::scan(folder)?;
+    let files = files::scan(folder)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = rest.len().div_ceil(threads).max(SHARE_MIN);
+    let mut shares = files.chunks(files.len().div_ceil(threads).max(SHARE_MIN));
+    let own = shares.next().unwrap_or_default();
     thread::scope(|scope| {
-        let mut readers = Vec::new();
-        while rest.len() > share {
-            let files = rest.split_off(rest.len() - share);
-            let reader = thread::Builder::new().name("files".to_owned()).spawn_scoped(scope, || read_all(files));
-            readers.push(reader.map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?);
-        }
-        let mut all = read_all(rest)?;
-        for reader in readers.into_iter().rev() {
+        let start =
+            |share| thread::Builder::new().name("files".to_owned()).spawn_scoped(scope, move || read_all(share));
+        let readers: Vec<_> = shares
+            .map(start)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::failure(format!("failed to start a thread: {error}")))?;
+        let mut all = read_all(own)?;
+        for reader in readers {
             all.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         Ok(all)
     })
 }
 
-fn read_all(files: Vec<MigrationFile>) -> Result<Vec<ParsedMigration>> {
-    files.into_iter().map(ParsedMigration::read).collect()
+fn read_all(files: &[MigrationFile]) -> Result<Vec<ParsedMigration>> {
+    files.iter().cloned().map(ParsedMigration::read).collect()
 }

@@ -6,7 +6,6 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use crate::db::Database;
-use crate::error::Result;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -20,7 +19,9 @@ pub struct Stage {
 
 /// A connection that watches another one.
 pub struct ProgressProbe {
-    conn: Conn,
+    /// Taken by the only attempt to connect.
+    database: Option<Database>,
+    conn: Option<Conn>,
     /// Those that this server has not refused.
     queries: &'static [&'static str],
 }
@@ -39,28 +40,27 @@ const QUERIES: [&str; 3] = [
 ];
 
 impl ProgressProbe {
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// Fails as [`Database::connect_for`] does.
-    pub fn new(database: &Database) -> Result<Self> {
-        Ok(Self { conn: database.connect_for(TIMEOUT)?, queries: &QUERIES })
+    /// Doesn't connect before the first read.
+    pub fn new(database: Database) -> Self {
+        Self { database: Some(database), conn: None, queries: &QUERIES }
     }
 
-    /// Reads the progress of `session`'s statement; `None` if nothing runs or this user may not see it.
-    ///
-    /// # Errors
-    /// Fails if the connection can't be used any more.
-    pub fn read(&mut self, session: u32) -> Result<Option<Stage>> {
+    /// Reads the progress of `session`'s statement; `None` if nothing runs, this user may not see it, or the connection
+    /// was lost.
+    pub fn read(&mut self, session: u32) -> Option<Stage> {
+        // After an error the connection can't be used again: the next answer could belong to the previous query.
+        let mut conn = self.conn.take().or_else(|| self.database.take()?.connect_for(TIMEOUT).ok())?;
         while let Some((query, others)) = self.queries.split_first() {
-            match self.conn.exec_first::<(String, Option<f64>), _, _>(*query, (session,)) {
+            match conn.exec_first::<(String, Option<f64>), _, _>(*query, (session,)) {
                 Err(mysql::Error::MySqlError(_)) => self.queries = others,
-                row => {
-                    let stage = row?.map(|(what, percent)| Stage { what, percent });
-                    return Ok(stage.filter(|stage| !stage.what.is_empty() || stage.percent.is_some()));
+                Err(_) => return None,
+                Ok(row) => {
+                    self.conn = Some(conn);
+                    let stage = row.map(|(what, percent)| Stage { what, percent });
+                    return stage.filter(|stage| !stage.what.is_empty() || stage.percent.is_some());
                 }
             }
         }
-        Ok(None)
+        None
     }
 }

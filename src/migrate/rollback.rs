@@ -67,10 +67,7 @@ impl Migrator<'_> {
     }
 }
 
-/// Rolls one migration back, or resumes its rollback. `place` is its number and the total, if progress is reported.
-///
-/// # Errors
-/// Fails as [`Migrator::rollback`] does.
+/// Rolls one migration back, or resumes its rollback. `place` is its number among how many, if that is to be reported.
 pub fn undo(
     ctx: &mut Context<'_>,
     mut row: JournalRow,

@@ -27,7 +27,7 @@ pub struct Script<'a> {
 }
 
 /// The result of a first reading of a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScriptSummary {
     /// Number of statements.
     pub total: u64,
@@ -66,9 +66,6 @@ impl<'a> Script<'a> {
     }
 
     /// The whole text.
-    ///
-    /// # Errors
-    /// Fails if the file can't be read.
     pub fn read(&self) -> Result<String> {
         match self.source {
             Source::File(path) => read_text(path),
@@ -85,9 +82,6 @@ impl<'a> Script<'a> {
     }
 
     /// The statements, from the first one on.
-    ///
-    /// # Errors
-    /// Fails if the file can't be opened.
     pub fn statements(&self) -> Result<Splitter<Box<dyn Read + 'a>>> {
         let reader: Box<dyn Read + 'a> = match self.source {
             Source::File(path) => Box::new(File::open(path).map_err(|error| unreadable(path, &error))?),
@@ -107,16 +101,8 @@ impl<'a> Script<'a> {
     /// Fails if it can't be read or split, naming file, line and column.
     pub fn summarize(&self) -> Result<ScriptSummary> {
         let mut statements = self.statements()?;
-        let mut checksum = Checksum::new();
-        let mut summary = ScriptSummary {
-            total: 0,
-            checksum: String::new(),
-            one_transaction: true,
-            leaves_traces: false,
-            variables: Vec::new(),
-            uses_insert_id: false,
-            longest: (0, Position::default()),
-        };
+        let mut checksum = Checksum::default();
+        let mut summary = ScriptSummary { one_transaction: true, ..ScriptSummary::default() };
         while let Some(statement) = statements.next().map_err(|error| self.split_error(error))? {
             let length = statement.text.len() as u64;
             if length > summary.longest.0 {
@@ -130,12 +116,9 @@ impl<'a> Script<'a> {
     }
 
     /// Reads the first `length` statements; `None` if the script has fewer.
-    ///
-    /// # Errors
-    /// As [`Script::summarize`].
     pub fn prefix(&self, length: u64) -> Result<Option<Prefix>> {
         let mut statements = self.statements()?;
-        let mut checksum = Checksum::new();
+        let mut checksum = Checksum::default();
         let mut prefix = Prefix::default();
         for k in 1..=length {
             let next = statements.next().map_err(|error| self.split_error(error))?;

@@ -147,9 +147,6 @@ impl Report<'_> {
 
 impl Migrator<'_> {
     /// Compares the files with the journal. This needs no privilege except `SELECT`.
-    ///
-    /// # Errors
-    /// Fails if the journal can't be read.
     pub fn status(&self) -> Result<Report<'_>> {
         let name = &self.database.name;
         let history = Journal::read_only(name).history(&mut self.database.connect_server()?)?;

@@ -58,21 +58,16 @@ impl Migrator<'_> {
         let mut ctx = self.open_locked(conn)?;
         ctx.journal.create(&mut ctx.conn)?;
         let applied = apply_pending(&mut ctx, &files, options);
-        // Flushes even after an error, because the previous migration is complete if the next one has no row yet. If
-        // the flush fails as well, the next run finds out that the migration is complete.
-        match (applied, ctx.flush_deferred()) {
-            (Ok(applied), Ok(())) => {
-                ctx.close();
-                Ok(applied)
-            }
-            (Ok(_), Err(error)) => Err(error),
-            (Err(error), flushed) => {
-                if let Err(unrecorded) = flushed {
-                    log::debug!("failed to record the end of the previous migration: {unrecorded}");
-                }
-                Err(error)
-            }
+        // Also after an error, because the previous migration is complete if the next one has no row yet. If the flush
+        // fails as well, the next run finds out that the migration is complete.
+        let flushed = ctx.flush_deferred();
+        if let (Err(_), Err(unrecorded)) = (&applied, &flushed) {
+            log::debug!("failed to record the end of the previous migration: {unrecorded}");
         }
+        let applied = applied?;
+        flushed?;
+        ctx.close();
+        Ok(applied)
     }
 }
 
@@ -82,7 +77,8 @@ fn apply_pending(ctx: &mut Context<'_>, files: &[ParsedMigration], options: &UpO
     let mut applied = 0;
     'read_journal: loop {
         let statuses = read_statuses(&mut ctx.conn, &ctx.journal, files)?;
-        let options = options.after(applied);
+        let limit = options.limit.map(|limit| limit.saturating_sub(applied));
+        let options = UpOptions { limit, ..options.clone() };
         let pending = select(&statuses, &options, &mut |_| {})?;
         ctx.check_packets(pending.iter().filter_map(|status| status.parsed).map(|up| (up.script(), &up.summary)))?;
         let of = applied + pending.len() as u64;
@@ -147,13 +143,6 @@ fn file_missing(status: &MigrationStatus<'_>) -> Error {
         ErrorKind::PartiallyApplied,
         format!("{} stopped half-way and its file is missing; {advice}", status.label()),
     )
-}
-
-impl UpOptions {
-    /// The options for the rest, once `applied` migrations were applied.
-    fn after(&self, applied: u64) -> Self {
-        Self { limit: self.limit.map(|limit| limit.saturating_sub(applied)), ..self.clone() }
-    }
 }
 
 /// The order of the next migration to be applied.

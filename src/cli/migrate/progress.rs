@@ -145,12 +145,9 @@ fn write(text: &str) {
 
 /// The thread that draws.
 struct Painter {
-    database: Database,
     state: Arc<Mutex<State>>,
     on_terminal: bool,
-    probe: Option<ProgressProbe>,
-    /// Opening or using the probe failed; it is not tried again.
-    probe_failed: bool,
+    probe: ProgressProbe,
     probed_at: Instant,
     /// The last stage that the probe found, with the session and statement that it belongs to.
     stage: Option<((u32, u64), Stage)>,
@@ -160,11 +157,9 @@ impl Painter {
     fn new(database: &Database, state: &Arc<Mutex<State>>) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
         Self {
-            database: database.clone(),
             state: Arc::clone(state),
             on_terminal: io::stderr().is_terminal() && !dumb,
-            probe: None,
-            probe_failed: false,
+            probe: ProgressProbe::new(database.clone()),
             probed_at: Instant::now(),
             stage: None,
         }
@@ -199,22 +194,10 @@ impl Painter {
         let Some(session) = state.script.as_ref().map(|script| script.session) else { return };
         let (k, started) = (state.k, state.statement_started);
         drop(state);
-        if self.probe_failed || started.elapsed() < PROBE_AFTER || self.probed_at.elapsed() < PROBE_INTERVAL {
-            return;
+        if started.elapsed() >= PROBE_AFTER && self.probed_at.elapsed() >= PROBE_INTERVAL {
+            self.stage = self.probe.read(session).map(|stage| ((session, k), stage));
+            self.probed_at = Instant::now();
         }
-        // A connection can't be used again after an error: the next answer could belong to the previous query.
-        let mut probe = match self.probe.take().map_or_else(|| ProgressProbe::new(&self.database), Ok) {
-            Ok(probe) => probe,
-            Err(_) => return self.probe_failed = true,
-        };
-        match probe.read(session) {
-            Ok(stage) => {
-                self.stage = stage.map(|stage| ((session, k), stage));
-                self.probe = Some(probe);
-            }
-            Err(_) => (self.probe_failed, self.stage) = (true, None),
-        }
-        self.probed_at = Instant::now();
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use mysql::prelude::Queryable;
 
 use super::blockers;
-use super::ddl_batch::QueuedDdl;
+use super::ddl_batch::{self, QueuedDdl};
 use super::run::{RowState, Run, Statement, send};
 use super::tx_mode::{Effect, TxMode};
 use crate::db;
@@ -19,7 +19,7 @@ impl Run<'_, '_> {
     /// Adds a statement to the batch, or runs it now if it can't share an intent.
     pub(super) fn queue_ddl(&mut self, statement: Statement, ddl: Ddl) -> Result<()> {
         let witness = match self.mode {
-            TxMode::PerBatch => self.ddl.witness(&statement.text, &ddl, &self.schema),
+            TxMode::PerBatch => ddl_batch::witness(&self.ddl, &statement.text, &ddl, &self.schema),
             _ => None,
         };
         let queued = QueuedDdl { statement, ddl, witness };
@@ -34,7 +34,7 @@ impl Run<'_, '_> {
 
     /// Runs the batch: with a single intent if none of its witnesses exists yet, otherwise one statement at a time.
     pub(super) fn flush_ddl(&mut self) -> Result<()> {
-        let batch = self.ddl.take();
+        let batch = std::mem::take(&mut self.ddl);
         let Some((first, rest)) = batch.split_first() else { return Ok(()) };
         let mut intent = self.intent(first)?;
         let mut all_new = intent.objects.iter().all(|object| object.was.is_none());

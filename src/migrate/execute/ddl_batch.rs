@@ -21,63 +21,30 @@ pub struct QueuedDdl {
     pub witness: Option<Witness>,
 }
 
-impl QueuedDdl {
-    fn creates(&self, object: &Object) -> bool {
-        matches!(&self.witness, Some(Witness::Object(created)) if same(created, object))
+/// Returns the witness that a statement would leave as the next one of `batch`; `None` if it can't join.
+pub fn witness(batch: &[QueuedDdl], text: &str, ddl: &Ddl, schema: &str) -> Option<Witness> {
+    let bytes: usize = batch.iter().map(|queued| queued.statement.text.len()).sum();
+    if batch.len() >= STATEMENTS_MAX || bytes + text.len() > BYTES_MAX {
+        return None;
     }
-
-    fn adds(&self, object: &Object, name: &str) -> bool {
-        matches!(&self.witness, Some(Witness::Index { table, index })
-            if same(table, object) && index.eq_ignore_ascii_case(name))
-    }
-}
-
-/// The DDL statements that wait to run on one intent.
-#[derive(Debug, Default)]
-pub struct DdlBatch {
-    queue: Vec<QueuedDdl>,
-    bytes: usize,
-}
-
-impl DdlBatch {
-    /// Removes and returns the statements, in order.
-    pub fn take(&mut self) -> Vec<QueuedDdl> {
-        self.bytes = 0;
-        std::mem::take(&mut self.queue)
-    }
-
-    pub fn push(&mut self, queued: QueuedDdl) {
-        self.bytes += queued.statement.text.len();
-        self.queue.push(queued);
-    }
-
-    /// Returns the witness that a statement would leave if it joined this batch; `None` if it can't join.
-    pub fn witness(&self, text: &str, ddl: &Ddl, schema: &str) -> Option<Witness> {
-        if self.queue.len() >= STATEMENTS_MAX || self.bytes + text.len() > BYTES_MAX {
-            return None;
+    let [object] = ddl.objects.as_slice() else { return None };
+    let mut object = object.clone();
+    object.name.schema.get_or_insert_with(|| schema.to_owned());
+    let creates = |queued: &&QueuedDdl| matches!(&queued.witness, Some(Witness::Object(new)) if same(new, &object));
+    let creator = batch.iter().find(creates);
+    match (&ddl.index, ddl.kind, object.kind) {
+        (Some(index), _, _) => {
+            let adds = |queued: &QueuedDdl| {
+                matches!(&queued.witness, Some(Witness::Index { table, index: other })
+                    if same(table, &object) && other.eq_ignore_ascii_case(index))
+            };
+            // The table may come with an index of that name.
+            let free = !batch.iter().any(adds) && !mentions(&creator?.statement.text, index);
+            free.then(|| Witness::Index { table: object, index: index.clone() })
         }
-        let [object] = ddl.objects.as_slice() else { return None };
-        let mut object = object.clone();
-        object.name.schema.get_or_insert_with(|| schema.to_owned());
-        let creator = self.queue.iter().find(|queued| queued.creates(&object));
-        match (&ddl.index, ddl.kind, object.kind) {
-            (Some(index), _, _) => {
-                let taken = self.queue.iter().any(|queued| queued.adds(&object, index));
-                // The table may come with an index of that name.
-                let free = !taken && !mentions(&creator?.statement.text, index);
-                free.then(|| Witness::Index { table: object, index: index.clone() })
-            }
-            (
-                None,
-                DdlKind::Create,
-                ObjectKind::Table
-                | ObjectKind::Procedure
-                | ObjectKind::Function
-                | ObjectKind::Trigger
-                | ObjectKind::Event,
-            ) if creator.is_none() => Some(Witness::Object(object)),
-            _ => None,
-        }
+        (None, DdlKind::Create, ObjectKind::Database | ObjectKind::Package | ObjectKind::Account) => None,
+        (None, DdlKind::Create, _) if creator.is_none() => Some(Witness::Object(object)),
+        _ => None,
     }
 }
 
@@ -101,10 +68,10 @@ mod tests {
 
     /// The number of statements that join one batch, from the first one on.
     fn batch_length(statements: &[&str]) -> usize {
-        let mut batch = DdlBatch::default();
+        let mut batch = Vec::new();
         for (i, text) in statements.iter().enumerate() {
             let StatementKind::Ddl(ddl) = classify(text) else { return i };
-            let Some(witness) = batch.witness(text, &ddl, "db") else { return i };
+            let Some(witness) = witness(&batch, text, &ddl, "db") else { return i };
             let statement = Statement { k: i as u64 + 1, at: Position::default(), text: (*text).to_owned() };
             batch.push(QueuedDdl { statement, ddl, witness: Some(witness) });
         }

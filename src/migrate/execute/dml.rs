@@ -21,18 +21,6 @@ const BYTES_MAX: usize = 1 << 20;
 /// Retries of a transaction after a deadlock.
 const DEADLOCK_RETRIES_MAX: u32 = 10;
 
-/// How often and how long a transaction was tried.
-pub struct Retries {
-    backoff: Backoff,
-    since: Instant,
-}
-
-impl Retries {
-    pub fn start() -> Self {
-        Self { backoff: Backoff::default(), since: Instant::now() }
-    }
-}
-
 impl Run<'_, '_> {
     pub(super) fn queue_dml(&mut self, statement: Statement) -> Result<()> {
         // A version comment may not count as a statement on this server.
@@ -55,7 +43,7 @@ impl Run<'_, '_> {
         // On lines of their own, because a statement may end with a comment.
         let packet = statements.iter().map(|queued| queued.text.as_str()).collect::<Vec<_>>().join("\n;\n");
         self.begin_row()?;
-        let mut retries = Retries::start();
+        let (started, mut retries) = (Instant::now(), Backoff::default());
         loop {
             self.begin_transaction()?;
             let (events, total) = (&mut *self.ctx.events, self.summary.total);
@@ -65,7 +53,7 @@ impl Run<'_, '_> {
                 }
             };
             let Err((index, error)) = send_announced(&mut self.ctx.conn, &packet, &mut begins) else { break };
-            if self.mode.airun_commits() && self.can_retry(&retries, &error) {
+            if self.mode.airun_commits() && self.can_retry(&retries, started, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
             }
@@ -99,26 +87,26 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// True if the transaction should run again after this error. A rollback leaves nothing of it.
-    pub(super) fn can_retry(&self, retries: &Retries, error: &mysql::Error) -> bool {
+    /// True if the transaction, of which a rollback leaves nothing, should run again after this error.
+    pub(super) fn can_retry(&self, retries: &Backoff, started: Instant, error: &mysql::Error) -> bool {
         if db::retry::is_deadlock(error) {
-            return retries.backoff.attempts() < DEADLOCK_RETRIES_MAX;
+            return retries.attempts() < DEADLOCK_RETRIES_MAX;
         }
-        db::retry::is_lock_timeout(error) && retries.since.elapsed() < self.ctx.lock_timeout
+        db::retry::is_lock_timeout(error) && started.elapsed() < self.ctx.lock_timeout
     }
 
-    pub(super) fn retry(&mut self, retries: &mut Retries, error: &mysql::Error) -> Result<()> {
+    pub(super) fn retry(&mut self, retries: &mut Backoff, error: &mysql::Error) -> Result<()> {
         let mut warning = format!("{}: {}", self.script.label, db::describe(error));
         self.ctx.conn.query_drop("ROLLBACK")?;
         if db::retry::is_lock_timeout(error) {
             warning += &format!(", {}", blockers::describe(&mut self.ctx.conn, &[], &self.schema));
         }
-        self.wait_to_retry(&mut retries.backoff, format!("{warning}; retrying"))
+        self.wait_to_retry(retries, format!("{warning}; retrying"))
     }
 
-    pub(super) fn wait_to_retry(&mut self, backoff: &mut Backoff, warning: String) -> Result<()> {
+    pub(super) fn wait_to_retry(&mut self, retries: &mut Backoff, warning: String) -> Result<()> {
         (self.ctx.events)(Event::Warning(warning));
-        match self.ctx.shutdown.wait(backoff.next_delay()) {
+        match self.ctx.shutdown.wait(retries.next_delay()) {
             Woken::Stopping => Err(self.interrupted()),
             _ => Ok(()),
         }

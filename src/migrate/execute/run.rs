@@ -5,7 +5,7 @@ use std::time::Instant;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use super::ddl_batch::DdlBatch;
+use super::ddl_batch::QueuedDdl;
 use super::tx_mode::{Effect, TxMode};
 use crate::error::Result;
 use crate::migrate::context::Context;
@@ -101,7 +101,8 @@ pub struct Run<'r, 'm> {
     pub done: Done,
     /// The part of `done` that survives a rollback of the script's own transaction.
     pub committed: Done,
-    pub ddl: DdlBatch,
+    /// DDL that waits to run on one intent.
+    pub ddl: Vec<QueuedDdl>,
     /// DML that waits to be sent in one packet, and its length.
     pub dml: Vec<Statement>,
     pub dml_bytes: usize,
@@ -133,7 +134,7 @@ impl<'r, 'm> Run<'r, 'm> {
             row: if resumed { RowState::Current } else { RowState::NotBegun },
             done: Done::default(),
             committed: Done::default(),
-            ddl: DdlBatch::default(),
+            ddl: Vec::new(),
             dml: Vec::new(),
             dml_bytes: 0,
             uncommitted: 0,

@@ -1,11 +1,13 @@
 //! Unclassified statements, which may do anything: they run with an implicit-commit probe.
 
+use std::time::Instant;
+
 use mysql::prelude::Queryable;
 
-use super::dml::Retries;
 use super::run::{RowState, Run, Statement, send};
 use super::tx_mode::{Effect, TxMode};
 use crate::db;
+use crate::db::retry::Backoff;
 use crate::error::Result;
 use crate::fault;
 use crate::migrate::classify::is_compound;
@@ -34,7 +36,7 @@ impl Run<'_, '_> {
         // A comment for another server is not a statement here, so nothing can follow it in its packet.
         let alone = statement.text.starts_with("/*!") || statement.text.starts_with("/*M!");
         let packet = if alone { statement.text.clone() } else { format!("{}\n;\n{record}", statement.text) };
-        let mut retries = Retries::start();
+        let (started, mut retries) = (Instant::now(), Backoff::default());
         loop {
             self.begin_transaction()?;
             self.record(Some(&intent))?;
@@ -42,7 +44,7 @@ impl Run<'_, '_> {
             fault::point("unclassified-intended");
             let Err((_, error)) = send(&mut self.ctx.conn, &packet) else { break };
             // `EXECUTE` runs one statement, and the server refused that one.
-            if !compound && self.mode == TxMode::PerBatch && self.can_retry(&retries, &error) {
+            if !compound && self.mode == TxMode::PerBatch && self.can_retry(&retries, started, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;
             }

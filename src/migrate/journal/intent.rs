@@ -121,9 +121,6 @@ impl BatchedDdl {
 
 impl Witness {
     /// True if it exists now.
-    ///
-    /// # Errors
-    /// Fails if the server doesn't answer, or if the user lacks the privilege to see it.
     pub fn exists(&self, conn: &mut Conn) -> Result<bool> {
         match self {
             Witness::Object(object) => Ok(catalog::definition(conn, object)?.is_some()),

@@ -37,7 +37,7 @@ pub struct Journal {
 impl Journal {
     /// A journal that can be read. Every change is refused, because no lock is held.
     pub fn read_only(database: &str) -> Self {
-        Self { table: qualified(database, JOURNAL_TABLE), lock: LockCondition::never() }
+        Self { table: qualified(database, JOURNAL_TABLE), lock: LockCondition::of("FALSE".to_owned()) }
     }
 
     /// A journal that can be changed while `lock` is held.
@@ -133,12 +133,8 @@ FROM DUAL WHERE {lock_held}";
 
     /// Records how far the script of a partial migration has got.
     pub fn progress(&self, conn: &mut Conn, progress: &Progress<'_>) -> Result<()> {
-        fault::step("progress", "before");
-        conn.query_drop(self.progress_sql(progress)?)
-            .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
-        self.check_written(conn)?;
-        fault::step("progress", "after");
-        Ok(())
+        let sql = self.progress_sql(progress)?;
+        self.write(conn, "progress", |conn| conn.query_drop(sql))
     }
 
     /// The SQL of [`Journal::progress`]. If it follows a statement in one packet, the server runs it even if the client
@@ -280,9 +276,13 @@ WHERE version = :version AND state = :state AND {lock_held}";
 
     /// Runs one change. `step` names its fault points.
     fn change(&self, conn: &mut Conn, step: &str, template: &str, parameters: Params) -> Result<()> {
+        let sql = self.sql(template);
+        self.write(conn, step, |conn| conn.exec_drop(sql, parameters))
+    }
+
+    fn write(&self, conn: &mut Conn, step: &str, run: impl FnOnce(&mut Conn) -> mysql::Result<()>) -> Result<()> {
         fault::step(step, "before");
-        conn.exec_drop(self.sql(template), parameters)
-            .map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
+        run(conn).map_err(|error| Error::from(error).context(format!("failed to write {}", self.table)))?;
         self.check_written(conn)?;
         fault::step(step, "after");
         Ok(())

@@ -18,10 +18,10 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, params};
 use sha2::{Digest, Sha256};
 
-use super::condition::{HeldBy, LockCondition};
-use crate::db::{self, Database};
+use super::{HeldBy, LockCondition};
+use crate::db::{self, Database, quote_text};
 use crate::error::{Error, Result};
-use crate::migrate::names::{LOCK_TABLE, fill, hex, qualified};
+use crate::migrate::names::{LOCK_TABLE, fill, first_answer, hex, qualified};
 use crate::shutdown::Shutdown;
 use crate::threads::{self, Thread};
 
@@ -144,8 +144,8 @@ impl LeaseState {
     /// Who holds the lease; `None` if it can be taken.
     fn holder(&self, conn: &mut Conn, node: &str) -> Result<Option<String>> {
         const SESSION: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = ?";
-        const MEMBER_ONLINE: &str = "SELECT COUNT(*) FROM performance_schema.replication_group_members
-            WHERE MEMBER_ID = ? AND MEMBER_STATE = 'ONLINE'";
+        const MEMBER_ONLINE: &str = "SELECT 1 FROM performance_schema.replication_group_members
+            WHERE MEMBER_ID = {member} AND MEMBER_STATE = 'ONLINE'";
         if self.free {
             return Ok(None);
         }
@@ -158,13 +158,9 @@ impl LeaseState {
             return Ok(session.map(|_| format!("{holder}, whose session has not ended")));
         }
         let member = self.node.split('/').next().unwrap_or(&self.node);
-        let online = match conn.exec_first::<u64, _, _>(MEMBER_ONLINE, (member,)) {
-            Ok(members) => members.is_some_and(|members| members > 0),
-            // MariaDB has neither such a table nor such groups.
-            Err(mysql::Error::MySqlError(_)) => false,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(online.then(|| format!("{holder}, on another member of the group; run this on that member")))
+        // MariaDB has neither such a table nor such groups.
+        let online: Option<u64> = first_answer(conn, &[fill(MEMBER_ONLINE, &[("member", &quote_text(member))])])?;
+        Ok(online.map(|_| format!("{holder}, on another member of the group; run this on that member")))
     }
 }
 
@@ -213,34 +209,25 @@ WHERE h.part = 'holder' AND b.part = 'heartbeat' AND (b.token = '' OR b.expires_
 
 /// Identifies this run of this node, because connection ids are only unique within it.
 fn node(conn: &mut Conn) -> Result<String> {
-    const NODE: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'hostname', 'port')";
-    let variables: Vec<(String, String)> = conn.query(NODE)?;
-    let value = |name: &str| variables.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value);
-    let started = server_started(conn)?;
-    match value("server_uuid") {
-        "" => Ok(format!("{}:{}/{started}", value("hostname"), value("port"))),
-        uuid => Ok(format!("{uuid}/{started}")),
-    }
-}
-
-/// When the server started, in seconds of the Unix epoch by its own clock.
-fn server_started(conn: &mut Conn) -> Result<i64> {
-    // The uptime is that at the beginning of the very statement that reads it, so the difference is exact. The first
-    // statement is for MySQL, the second for MariaDB.
+    // When the server started, by its own clock. The uptime is that at the beginning of the very statement that reads it,
+    // so the difference is exact. The first statement is for MySQL, the second for MariaDB.
     const STARTED: [&str; 2] = [
         "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM performance_schema.global_status
          WHERE VARIABLE_NAME = 'Uptime'",
         "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS
          WHERE VARIABLE_NAME = 'UPTIME'",
     ];
-    for query in STARTED {
-        match conn.query_first::<i64, _>(query) {
-            Ok(Some(started)) => return Ok(started),
-            Ok(None) | Err(mysql::Error::MySqlError(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+    const NODE: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'hostname', 'port')";
+    let variables: Vec<(String, String)> = conn.query(NODE)?;
+    let value = |name: &str| variables.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value);
+    let started: Option<i64> = first_answer(conn, &STARTED.map(str::to_owned))?;
+    let Some(started) = started else {
+        return Err(Error::failure("failed to read the server's uptime, which the migration lock needs"));
+    };
+    match value("server_uuid") {
+        "" => Ok(format!("{}:{}/{started}", value("hostname"), value("port"))),
+        uuid => Ok(format!("{uuid}/{started}")),
     }
-    Err(Error::failure("failed to read the server's uptime, which the migration lock needs"))
 }
 
 fn new_token(conn: &mut Conn, node: &str) -> Result<String> {

@@ -10,14 +10,42 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fault;
 use crate::shutdown::Shutdown;
 
-mod condition;
 mod lease;
 mod named;
 
-use condition::HeldBy;
-pub use condition::LockCondition;
 use lease::Lease;
 use named::NamedLock;
+
+/// Another session holds the lock: a description of that session.
+pub struct HeldBy(String);
+
+/// SQL that makes a change of `ai_migrations` succeed only while the lock is held.
+#[derive(Debug)]
+pub struct LockCondition {
+    /// Condition of an `INSERT … SELECT` or a `DELETE`.
+    pub condition: String,
+    /// Condition of an `UPDATE`.
+    pub update_condition: String,
+    /// Follows the table's name in an `UPDATE`.
+    pub update_join: String,
+    /// Precedes the assignments of an `UPDATE`.
+    pub update_set: String,
+    /// The lock's own table, if it has one.
+    pub table: Option<String>,
+}
+
+impl LockCondition {
+    /// The same condition for every change.
+    pub fn of(condition: String) -> Self {
+        Self {
+            update_condition: condition.clone(),
+            condition,
+            update_join: String::new(),
+            update_set: String::new(),
+            table: None,
+        }
+    }
+}
 
 /// A lock that is held.
 #[derive(Debug)]
@@ -79,9 +107,6 @@ impl Lock {
     }
 
     /// Takes the lock again after the connection was reset.
-    ///
-    /// # Errors
-    /// Fails as [`Lock::acquire`] does.
     pub fn acquire_again(&self, conn: &mut Conn, waiting: &mut Waiting<'_>) -> Result<()> {
         match self {
             // The reset released the lock, so it is acquired again under the same name.

@@ -4,7 +4,7 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use sha2::{Digest, Sha256};
 
-use super::condition::{HeldBy, LockCondition};
+use super::{HeldBy, LockCondition};
 use crate::db;
 use crate::error::{Error, Result};
 use crate::migrate::names::{JOURNAL_TABLE, hex};

@@ -26,8 +26,15 @@ pub enum Verdict {
 /// Compares the intent with the schema.
 pub fn verdict(conn: &mut Conn, intent: &Intent) -> Result<Verdict> {
     if let Some(schema) = &intent.schema {
-        let now = catalog::schema_fingerprint(conn, &schema.name)?;
-        return Ok(judge_unclassified(schema.compound, now != schema.was));
+        // The statement committed something, because its intent, written in the same transaction, exists. It did not
+        // reach its end, because the record that follows it in its packet doesn't exist.
+        let changed = catalog::schema_fingerprint(conn, &schema.name)? != schema.was;
+        return Ok(match (schema.compound, changed) {
+            (true, _) => Verdict::Unknown,
+            // A single atomic DDL statement. If it left no trace, it can run again.
+            (false, true) => Verdict::Applied,
+            (false, false) => Verdict::NotApplied,
+        });
     }
     let mut now = Vec::with_capacity(intent.objects.len());
     for observed in &intent.objects {
@@ -80,18 +87,6 @@ fn judge_move(before: &[Observed], now: &[Option<String>], changed: usize) -> Ve
         0 => Verdict::NotApplied,
         _ if all_moved => Verdict::Applied,
         _ => Verdict::Unknown,
-    }
-}
-
-/// Judges a statement that committed something but did not finish. Its intent, which is written in the same
-/// transaction, exists; the record that follows it in its packet does not.
-fn judge_unclassified(compound: bool, schema_changed: bool) -> Verdict {
-    match (compound, schema_changed) {
-        // A single atomic DDL statement. If it left no trace, it can run again.
-        (false, true) => Verdict::Applied,
-        (false, false) => Verdict::NotApplied,
-        // The statement was interrupted after a commit of its own.
-        (true, _) => Verdict::Unknown,
     }
 }
 

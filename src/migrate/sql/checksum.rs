@@ -25,14 +25,10 @@ pub fn statement_digest(sql: &str) -> [u8; 32] {
 const BUFFER: usize = 8 * 1024;
 
 /// SHA-256 of the digests of all statements that were added.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Checksum(Sha256);
 
 impl Checksum {
-    pub fn new() -> Self {
-        Self(Sha256::new())
-    }
-
     /// Adds the next statement.
     pub fn add(&mut self, sql: &str) {
         self.0.update(statement_digest(sql));
@@ -41,12 +37,6 @@ impl Checksum {
     /// The checksum of the statements added so far.
     pub fn so_far(&self) -> [u8; 32] {
         self.0.clone().finalize().into()
-    }
-}
-
-impl Default for Checksum {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

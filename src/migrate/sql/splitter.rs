@@ -6,7 +6,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr2, memmem};
 
 use super::body::Body;
-use super::client_command::{self, ClientCommand};
+use super::client_command::{ClientCommand, command_word, first_argument};
 use super::lexer::{is_dash_comment, is_word, tokens, version_open};
 use super::line_endings::join_line_endings;
 use super::position::{Position, SplitError};
@@ -60,8 +60,8 @@ enum Within {
 enum Found {
     /// A delimiter of this length, at `Scan::at`.
     Delimiter(usize),
-    /// A line with a client command; it ends at this index.
-    ClientLine(usize),
+    /// A line with a client command.
+    ClientLine { command: ClientCommand, word: usize, end: usize },
     /// More bytes are needed.
     More,
     /// The end of the script.
@@ -102,9 +102,8 @@ impl<R: Read> Splitter<R> {
                 match self.scan(&mut scan)? {
                     Found::More => self.read(&mut scan)?,
                     Found::Delimiter(length) => break (scan.at, scan.at + length),
-                    Found::ClientLine(end) => {
-                        let line = scan.at..end;
-                        if let Some(statement) = self.client_line(line)? {
+                    Found::ClientLine { command, word, end } => {
+                        if let Some(statement) = self.client_line(scan.at..end, word, command)? {
                             scan.code = Some(statement.start);
                             break (statement.end, end);
                         }
@@ -299,7 +298,7 @@ impl<R: Read> Splitter<R> {
     /// Checks if a client command's line starts at `at`, outside a statement.
     fn client_line_at(&self, at: usize) -> Option<Found> {
         let rest = &self.buffer[at..];
-        let (word, command) = client_command::command_word(rest)?;
+        let (word, command) = command_word(rest)?;
         let Some(end) = memchr(b'\n', rest).map(|end| end + 1).or_else(|| self.at_end.then_some(rest.len())) else {
             return Some(Found::More);
         };
@@ -310,31 +309,39 @@ impl<R: Read> Splitter<R> {
         // A line that contains the delimiter is SQL.
         let contains_delimiter =
             || memmem::find(line, &self.delimiter).is_some() || memmem::find(line, b"\\g").is_some();
-        let is_command = ends_word && (command == "delimiter" || (starts_line && !contains_delimiter()));
-        is_command.then_some(Found::ClientLine(at + end))
+        let is_command = ends_word && (command == ClientCommand::Delimiter || (starts_line && !contains_delimiter()));
+        is_command.then_some(Found::ClientLine { command, word, end: at + end })
     }
 
-    /// Handles a client command's line. Returns the range of the statement if the server gets it too.
-    fn client_line(&mut self, line: Range<usize>) -> Result<Option<Range<usize>>, SplitError> {
+    /// Handles the line of a client command, whose word has this length. Returns the range of the statement if the server
+    /// gets it too.
+    fn client_line(
+        &mut self,
+        line: Range<usize>,
+        word: usize,
+        command: ClientCommand,
+    ) -> Result<Option<Range<usize>>, SplitError> {
         let text = self.buffer[line.clone()].trim_ascii_end();
-        let end = line.start + text.len();
-        match client_command::parse(text) {
-            ClientCommand::Delimiter(b"") => {
-                Err(self.error(line.start, "DELIMITER needs an argument, as in `DELIMITER //`".to_owned()))
-            }
-            ClientCommand::Delimiter(delimiter) if delimiter.contains(&b'\\') => {
-                Err(self.error(line.start, "a delimiter can't contain a backslash; use a different one".to_owned()))
-            }
-            ClientCommand::Delimiter(delimiter) => {
-                self.delimiter = delimiter.to_vec();
-                Ok(None)
-            }
-            ClientCommand::Use => Ok(Some(line.start..end)),
+        match command {
+            ClientCommand::Delimiter => match first_argument(text[word..].trim_ascii_start()) {
+                b"" => Err(self.error(line.start, "DELIMITER needs an argument, as in `DELIMITER //`".to_owned())),
+                delimiter if delimiter.contains(&b'\\') => {
+                    Err(self.error(line.start, "a delimiter can't contain a backslash; use a different one".to_owned()))
+                }
+                delimiter => {
+                    self.delimiter = delimiter.to_vec();
+                    Ok(None)
+                }
+            },
+            ClientCommand::Use => Ok(Some(line.start..line.start + text.len())),
             ClientCommand::Ignored => Ok(None),
-            ClientCommand::Unsupported(command) => Err(self.error(
-                line.start,
-                format!("`{command}` is a command of the `mysql` client and can't run here; remove it or write SQL"),
-            )),
+            ClientCommand::Unsupported => {
+                let command = String::from_utf8_lossy(&text[..word]).to_ascii_lowercase();
+                let message = format!(
+                    "`{command}` is a command of the `mysql` client and can't run here; remove it or write SQL"
+                );
+                Err(self.error(line.start, message))
+            }
         }
     }
 
