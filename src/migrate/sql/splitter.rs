@@ -11,7 +11,6 @@ use super::lexer::{is_dash_comment, is_word, tokens, version_open};
 use super::line_endings::join_line_endings;
 use super::position::{Position, SplitError};
 
-/// One statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statement<'a> {
     /// The text that is sent to the server: from its first token to its delimiter, comments included.
@@ -141,56 +140,8 @@ impl<R: Read> Splitter<R> {
     fn scan(&self, scan: &mut Scan) -> Result<Found, SplitError> {
         let buffer = &self.buffer[..];
         loop {
-            match scan.within {
-                Within::Code => {}
-                Within::Quote { quote, .. } => {
-                    let escape = if quote == b'`' || self.no_backslash_escapes { quote } else { b'\\' };
-                    match memchr2(quote, escape, &buffer[scan.at..]) {
-                        Some(found) if buffer[scan.at + found] == quote => {
-                            scan.at += found + 1;
-                            scan.within = Within::Code;
-                        }
-                        Some(found) if scan.at + found + 1 < buffer.len() => scan.at += found + 2,
-                        Some(found) => {
-                            scan.at += found;
-                            return Ok(self.more_or_end());
-                        }
-                        None => {
-                            scan.at = buffer.len();
-                            return Ok(self.more_or_end());
-                        }
-                    }
-                    continue;
-                }
-                Within::Line => match memchr(b'\n', &buffer[scan.at..]) {
-                    Some(found) => {
-                        scan.at += found + 1;
-                        scan.within = Within::Code;
-                    }
-                    None => {
-                        scan.at = buffer.len();
-                        return Ok(self.more_or_end());
-                    }
-                },
-                Within::Block { from } => match memmem::find(&buffer[scan.at..], b"*/") {
-                    Some(found) => {
-                        let comment = &buffer[from + 2..scan.at + found];
-                        let nested = comment.windows(3).position(|three| matches!(three, b"/*!" | b"/*+"));
-                        if let Some(nested) = nested {
-                            // MySQL's client nests the comments, but the servers and MariaDB's client don't.
-                            let message = "a comment can't contain `/*!` or `/*+`, because clients disagree on where it ends; \
-                                           use `-- ` on each line instead";
-                            return Err(self.error(from + 2 + nested, message.to_owned()));
-                        }
-                        scan.at += found + 2;
-                        scan.within = Within::Code;
-                    }
-                    None => {
-                        // The last byte may be the `*` of a `*/` that is not complete yet.
-                        scan.at = buffer.len().saturating_sub(usize::from(!self.at_end)).max(scan.at);
-                        return Ok(self.more_or_end());
-                    }
-                },
+            if !self.leave(scan)? {
+                return Ok(self.more_or_end());
             }
             let rest = &buffer[scan.at..];
             let Some(&byte) = rest.first() else { return Ok(self.more_or_end()) };
@@ -273,6 +224,46 @@ impl<R: Read> Splitter<R> {
                 scan.at += 1;
             }
         }
+    }
+
+    /// Scans to the end of the quote or comment that the scan is in, if any. Returns false if the end was not read yet.
+    fn leave(&self, scan: &mut Scan) -> Result<bool, SplitError> {
+        let end = match scan.within {
+            Within::Code => return Ok(true),
+            Within::Quote { quote, .. } => {
+                let escape = if quote == b'`' || self.no_backslash_escapes { quote } else { b'\\' };
+                loop {
+                    match memchr2(quote, escape, &self.buffer[scan.at..]).map(|found| scan.at + found) {
+                        Some(at) if self.buffer[at] == quote => break Some(at + 1),
+                        Some(at) if at + 1 < self.buffer.len() => scan.at = at + 2,
+                        Some(at) => {
+                            scan.at = at;
+                            return Ok(false);
+                        }
+                        None => break None,
+                    }
+                }
+            }
+            Within::Line => memchr(b'\n', &self.buffer[scan.at..]).map(|found| scan.at + found + 1),
+            Within::Block { from } => {
+                let end = memmem::find(&self.buffer[scan.at..], b"*/").map(|found| scan.at + found);
+                let comment = &self.buffer[from + 2..end.unwrap_or(from + 2)];
+                if let Some(nested) = comment.windows(3).position(|three| matches!(three, b"/*!" | b"/*+")) {
+                    // MySQL's client nests the comments, but the servers and MariaDB's client don't.
+                    let message = "a comment can't contain `/*!` or `/*+`, because clients disagree on where it ends; \
+                                   use `-- ` on each line instead";
+                    return Err(self.error(from + 2 + nested, message.to_owned()));
+                }
+                end.map(|end| end + 2)
+            }
+        };
+        let Some(end) = end else {
+            // The last byte may be the `*` of a `*/` that is not complete yet.
+            scan.at = self.buffer.len().saturating_sub(usize::from(!self.at_end)).max(scan.at);
+            return Ok(false);
+        };
+        (scan.at, scan.within) = (end, Within::Code);
+        Ok(true)
     }
 
     /// The length of the word at the start of `rest`, which a delimiter of letters can end. `None` if the word may
@@ -376,8 +367,8 @@ impl<R: Read> Splitter<R> {
             Within::Quote { from, .. } | Within::Block { from } => *from -= done,
             Within::Code | Within::Line => {}
         }
-        if scan.code.is_none() && matches!(scan.within, Within::Code | Within::Line) {
-            // The scan has found only comments and white space so far, which can be dropped.
+        if scan.code.is_none() && matches!(scan.within, Within::Code) {
+            // Only whole comments and white space so far.
             let skipped = scan.at;
             self.skip_to(skipped)?;
         }

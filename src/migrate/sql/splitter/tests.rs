@@ -60,6 +60,17 @@ fn delimiters_in_quotes_and_comments_do_not_split() {
 }
 
 #[test]
+fn characters_at_the_end_of_a_read_stay_whole() {
+    for filler in ["", "x"] {
+        for comment in ["-- ", "# ", "/* "] {
+            let script = format!("{comment}{filler}{}\n*/\na", "é".repeat(READ_FIRST));
+            let script = if comment == "/* " { script } else { script.replace("*/", "") };
+            assert_eq!(split(&script), ["a"], "{comment}{filler}");
+        }
+    }
+}
+
+#[test]
 fn delimiter_command_works_as_in_the_client() {
     assert_eq!(split("DELIMITER //\na; b//\n  delimiter ;\nc; d"), ["a; b", "c", "d"]);
     assert_eq!(split("delimiter $$\r\na;$$\r\nDELIMITER ;\r\nb;"), ["a;", "b"]);
