@@ -8,6 +8,7 @@ use mysql::prelude::Queryable;
 use super::event::{Event, Events};
 use super::journal::{Finished, Journal, NewRow};
 use super::lock::{Lock, Waiting};
+use super::migrator::Migrator;
 use super::names::fill;
 use super::script::{Script, ScriptSummary};
 use crate::db::Database;
@@ -31,21 +32,19 @@ pub struct Context<'m> {
     deferred: Option<Finished>,
 }
 
-impl<'m> Context<'m> {
+impl Migrator<'_> {
     /// Prepares the session and takes the migration lock.
-    pub fn open_locked(
-        mut conn: Conn,
-        database: &'m Database,
-        lock_timeout: Duration,
-        shutdown: &'m Shutdown,
-        events: &'m mut Events<'m>,
-    ) -> Result<Self> {
+    pub(super) fn open_locked(&mut self, mut conn: Conn) -> Result<Context<'_>> {
         prepare_session(&mut conn)?;
+        let Self { database, shutdown, lock_timeout, .. } = *self;
+        let events = &mut *self.events;
         let lock = Lock::acquire(&mut conn, &mut Waiting { database, limit: lock_timeout, shutdown, events })?;
         let journal = Journal::locked(&database.name, &lock);
-        Ok(Self { conn, journal, database, shutdown, events, lock_timeout, lock, deferred: None })
+        Ok(Context { conn, journal, database, shutdown, events, lock_timeout, lock, deferred: None })
     }
+}
 
+impl Context<'_> {
     /// Resets the session, so that nothing a script left in it reaches the next one. This releases the lock for a
     /// moment, so the journal may have changed afterwards.
     pub fn reset_session(&mut self) -> Result<()> {

@@ -5,9 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mysql::Conn;
-
-use super::context::Context;
 use super::event::{Event, Events};
 use super::parsed::{ParsedMigration, read_folder};
 use crate::db::Database;
@@ -23,7 +20,7 @@ pub struct Migrator<'a> {
     pub(super) files: Arc<[ParsedMigration]>,
     pub(super) shutdown: &'a Shutdown,
     pub(super) events: Box<Events<'a>>,
-    lock_timeout: Duration,
+    pub(super) lock_timeout: Duration,
 }
 
 impl<'a> Migrator<'a> {
@@ -44,10 +41,5 @@ impl<'a> Migrator<'a> {
     /// Calls `on_event` for everything that the user should see while a command works.
     pub fn on_event(self, on_event: impl FnMut(Event) + 'a) -> Self {
         Self { events: Box::new(on_event), ..self }
-    }
-
-    /// Takes the migration lock.
-    pub(super) fn open_locked(&mut self, conn: Conn) -> Result<Context<'_>> {
-        Context::open_locked(conn, self.database, self.lock_timeout, self.shutdown, &mut *self.events)
     }
 }

@@ -9,7 +9,6 @@ use crate::db::Database;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The progress of a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// The server's description: `altering table`, `copy to tmp table`.

@@ -166,11 +166,10 @@ fn write(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, change: &Change, o
         }
         (Change::Delete, Some(row), _) => ctx.journal.delete(&mut ctx.conn, row.version, row.state),
         (Change::Update(to), Some(row), parsed) => {
-            let texts = match row.state {
-                State::RollingBack => Texts::default(),
-                _ => Texts { up: parsed.and_then(|parsed| parsed.up_text.clone()), down: down_text },
-            };
-            ctx.journal.resolve(&mut ctx.conn, row.state, to, &texts)
+            let texts = parsed
+                .filter(|_| row.state != State::RollingBack)
+                .map(|parsed| Texts { up: parsed.up_text.clone(), down: down_text });
+            ctx.journal.replace(&mut ctx.conn, "resolve", row.state, to, texts.as_ref())
         }
         _ => Err(Error::failure(format!("the file of {} is missing", status.label()))),
     }

@@ -81,14 +81,17 @@ pub fn undo(
     let summary = script.summarize()?;
     ctx.check_packets(std::iter::once((script.clone(), &summary)))?;
     if row.state == State::RollingBack {
-        recover(&mut ctx.conn, &ctx.journal, &script, &summary, &mut row, Some(&stored))?;
+        recover(&mut ctx.conn, &script, &mut row, Some(&stored))?;
+        row.statements_total = summary.total;
+        ctx.journal.replace(&mut ctx.conn, "replace", row.state, &row, None)?;
     }
     if let Some((i, of)) = place {
         let (migration, bytes, session) = (row.label(), script.length(), ctx.conn.connection_id());
         (ctx.events)(Event::Begins(ScriptStart { i, of, migration, bytes, session }));
     }
     execute(ctx, &script, &summary, &Direction::Down { row: &row })?;
-    (ctx.events)(Event::RolledBack { migration: row.label(), statements: summary.total, took: started.elapsed() });
+    let (migration, statements, took) = (row.label(), summary.total, started.elapsed());
+    (ctx.events)(Event::RolledBack { migration, statements, took });
     Ok(())
 }
 

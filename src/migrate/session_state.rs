@@ -18,16 +18,11 @@ struct SessionState {
     insert_id: Option<u64>,
 }
 
-/// The SQL literal of the journal's JSON.
-pub fn to_sql(json: Option<&str>) -> String {
-    json.map_or_else(|| "NULL".to_owned(), quote_text)
-}
-
 /// An SQL expression for what the script uses of the session: JSON, or NULL if the script uses nothing. The server
 /// computes it, so that it can do so after the client has died.
 pub fn capture_sql(summary: &ScriptSummary) -> String {
     if summary.variables.is_empty() && !summary.uses_insert_id {
-        return to_sql(None);
+        return "NULL".to_owned();
     }
     let mut parts = vec!["'{\"variables\":{'".to_owned()];
     for (i, name) in summary.variables.iter().enumerate() {

@@ -14,7 +14,6 @@ use crate::error::Result;
 /// Version of [`Report`]'s JSON. Raised when a field changes its meaning or is removed.
 pub const JSON_FORMAT: u32 = 1;
 
-/// The status of one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -119,7 +118,7 @@ pub struct Report<'f> {
 }
 
 /// The result of `migrate status --check`, from good to bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckResult {
     UpToDate,
     Pending,
@@ -132,16 +131,13 @@ pub enum CheckResult {
 impl Report<'_> {
     /// The worst status of all migrations.
     pub fn check(&self) -> CheckResult {
-        let any = |wanted: &[Status]| self.migrations.iter().any(|migration| wanted.contains(&migration.status));
-        if any(&[Status::Partial, Status::PartialRollback]) {
-            CheckResult::Partial
-        } else if any(&[Status::Edited, Status::Missing]) {
-            CheckResult::Drift
-        } else if any(&[Status::Pending, Status::OutOfOrder]) {
-            CheckResult::Pending
-        } else {
-            CheckResult::UpToDate
-        }
+        let check = |migration: &MigrationStatus<'_>| match migration.status {
+            Status::Applied | Status::Baseline => CheckResult::UpToDate,
+            Status::Pending | Status::OutOfOrder => CheckResult::Pending,
+            Status::Edited | Status::Missing => CheckResult::Drift,
+            Status::Partial | Status::PartialRollback => CheckResult::Partial,
+        };
+        self.migrations.iter().map(check).max().unwrap_or(CheckResult::UpToDate)
     }
 }
 

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::diff;
 use super::event::{Event, Events, ScriptStart};
 use super::execute::{Direction, execute};
-use super::journal::{Journal, JournalRow, State};
+use super::journal::{Journal, JournalRow, State, Texts};
 use super::migrator::Migrator;
 use super::parsed::ParsedMigration;
 use super::recover::recover;
@@ -85,13 +85,8 @@ fn apply_pending(ctx: &mut Context<'_>, files: &[ParsedMigration], options: &UpO
         let mut order = next_order(statuses.iter().filter_map(|status| status.row.as_ref()));
         for status in pending {
             let parsed = status.parsed.ok_or_else(|| file_missing(status))?;
-            (ctx.events)(Event::Begins(ScriptStart {
-                i: applied + 1,
-                of,
-                migration: status.label(),
-                bytes: parsed.script().length(),
-                session: ctx.conn.connection_id(),
-            }));
+            let (i, bytes, session) = (applied + 1, parsed.script().length(), ctx.conn.connection_id());
+            (ctx.events)(Event::Begins(ScriptStart { i, of, migration: status.label(), bytes, session }));
             apply(ctx, status, parsed, order)?;
             applied += 1;
             if parsed.summary.leaves_traces {
@@ -122,8 +117,10 @@ fn apply(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, parsed: &ParsedMig
     }
     if let Some(row) = &mut resumed {
         let stored = ctx.journal.texts(&mut ctx.conn, row.version)?.up;
-        recover(&mut ctx.conn, &ctx.journal, &script, summary, row, stored.as_deref())?;
-        ctx.journal.replace_up(&mut ctx.conn, row.state, &migration)?;
+        recover(&mut ctx.conn, &script, row, stored.as_deref())?;
+        (row.statements_total, row.checksum) = (summary.total, summary.checksum.clone());
+        let texts = Texts { up: parsed.up_text.clone(), down: down_text.clone() };
+        ctx.journal.replace(&mut ctx.conn, "replace", row.state, row, Some(&texts))?;
         (ctx.events)(Event::Note(format!(
             "{} resumes after statement {} of {}",
             status.label(),

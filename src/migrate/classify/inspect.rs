@@ -21,6 +21,11 @@ pub fn user_variables(sql: &str) -> Vec<String> {
     found
 }
 
+/// True if `sql` contains `name`, ignoring case.
+pub fn names(sql: &str, name: &str) -> bool {
+    tokens(sql).filter_map(|token| token.name()).any(|found| found.eq_ignore_ascii_case(name))
+}
+
 /// True if an unclassified statement can have several effects; `EXECUTE` has only one.
 pub fn is_compound(sql: &str) -> bool {
     TokenCursor::new(sql).word().as_deref() != Some("EXECUTE")
@@ -103,15 +108,11 @@ fn is_plain_create_table(sql: &str) -> bool {
 
 /// Adds `along` to a `LOCK TABLES` statement: airun's own tables, since the journal is written while the lock is held.
 pub fn lock_tables_with(sql: &str, along: &str) -> String {
-    let mut end = sql.len();
     let all: Vec<_> = tokens(sql).filter(is_code).collect();
     // In MariaDB, `WAIT n` and `NOWAIT` follow the tables.
-    for (i, token) in all.iter().enumerate().skip(2) {
-        if matches!(token.upper().as_str(), "NOWAIT" | "WAIT") && i + 2 >= all.len() {
-            end = token.text.as_ptr() as usize - sql.as_ptr() as usize;
-            break;
-        }
-    }
+    let mut last_two = all.iter().skip(2).rev().take(2);
+    let wait = last_two.find(|token| matches!(token.upper().as_str(), "NOWAIT" | "WAIT"));
+    let end = wait.map_or(sql.len(), |token| token.text.as_ptr().addr() - sql.as_ptr().addr());
     let (tables, rest) = sql.split_at(end);
     // On a new line, because the statement may end with a comment.
     format!("{tables}\n, {along} {rest}")

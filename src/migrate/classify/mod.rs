@@ -12,7 +12,7 @@ mod statement;
 use cursor::TokenCursor;
 use ddl::{alter, create, drop_objects, rename};
 pub use inspect::{
-    assigns_only_user_variables, depends_on_state, is_compound, lock_tables_with, prepared_name, user_variables,
+    assigns_only_user_variables, depends_on_state, is_compound, lock_tables_with, names, prepared_name, user_variables,
 };
 pub use statement::{Ddl, DdlKind, Object, ObjectKind, ObjectName, StatementKind};
 

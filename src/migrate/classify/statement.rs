@@ -38,7 +38,6 @@ pub enum StatementKind {
     Unclassified,
 }
 
-/// A DDL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ddl {
     pub kind: DdlKind,
@@ -125,4 +124,13 @@ pub struct Object {
     pub kind: ObjectKind,
     #[serde(flatten)]
     pub name: ObjectName,
+}
+
+impl Object {
+    /// The same object; `schema` is its database if the statement doesn't name one.
+    pub fn in_schema(&self, schema: &str) -> Self {
+        let mut object = self.clone();
+        object.name.schema.get_or_insert_with(|| schema.to_owned());
+        object
+    }
 }

@@ -80,7 +80,7 @@ impl Run<'_, '_> {
         let until = Instant::now() + self.ctx.lock_timeout;
         let mut retries = Backoff::default();
         loop {
-            let Err((_, error)) = send(&mut self.ctx.conn, &statement.text) else { return Ok(()) };
+            let Err((_, error)) = send(&mut self.ctx.conn, &statement.text, |_| {}) else { return Ok(()) };
             let is_transient = db::retry::is_lock_timeout(&error) || db::retry::is_deadlock(&error);
             if !is_transient || Instant::now() >= until {
                 return Err(self.failure(statement, error, false));

@@ -5,9 +5,8 @@
 //! after a crash the witnesses that exist show how many statements were applied, and one intent is enough for all.
 
 use super::run::Statement;
-use crate::migrate::classify::{Ddl, DdlKind, Object, ObjectKind};
+use crate::migrate::classify::{Ddl, DdlKind, Object, ObjectKind, names};
 use crate::migrate::journal::Witness;
-use crate::migrate::sql::tokens;
 
 const STATEMENTS_MAX: usize = 32;
 const BYTES_MAX: usize = 256 * 1024;
@@ -28,8 +27,7 @@ pub fn witness(batch: &[QueuedDdl], text: &str, ddl: &Ddl, schema: &str) -> Opti
         return None;
     }
     let [object] = ddl.objects.as_slice() else { return None };
-    let mut object = object.clone();
-    object.name.schema.get_or_insert_with(|| schema.to_owned());
+    let object = object.in_schema(schema);
     let creates = |queued: &&QueuedDdl| matches!(&queued.witness, Some(Witness::Object(new)) if same(new, &object));
     let creator = batch.iter().find(creates);
     match (&ddl.index, ddl.kind, object.kind) {
@@ -39,7 +37,7 @@ pub fn witness(batch: &[QueuedDdl], text: &str, ddl: &Ddl, schema: &str) -> Opti
                     if same(table, &object) && other.eq_ignore_ascii_case(index))
             };
             // The table may come with an index of that name.
-            let free = !batch.iter().any(adds) && !mentions(&creator?.statement.text, index);
+            let free = !batch.iter().any(adds) && !names(&creator?.statement.text, index);
             free.then(|| Witness::Index { table: object, index: index.clone() })
         }
         (None, DdlKind::Create, ObjectKind::Database | ObjectKind::Package | ObjectKind::Account) => None,
@@ -54,10 +52,6 @@ fn same(a: &Object, b: &Object) -> bool {
         (object.name.schema.as_ref().map(|name| name.to_lowercase()), object.name.name.to_lowercase())
     };
     a.kind == b.kind && lower(a) == lower(b)
-}
-
-fn mentions(text: &str, name: &str) -> bool {
-    tokens(text).filter_map(|token| token.name()).any(|found| found.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use mysql::prelude::Queryable;
 
 use super::blockers;
-use super::run::{Run, Statement, send_announced};
+use super::run::{Run, Statement, send};
 use super::tx_mode::TxMode;
 use crate::db;
 use crate::db::retry::Backoff;
@@ -47,12 +47,12 @@ impl Run<'_, '_> {
         loop {
             self.begin_transaction()?;
             let (events, total) = (&mut *self.ctx.events, self.summary.total);
-            let mut begins = |index: usize| {
+            let begins = |index: usize| {
                 if let Some(&Statement { k, at, .. }) = statements.get(index) {
                     events(Event::Statement { k, total, bytes: at.offset });
                 }
             };
-            let Err((index, error)) = send_announced(&mut self.ctx.conn, &packet, &mut begins) else { break };
+            let Err((index, error)) = send(&mut self.ctx.conn, &packet, begins) else { break };
             if self.mode.airun_commits() && self.can_retry(&retries, started, &error) {
                 self.retry(&mut retries, &error)?;
                 continue;

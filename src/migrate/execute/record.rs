@@ -34,9 +34,16 @@ impl Run<'_, '_> {
     /// Records the statements that are done and the one that is about to run, in the open transaction, if there is one.
     pub(super) fn record(&mut self, intent: Option<&Intent>) -> Result<()> {
         if self.row == RowState::NotBegun {
-            self.insert_row(intent)?;
             self.row = RowState::Current;
-            return Ok(());
+            return match self.direction {
+                Direction::Up { migration, .. } => {
+                    let (migration, state) = (*migration, State::Applying);
+                    self.ctx.insert_row(&NewRow { migration, state, intent, duration: Duration::ZERO })
+                }
+                Direction::Down { row } => {
+                    self.ctx.journal.begin_rollback(&mut self.ctx.conn, row, self.summary.total, intent)
+                }
+            };
         }
         let now = Instant::now();
         let progress = Progress { duration: now - self.recorded_at, ..self.progress(&self.done, intent) };
@@ -58,19 +65,6 @@ impl Run<'_, '_> {
             session_state: session_state::capture_sql(self.summary),
             duration: Duration::ZERO,
         }
-    }
-
-    fn insert_row(&mut self, intent: Option<&Intent>) -> Result<()> {
-        match self.direction {
-            Direction::Up { migration, .. } => {
-                let row = NewRow { migration: *migration, state: State::Applying, intent, duration: Duration::ZERO };
-                self.ctx.insert_row(&row)?;
-            }
-            Direction::Down { row } => {
-                self.ctx.journal.begin_rollback(&mut self.ctx.conn, row, self.summary.total, intent)?;
-            }
-        }
-        Ok(())
     }
 
     /// Records the end of the script. For an UP with a row of its own, that record is deferred.
@@ -130,7 +124,8 @@ impl Run<'_, '_> {
             self.ctx.conn.query_drop("SET autocommit = 1")?;
         }
         if self.mode.tables_locked() {
-            self.unlock_tables(&self.statement_of_airun("UNLOCK TABLES"))?;
+            self.commit_before_unlock()?;
+            self.ctx.conn.query_drop("UNLOCK TABLES")?;
         }
         Ok(())
     }

@@ -56,7 +56,6 @@ impl Direction<'_> {
     }
 }
 
-/// A statement of the script.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// Its number, from 1.
@@ -181,24 +180,16 @@ impl<'r, 'm> Run<'r, 'm> {
 
     /// Runs a statement of the script.
     pub fn send(&mut self, statement: &Statement) -> Result<()> {
-        send(&mut self.ctx.conn, &statement.text).map_err(|(_, error)| self.failure(statement, error, false))
+        send(&mut self.ctx.conn, &statement.text, |_| {}).map_err(|(_, error)| self.failure(statement, error, false))
     }
 }
 
 /// Sends `packet` and reads every result set, because the driver's own shortcuts ignore errors after the first one.
+/// Calls `begins` with the number, from 0, of each statement before the server runs it.
 ///
 /// # Errors
-/// Also returns the number, from 0, of the statement that the server refused.
-pub fn send(conn: &mut Conn, packet: &str) -> Result<(), (usize, mysql::Error)> {
-    send_announced(conn, packet, &mut |_| {})
-}
-
-/// Does the same as [`send`], and calls `begins` with the number of each statement before the server runs it.
-pub fn send_announced(
-    conn: &mut Conn,
-    packet: &str,
-    begins: &mut dyn FnMut(usize),
-) -> Result<(), (usize, mysql::Error)> {
+/// Also returns the number of the statement that the server refused.
+pub fn send(conn: &mut Conn, packet: &str, mut begins: impl FnMut(usize)) -> Result<(), (usize, mysql::Error)> {
     let mut index = 0;
     begins(index);
     let mut result = conn.query_iter(packet).map_err(|error| (0, error))?;

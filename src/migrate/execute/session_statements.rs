@@ -28,12 +28,9 @@ impl Run<'_, '_> {
 
     /// `BEGIN`
     pub(super) fn begin(&mut self, statement: &Statement) -> Result<Effect> {
-        // Commits an open transaction, and the record with it.
+        // It commits an open transaction, and the record with it. It also unlocks the tables.
         self.record_if_behind()?;
-        if self.mode.tables_locked() {
-            let effect = self.unlock_tables(&Statement { text: "UNLOCK TABLES".to_owned(), ..statement.clone() })?;
-            self.mode = self.mode.after(effect);
-        }
+        self.commit_before_unlock()?;
         self.mark_committed();
         self.send(statement)?;
         Ok(Effect::Began)
@@ -63,16 +60,21 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn unlock_tables(&mut self, statement: &Statement) -> Result<Effect> {
+        self.commit_before_unlock()?;
+        self.send(statement)?;
+        Ok(Effect::UnlockedTables)
+    }
+
+    /// Unlocking commits an open transaction, and its record with it.
+    pub(super) fn commit_before_unlock(&mut self) -> Result<()> {
         if self.mode.tables_locked() {
-            // Unlocking commits an open transaction.
             self.record_if_behind()?;
         }
         if self.mode == TxMode::TablesLocked {
             self.ctx.conn.query_drop("COMMIT")?;
             self.ctx.conn.query_drop("SET autocommit = 1")?;
         }
-        self.send(statement)?;
-        Ok(Effect::UnlockedTables)
+        Ok(())
     }
 
     /// Counts a statement that ran before.
@@ -92,14 +94,10 @@ impl Run<'_, '_> {
             self.mode = self.mode.after(Effect::Autocommit(false));
         }
         if let Some(text) = restored.lock_tables {
-            let effect = self.lock_tables(&self.statement_of_airun(&text))?;
+            let statement = Statement { k: self.done.statements, at: Position::default(), text };
+            let effect = self.lock_tables(&statement)?;
             self.mode = self.mode.after(effect);
         }
         Ok(())
-    }
-
-    /// A statement that is not in the script, for messages after the last one that is done.
-    pub(super) fn statement_of_airun(&self, text: &str) -> Statement {
-        Statement { k: self.done.statements, at: Position::default(), text: text.to_owned() }
     }
 }

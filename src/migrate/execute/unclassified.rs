@@ -42,7 +42,7 @@ impl Run<'_, '_> {
             self.record(Some(&intent))?;
             self.ctx.conn.query_drop(SET_PROBE)?;
             fault::point("unclassified-intended");
-            let Err((_, error)) = send(&mut self.ctx.conn, &packet) else { break };
+            let Err((_, error)) = send(&mut self.ctx.conn, &packet, |_| {}) else { break };
             // `EXECUTE` runs one statement, and the server refused that one.
             if !compound && self.mode == TxMode::PerBatch && self.can_retry(&retries, started, &error) {
                 self.retry(&mut retries, &error)?;
@@ -55,7 +55,7 @@ impl Run<'_, '_> {
         }
         fault::point("unclassified-run");
         if alone {
-            send(&mut self.ctx.conn, &record).map_err(|(_, error)| error)?;
+            send(&mut self.ctx.conn, &record, |_| {}).map_err(|(_, error)| error)?;
         }
         self.ctx.journal.check_written(&self.ctx.conn)?;
         self.advance(statement);

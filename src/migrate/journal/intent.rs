@@ -50,7 +50,6 @@ pub enum Witness {
     Index { table: Object, index: String },
 }
 
-/// An object and its fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     #[serde(flatten)]
@@ -59,7 +58,6 @@ pub struct Observed {
     pub was: Option<String>,
 }
 
-/// A schema and its fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSchema {
     pub name: String,
@@ -73,8 +71,7 @@ impl Intent {
     pub fn of_ddl(conn: &mut Conn, k: u64, text: &str, ddl: &Ddl, schema: &str) -> Result<Self> {
         let mut objects = Vec::with_capacity(ddl.objects.len());
         for object in &ddl.objects {
-            let mut object = object.clone();
-            object.name.schema.get_or_insert_with(|| schema.to_owned());
+            let object = object.in_schema(schema);
             let was = catalog::fingerprint(conn, &object, ddl.kind == DdlKind::Move)?;
             objects.push(Observed { object, was });
         }
@@ -93,17 +90,11 @@ impl Intent {
     pub fn to_json(&self) -> Result<String> {
         let json = serde_json::to_string(self)
             .map_err(|error| Error::failure(format!("failed to write the intent as JSON: {error}")))?;
-        let mut ascii = String::with_capacity(json.len());
-        for character in json.chars() {
-            if character.is_ascii() {
-                ascii.push(character);
-            } else {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    ascii.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-        }
-        Ok(ascii)
+        let escape = |unit| match char::from_u32(u32::from(unit)).filter(char::is_ascii) {
+            Some(ascii) => ascii.to_string(),
+            None => format!("\\u{unit:04x}"),
+        };
+        Ok(json.encode_utf16().map(escape).collect())
     }
 
     /// Parses [`Intent::to_json`].

@@ -96,7 +96,6 @@ FROM {table} ORDER BY version";
         Ok(newest.flatten().unwrap_or(0))
     }
 
-    /// The stored texts of one migration.
     pub fn texts(&self, conn: &mut Conn, version: Version) -> Result<Texts> {
         const TEXTS: &str = "SELECT up_text, down_text FROM {table} WHERE version = ?";
         let row: Option<Row> = conn.exec_first(self.sql(TEXTS), (version.number(),))?;
@@ -105,7 +104,6 @@ FROM {table} ORDER BY version";
         Ok(Texts { up: column(&mut row, 0)?, down: column(&mut row, 1)? })
     }
 
-    /// Inserts the row of a migration.
     pub fn insert(&self, conn: &mut Conn, row: &NewRow<'_>) -> Result<()> {
         const INSERT: &str = "
 INSERT INTO {table} (version, name, state, applied_order, checksum, statements_total, statements_done, done_checksum,
@@ -206,30 +204,20 @@ WHERE version = :version AND state = 'applying' AND {lock_held}";
         self.change(conn, "finish", FINISH, parameters)
     }
 
-    /// Replaces the stored texts and the checksum by those of the file that the migration resumes with.
-    pub fn replace_up(&self, conn: &mut Conn, state: State, up: &Migration<'_>) -> Result<()> {
-        const REPLACE_UP: &str = "
-UPDATE {locked_table}
-SET {lock_write}checksum = :checksum, statements_total = :total, up_text = :up_text, down_text = :down_text
-WHERE version = :version AND state = :state AND {lock_held}";
-        let parameters = params! {
-            "version" => up.version.number(),
-            "state" => state.as_str(),
-            "checksum" => up.checksum,
-            "total" => up.statements_total,
-            "up_text" => up.up_text,
-            "down_text" => up.down_text,
-        };
-        self.change(conn, "replace", REPLACE_UP, parameters)
-    }
-
-    /// Replaces a row in state `expected` by `row`, which an operator chose. A text that is `None` is not changed.
-    pub fn resolve(&self, conn: &mut Conn, expected: State, row: &JournalRow, texts: &Texts) -> Result<()> {
-        const RESOLVE: &str = "
+    /// Replaces a row in state `expected`, and its texts unless `texts` is `None`. `step` names the fault points.
+    pub fn replace(
+        &self,
+        conn: &mut Conn,
+        step: &str,
+        expected: State,
+        row: &JournalRow,
+        texts: Option<&Texts>,
+    ) -> Result<()> {
+        const REPLACE: &str = "
 UPDATE {locked_table}
 SET {lock_write}state = :state, checksum = :checksum, statements_total = :total, statements_done = :done,
-    done_checksum = :done_checksum, intent = NULL, error = NULL, up_text = COALESCE(:up_text, up_text),
-    down_text = COALESCE(:down_text, down_text)
+    done_checksum = :done_checksum, intent = NULL, error = NULL, up_text = IF(:keep, up_text, :up_text),
+    down_text = IF(:keep, down_text, :down_text)
 WHERE version = :version AND state = :expected AND {lock_held}";
         let parameters = params! {
             "version" => row.version.number(),
@@ -239,10 +227,11 @@ WHERE version = :version AND state = :expected AND {lock_held}";
             "total" => row.statements_total,
             "done" => row.statements_done,
             "done_checksum" => &row.done_checksum,
-            "up_text" => &texts.up,
-            "down_text" => &texts.down,
+            "keep" => texts.is_none(),
+            "up_text" => texts.and_then(|texts| texts.up.as_ref()),
+            "down_text" => texts.and_then(|texts| texts.down.as_ref()),
         };
-        self.change(conn, "resolve", RESOLVE, parameters)
+        self.change(conn, step, REPLACE, parameters)
     }
 
     /// Records that the DOWN starts.

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::migrate::names::JOURNAL_TABLE;
 use crate::migrate::version::Version;
 
-/// The state of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -87,8 +86,7 @@ impl JournalRow {
     }
 }
 
-/// The stored texts of a migration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Texts {
     /// The UP as it was applied, if it had at most [`super::UP_TEXT_MAX`] bytes.
     pub up: Option<String>,

@@ -39,9 +39,8 @@ const ANOTHER_NODE: &str = "a migrator on another node";
 pub struct Lease {
     table: String,
     token: String,
-    /// Closing it stops the renewing thread.
-    held: Option<Sender<()>>,
-    renewer: Option<Thread>,
+    /// The thread that renews it, until the channel closes.
+    renewer: Option<(Sender<()>, Thread)>,
 }
 
 /// The two rows of the table.
@@ -97,7 +96,7 @@ impl Lease {
             connection: u64::from(conn.connection_id()),
         };
         let renewer = threads::spawn("lease", move || renewal.run(&released))?;
-        let lease = Self { table, token, held: Some(held), renewer: Some(renewer) };
+        let lease = Self { table, token, renewer: Some((held, renewer)) };
         lease.prepare_session(conn)?;
         Ok(lease)
     }
@@ -131,10 +130,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.held = None;
-        if let Some(renewer) = self.renewer.take()
-            && renewer.join(Instant::now() + RELEASE_TIMEOUT).is_err()
-        {
+        let Some((held, renewer)) = self.renewer.take() else { return };
+        drop(held);
+        if renewer.join(Instant::now() + RELEASE_TIMEOUT).is_err() {
             log::warn!("failed to release the migration lease in time; it expires after {} s", VALID_FOR.as_secs());
         }
     }

@@ -123,7 +123,6 @@ impl Lock {
         }
     }
 
-    /// Releases the lock.
     pub fn release(self, conn: &mut Conn) {
         match self {
             Lock::Named(named) => named.release(conn),

@@ -1,16 +1,13 @@
 //! After a crash: finds out what was applied, so that a script resumes at the right statement.
 
-use std::time::Duration;
-
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::catalog;
 use super::classify::{Object, ObjectKind};
 use super::diff;
-use super::journal::{Intent, Journal, JournalRow, Progress};
-use super::script::{Script, ScriptSummary};
-use super::session_state;
+use super::journal::{Intent, JournalRow};
+use super::script::Script;
 use crate::error::{Error, ErrorKind, Result};
 
 mod evidence;
@@ -20,19 +17,12 @@ mod temporary_tables;
 use evidence::{Verdict, count_batched_applied, verdict};
 
 /// Brings `row` up to date with the schema, and checks that the statements that ran are those of the script. `stored`
-/// is the text that ran, if it was kept.
+/// is the text that ran, if it was kept. The caller writes `row` to the journal.
 ///
 /// # Errors
 /// [`ErrorKind::PartiallyApplied`] if nothing shows whether the last statement was applied; [`ErrorKind::Drift`] if the
 /// script's first statements were edited after they ran, with a diff.
-pub fn recover(
-    conn: &mut Conn,
-    journal: &Journal,
-    script: &Script<'_>,
-    summary: &ScriptSummary,
-    row: &mut JournalRow,
-    stored: Option<&str>,
-) -> Result<()> {
+pub fn recover(conn: &mut Conn, script: &Script<'_>, row: &mut JournalRow, stored: Option<&str>) -> Result<()> {
     let prefix = script.prefix(row.statements_done)?;
     if prefix.is_none_or(|prefix| prefix.checksum != row.done_checksum) {
         return Err(edited(script, row.statements_done, stored)?);
@@ -59,17 +49,7 @@ pub fn recover(
         };
         row.statements_done = k;
     }
-    let progress = Progress {
-        version: row.version,
-        state: row.state,
-        statements_total: summary.total,
-        statements_done: row.statements_done,
-        done_checksum: row.done_checksum.clone(),
-        intent: None,
-        session_state: session_state::to_sql(row.session_state.as_deref()),
-        duration: Duration::ZERO,
-    };
-    journal.progress(conn, &progress)
+    Ok(())
 }
 
 fn edited(script: &Script<'_>, done: u64, stored: Option<&str>) -> Result<Error> {

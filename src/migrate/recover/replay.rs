@@ -32,7 +32,6 @@ pub struct Restored {
     pub autocommit_off: bool,
 }
 
-/// A prepared statement.
 #[derive(Debug)]
 struct Prepared {
     name: String,
@@ -58,9 +57,7 @@ impl Replay {
             }
             StatementKind::Session => self.add_other(k, text),
             StatementKind::LockTables => self.restored.lock_tables = Some(text.to_owned()),
-            StatementKind::UnlockTables | StatementKind::Begin => {
-                self.restored.lock_tables = None;
-            }
+            StatementKind::UnlockTables | StatementKind::Begin => self.restored.lock_tables = None,
             _ => {}
         }
         self.mark_stale(k, text);

@@ -3,7 +3,7 @@
 //! A temporary table ends with its session. It can be created again only if its rows come from literals in the script;
 //! anything else that may have changed it makes it unrepeatable, until the script drops it.
 
-use crate::migrate::classify::{Ddl, DdlKind, ObjectName, StatementKind, depends_on_state};
+use crate::migrate::classify::{Ddl, DdlKind, ObjectName, StatementKind, depends_on_state, names};
 use crate::migrate::sql::{TokenKind, tokens};
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl TemporaryTables {
 
     /// Adds a statement that may read or change one of the tables.
     fn add_use(&mut self, k: u64, text: &str, kind: &StatementKind) {
-        let Some(table) = self.0.iter_mut().find(|table| mentions(text, &table.name)) else { return };
+        let Some(table) = self.0.iter_mut().find(|table| names(text, &table.name.name)) else { return };
         let is_target = match kind {
             StatementKind::Dml { target: Some(target) } => same(target, &table.name),
             StatementKind::Ddl(Ddl { kind: DdlKind::Alter, objects, .. }) => {
@@ -67,7 +67,7 @@ impl TemporaryTables {
         }
         let verb = tokens(text).find(|token| token.kind == TokenKind::Word).map(|token| token.upper());
         if !verb.is_some_and(|verb| READING_VERBS.contains(&verb.as_str())) {
-            self.0.iter_mut().filter(|table| mentions(text, &table.name)).for_each(|table| table.mark(k));
+            self.0.iter_mut().filter(|table| names(text, &table.name.name)).for_each(|table| table.mark(k));
         }
     }
 
@@ -91,10 +91,6 @@ impl TemporaryTable {
 /// Names may be given with or without their database, and on some servers their case doesn't matter.
 fn same(a: &ObjectName, b: &ObjectName) -> bool {
     a.name.eq_ignore_ascii_case(&b.name)
-}
-
-fn mentions(text: &str, name: &ObjectName) -> bool {
-    tokens(text).filter_map(|token| token.name()).any(|found| found.eq_ignore_ascii_case(&name.name))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use memchr::{memchr2, memmem};
 
-/// A token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Token<'a> {
     pub kind: TokenKind,

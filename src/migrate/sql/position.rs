@@ -4,7 +4,6 @@ use std::fmt;
 
 use memchr::{memchr_iter, memrchr};
 
-/// A position in a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// Number of bytes before it.
