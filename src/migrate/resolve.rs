@@ -56,7 +56,7 @@ impl Migrator<'_> {
 enum Change {
     Insert,
     Delete,
-    Update(JournalRow),
+    Update(Box<JournalRow>),
 }
 
 fn describe(change: &Change, name: &str, resolution: Resolution) -> String {
@@ -74,19 +74,20 @@ fn describe(change: &Change, name: &str, resolution: Resolution) -> String {
 
 fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolution) -> Result<Change> {
     let refuse = |reason: &str| Err(Error::usage(format!("{} {reason}; there is nothing to resolve", status.label())));
+    let update = |row| Change::Update(Box::new(row));
     match (resolution, &status.row) {
         (Resolution::Applied, None) => Ok(Change::Insert),
         (Resolution::Applied, Some(row)) if row.state.is_partial() => {
-            Ok(Change::Update(JournalRow { state: State::Applied, ..all_done(status, row) }))
+            Ok(update(JournalRow { state: State::Applied, ..all_done(status, row) }))
         }
         (Resolution::Applied, Some(_)) => refuse("is already recorded as applied"),
         (Resolution::Pending, None) => refuse("is already pending"),
         (Resolution::Pending, Some(_)) => Ok(Change::Delete),
         (Resolution::FromStatement { k }, Some(row)) if row.state.is_partial() => {
-            from_statement(ctx, status, row, k).map(Change::Update)
+            from_statement(ctx, status, row, k).map(update)
         }
         (Resolution::FromStatement { .. }, _) => refuse("has not stopped half-way"),
-        (Resolution::AcceptEdit, Some(row)) => accept_edit(status, row).map(Change::Update),
+        (Resolution::AcceptEdit, Some(row)) => accept_edit(status, row).map(update),
         (Resolution::AcceptEdit, None) => refuse("is not applied"),
     }
 }

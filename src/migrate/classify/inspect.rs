@@ -85,13 +85,11 @@ pub fn depends_on_state(sql: &str) -> bool {
 }
 
 fn is_nondeterministic(function: &str) -> bool {
-    match function {
-        "NOW" | "SYSDATE" | "CURDATE" | "CURTIME" | "CURRENT_DATE" | "CURRENT_TIME" | "CURRENT_TIMESTAMP" => true,
-        "LOCALTIME" | "LOCALTIMESTAMP" | "UTC_DATE" | "UTC_TIME" | "UTC_TIMESTAMP" | "UNIX_TIMESTAMP" => true,
-        "UUID" | "UUID_SHORT" | "RAND" | "RANDOM_BYTES" | "SLEEP" | "NEXTVAL" | "NEXT" => true,
-        "LAST_INSERT_ID" | "ROW_COUNT" | "FOUND_ROWS" | "CONNECTION_ID" => true,
-        _ => false,
-    }
+    const TIME: &str = "NOW SYSDATE CURDATE CURTIME CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP \
+                        UTC_DATE UTC_TIME UTC_TIMESTAMP UNIX_TIMESTAMP";
+    const OTHER: &str = "UUID UUID_SHORT RAND RANDOM_BYTES SLEEP NEXTVAL NEXT LAST_INSERT_ID ROW_COUNT FOUND_ROWS \
+                         CONNECTION_ID";
+    TIME.split(' ').chain(OTHER.split(' ')).any(|known| known == function)
 }
 
 /// True for `CREATE … TABLE name (…)` that neither reads nor copies another table.
