@@ -26,7 +26,7 @@ on_both! {
         let script = |then: &str| format!(
             "SET @n = -3, @d = 1.50, @f = 2.5e0, @u = 18446744073709551615, @b = UNHEX('ff0027'), @t = 'hé''x', @l = _latin1 x'e9', @none = NULL;\n\
              CREATE TABLE a (s TEXT);\n{then};\n\
-             INSERT INTO a SELECT CONCAT_WS(' ', @n + 1, @d * 2, @f, @u, HEX(@b), CHARSET(@b), @t, HEX(@l), CHARSET(@l), @none IS NULL);\n"
+             INSERT INTO a SELECT CONCAT_WS(' ', @n + 1, @d, @f, @u, HEX(@b), CHARSET(@b), @t, HEX(@l), CHARSET(@l), @none IS NULL);\n"
         );
         // A statement that the journal classifies, and one that it can't.
         for failing in ["INSERT INTO nosuch VALUES (1)", "CALL nosuch()"] {
@@ -36,7 +36,7 @@ on_both! {
             db.migration(1, "a", &script("DO 1"), "");
             let resumed = db.airun("migrate up");
             assert_eq!(resumed.code, 0, "{failing}: {resumed:?}");
-            assert_eq!(db.rows("SELECT s FROM a"), ["-2 3.00 2.5 18446744073709551615 FF0027 binary hé'x E9 latin1 1"]);
+            assert_eq!(db.rows("SELECT s FROM a"), ["-2 1.50 2.5 18446744073709551615 FF0027 binary hé'x E9 latin1 1"]);
         }
     }
 
