@@ -148,7 +148,7 @@ pub fn schema_fingerprint(conn: &mut Conn, schema: &str) -> Result<String> {
 /// InnoDB's id of a table, which stays the same when the table is renamed. If the user may not read it, the time when
 /// the table was created.
 fn identity(conn: &mut Conn, name: &ObjectName) -> Result<String> {
-    // The first one is for MySQL, the second for MariaDB. Both need PROCESS.
+    // The first one is for MySQL, the second for MariaDB. Both need the PROCESS privilege.
     const QUERIES: [&str; 3] = [
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_TABLES WHERE NAME = {path}",
         "SELECT CAST(TABLE_ID AS CHAR) FROM information_schema.INNODB_SYS_TABLES WHERE NAME = {path}",

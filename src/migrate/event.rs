@@ -30,7 +30,7 @@ pub struct ScriptStart {
     pub of: u64,
     /// `VERSION_name`
     pub migration: String,
-    /// Length of its text.
+    /// Length of its text in bytes.
     pub bytes: u64,
     /// Id of the connection that runs it.
     pub session: u32,

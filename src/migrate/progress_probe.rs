@@ -34,7 +34,7 @@ const QUERIES: [&str; 3] = [
     "SELECT COALESCE(t.PROCESSLIST_STATE, ''), 100.0 * s.WORK_COMPLETED / NULLIF(s.WORK_ESTIMATED, 0)
      FROM performance_schema.threads t LEFT JOIN performance_schema.events_stages_current s USING (THREAD_ID)
      WHERE t.PROCESSLIST_ID = ?",
-    // A user who may not read these tables may still see its own sessions here.
+    // A user who may not read those tables can still see their own sessions here.
     "SELECT COALESCE(STATE, ''), NULL FROM information_schema.PROCESSLIST WHERE ID = ?",
 ];
 

@@ -67,7 +67,7 @@ impl Migrator<'_> {
     }
 }
 
-/// Rolls one migration back, or resumes its rollback. `place` is its number among how many, if that is to be reported.
+/// Rolls one migration back, or resumes its rollback. `place` is its number and the total, if progress is reported.
 pub fn undo(
     ctx: &mut Context<'_>,
     mut row: JournalRow,

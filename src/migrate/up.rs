@@ -58,8 +58,8 @@ impl Migrator<'_> {
         let mut ctx = self.open_locked(conn)?;
         ctx.journal.create(&mut ctx.conn)?;
         let applied = apply_pending(&mut ctx, &files, options);
-        // Also after an error, because the previous migration is complete if the next one has no row yet. If the flush
-        // fails as well, the next run finds out that the migration is complete.
+        // Flushes even after an error, because the previous migration is complete if the next one has no row yet. If
+        // the flush fails as well, the next run finds out that the migration is complete.
         let flushed = ctx.flush_deferred();
         if let (Err(_), Err(unrecorded)) = (&applied, &flushed) {
             log::debug!("failed to record the end of the previous migration: {unrecorded}");

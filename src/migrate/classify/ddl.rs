@@ -3,8 +3,8 @@
 use super::cursor::TokenCursor;
 use super::statement::{Ddl, DdlKind, Object, ObjectKind, StatementKind};
 
-/// At most this many tokens are searched for the keyword that names the kind of object. `OR REPLACE`, a definer and the
-/// like come before it.
+/// The number of tokens among which the keyword for the kind of object is searched. `OR REPLACE`, a definer and the
+/// like may precede it.
 const HEAD_MAX: usize = 40;
 
 pub fn create(mut cursor: TokenCursor<'_>) -> StatementKind {

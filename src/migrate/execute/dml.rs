@@ -87,7 +87,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// True if the transaction, of which a rollback leaves nothing, should run again after this error.
+    /// True if the transaction should run again after this error. A rollback leaves nothing of it.
     pub(super) fn can_retry(&self, retries: &Backoff, started: Instant, error: &mysql::Error) -> bool {
         if db::retry::is_deadlock(error) {
             return retries.attempts() < DEADLOCK_RETRIES_MAX;

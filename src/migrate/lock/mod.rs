@@ -16,7 +16,7 @@ mod named;
 use lease::Lease;
 use named::NamedLock;
 
-/// Another session holds the lock: a description of that session.
+/// A description of the session that holds the lock.
 pub struct HeldBy(String);
 
 /// SQL that makes a change of `ai_migrations` succeed only while the lock is held.
