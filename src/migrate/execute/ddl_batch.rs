@@ -20,7 +20,7 @@ pub struct QueuedDdl {
     pub witness: Option<Witness>,
 }
 
-/// Returns the witness that a statement would leave as the next one of `batch`; `None` if it can't join.
+/// Returns the witness that a statement would leave if it joined `batch`; `None` if it can't join.
 pub fn witness(batch: &[QueuedDdl], text: &str, ddl: &Ddl, schema: &str) -> Option<Witness> {
     let bytes: usize = batch.iter().map(|queued| queued.statement.text.len()).sum();
     if batch.len() >= STATEMENTS_MAX || bytes + text.len() > BYTES_MAX {

@@ -19,7 +19,8 @@ struct TemporaryTable {
 #[derive(Debug, Default)]
 pub struct TemporaryTables(Vec<TemporaryTable>);
 
-/// These change nothing except their target, which is another table.
+/// Statements that begin with these words change only their target. A temporary table that is not the target stays
+/// unchanged.
 const READING_VERBS: [&str; 10] =
     ["SELECT", "INSERT", "REPLACE", "DO", "CREATE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "SET"];
 
@@ -41,7 +42,7 @@ impl TemporaryTables {
             StatementKind::Ddl(Ddl { kind: DdlKind::Drop, objects, .. }) => {
                 self.0.retain(|table| !objects.iter().any(|object| same(&object.name, &table.name)));
             }
-            // It may change any of them.
+            // The statement may change any of the temporary tables.
             StatementKind::Unclassified => self.0.iter_mut().for_each(|table| table.mark(k)),
             _ => self.add_use(k, text, kind),
         }

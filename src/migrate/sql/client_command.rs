@@ -8,7 +8,7 @@ pub(super) enum ClientCommand {
     Use,
     /// Only changes the client's own output.
     Ignored,
-    /// Only the client could do it.
+    /// A command that only the client can run.
     Unsupported,
 }
 

@@ -368,7 +368,7 @@ impl<R: Read> Splitter<R> {
             Within::Code | Within::Line => {}
         }
         if scan.code.is_none() && matches!(scan.within, Within::Code) {
-            // Only whole comments and white space so far.
+            // The scan has found only whole comments and white space so far, which can be dropped.
             let skipped = scan.at;
             self.skip_to(skipped)?;
         }
