@@ -231,7 +231,7 @@ fn insert(conn: &mut impl Queryable, new: &NewTask, payload: &str) -> mysql::Res
 /// active task's key, and that task's completion would have to wait for it.
 fn insert_unless_active(conn: &mut impl Queryable, new: &NewTask, key: &str, payload: &str) -> Result<Enqueued> {
     const TRIES_MAX: usize = 10;
-    if let Some(id) = store::active(conn, key)? {
+    if let Some(id) = store::active(conn, key, false)? {
         return Ok(Enqueued { id, inserted: false });
     }
     for _ in 0..TRIES_MAX {
@@ -240,7 +240,7 @@ fn insert_unless_active(conn: &mut impl Queryable, new: &NewTask, key: &str, pay
             result => return Ok(result?),
         }
         // The active task may have finished between the two statements.
-        if let Some(id) = store::active_now(conn, key)? {
+        if let Some(id) = store::active(conn, key, true)? {
             return Ok(Enqueued { id, inserted: false });
         }
     }

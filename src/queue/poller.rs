@@ -35,7 +35,6 @@ const RECHECK_MAX: Duration = Duration::from_millis(64);
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The result of an attempt to claim.
-#[derive(Debug)]
 enum ClaimResult {
     /// After a whole batch, with its class and the cursor where the next batch probably starts.
     Some(Option<(usize, Cursor)>),

@@ -70,7 +70,7 @@ pub enum Transition {
     Retry { after: Duration, error: String, counter: Counter },
     /// No further attempt.
     Dead { error: String, counter: Counter },
-    /// As an operator requested.
+    /// An operator cancelled the task.
     Cancelled,
     /// Pending again at once, as if the task had not been claimed.
     Released,

@@ -179,7 +179,7 @@ pub fn pause(context: &mut Context) -> Result<Exit> {
     let (scope, name) = control.parts();
     let mut conn = QueueConn::connect(context)?;
     warn_unknown(&control, &context.registry.kinds);
-    context.output.line(&if conn.run(|conn| admin::pause(conn, &control))? {
+    context.output.line(&if conn.run(|conn| admin::set_paused(conn, &control, true))? {
         format!("paused the {scope} `{name}`; tasks that are claimed already still run")
     } else {
         format!("the {scope} `{name}` is already paused")
@@ -191,7 +191,7 @@ pub fn resume(context: &mut Context) -> Result<Exit> {
     let control = control(&context.args)?;
     let (scope, name) = control.parts();
     let mut conn = QueueConn::connect(context)?;
-    if conn.run(|conn| admin::resume(conn, &control))? {
+    if conn.run(|conn| admin::set_paused(conn, &control, false))? {
         context.output.line(&format!("resumed the {scope} `{name}`"));
     } else {
         warn_unknown(&control, &context.registry.kinds);

@@ -121,21 +121,15 @@ impl Control {
     }
 }
 
-const PAUSE: &str = "UPDATE ai_server_controls SET paused = TRUE, paused_at = UTC_TIMESTAMP(6) \
-    WHERE scope = :scope AND name = :name AND NOT paused";
+const SET_PAUSED: &str = "UPDATE ai_server_controls \
+    SET paused = :paused, paused_at = IF(:paused, UTC_TIMESTAMP(6), NULL) \
+    WHERE scope = :scope AND name = :name AND paused <> :paused";
 
-/// Pauses a kind or queue. Returns false if it was paused already.
-pub fn pause(conn: &mut Conn, control: &Control) -> Result<bool, Error> {
+/// Pauses or resumes a kind or queue. Returns false if that changed nothing.
+pub fn set_paused(conn: &mut Conn, control: &Control, paused: bool) -> Result<bool, Error> {
     let (scope, name) = control.parts();
-    ensure_control_row(conn, scope, name)?;
-    Ok(execute(conn, &sql!(PAUSE, scope = scope, name = name))? > 0)
-}
-
-const RESUME: &str = "UPDATE ai_server_controls SET paused = FALSE, paused_at = NULL \
-    WHERE scope = :scope AND name = :name AND paused";
-
-/// Resumes a kind or queue. Returns false if it was not paused.
-pub fn resume(conn: &mut Conn, control: &Control) -> Result<bool, Error> {
-    let (scope, name) = control.parts();
-    Ok(execute(conn, &sql!(RESUME, scope = scope, name = name))? > 0)
+    if paused {
+        ensure_control_row(conn, scope, name)?;
+    }
+    Ok(execute(conn, &sql!(SET_PAUSED, paused = paused, scope = scope, name = name))? > 0)
 }

@@ -107,19 +107,13 @@ pub fn last_id(conn: &mut impl Queryable) -> Result<u64, Error> {
     row(conn, "SELECT LAST_INSERT_ID()").map(|(id,)| id)
 }
 
-const SELECT_ACTIVE: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key";
+const SELECT_ACTIVE: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key:lock";
 
-/// The pending or running task with this key that this session's snapshot shows. The row is not locked, so its run can
-/// end meanwhile.
-pub fn active(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
-    conn.query_first(sql!(SELECT_ACTIVE, key = key))
-}
-
-const SELECT_ACTIVE_NOW: &str = "SELECT id FROM ai_server_tasks WHERE active_dedupe_key = :key LOCK IN SHARE MODE";
-
-/// The pending or running task with this key, even if it is newer than this session's snapshot.
-pub fn active_now(conn: &mut impl Queryable, key: &str) -> Result<Option<u64>, Error> {
-    conn.query_first(sql!(SELECT_ACTIVE_NOW, key = key))
+/// The pending or running task with this key: the one that this session's snapshot shows, without locking its row, so
+/// that its run can end meanwhile; or, if `is_locking`, even one that is newer than the snapshot.
+pub fn active(conn: &mut impl Queryable, key: &str, is_locking: bool) -> Result<Option<u64>, Error> {
+    let lock = Fragment(if is_locking { " LOCK IN SHARE MODE" } else { "" }.to_owned());
+    conn.query_first(sql!(SELECT_ACTIVE, key = key, lock = lock))
 }
 
 /// True if an insert failed because a pending or running task has the same key.

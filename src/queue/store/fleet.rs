@@ -54,7 +54,6 @@ pub fn size(conn: &mut Conn) -> Result<(u32, u32), Error> {
 }
 
 /// A worker that is dead, and where it ran.
-#[derive(Debug)]
 pub struct DeadWorker {
     pub id: u64,
     pub hostname: String,

@@ -84,7 +84,6 @@ pub fn rfc3339_if_any<S: Serializer>(at: &Option<String>, serializer: S) -> Resu
 }
 
 /// All columns of a task, and the process that runs it.
-#[derive(Debug)]
 pub struct TaskDetails {
     pub summary: TaskSummary,
     pub payload: String,

@@ -8,7 +8,6 @@ use super::rows;
 use crate::queue::transition::CRASHES_MAX;
 
 /// A rule that rows must follow.
-#[derive(Debug)]
 pub struct Invariant {
     pub name: &'static str,
     /// Describes the tasks that violate it, after their number: `1 task …`.
@@ -17,7 +16,6 @@ pub struct Invariant {
 }
 
 /// A row that violates an invariant.
-#[derive(Debug)]
 pub struct Violation {
     pub invariant: &'static Invariant,
     pub task_id: u64,
@@ -92,7 +90,6 @@ const CONCURRENCY: Invariant = Invariant::new(
 const PAGE: u64 = 20_000;
 
 /// The result of checking a page of rows.
-#[derive(Debug)]
 pub struct CheckedPage {
     pub checked: u64,
     /// The last id of the page; `None` if there are no more rows.
