@@ -123,7 +123,7 @@ impl From<mysql::Error> for Error {
     }
 }
 
-/// A task's error and its causes in one line.
+/// Returns a task's error and its causes in one line.
 pub(crate) fn with_causes(error: &TaskError) -> String {
     let mut error: &(dyn StdError + 'static) = error.as_ref();
     let mut text = describe(error);

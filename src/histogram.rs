@@ -62,7 +62,7 @@ fn bucket(micros: u64) -> usize {
     ((doubling + 1) * BUCKETS + within).min(BUCKETS * DOUBLINGS - 1)
 }
 
-/// The first microsecond after a bucket.
+/// Returns the first microsecond after a bucket.
 fn end(bucket: usize) -> u64 {
     if bucket < BUCKETS {
         return bucket as u64 + 1;

@@ -34,7 +34,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry without tasks.
+    /// Creates a registry without tasks.
     pub fn new() -> Self {
         Self::default()
     }

@@ -58,7 +58,7 @@ pub enum Woken {
     Stopping,
 }
 
-/// A new shutdown, in none of its phases yet.
+/// Returns a new shutdown, in none of its phases yet.
 pub fn channel() -> (Trigger, Shutdown) {
     let channels = PHASES.map(|_| bounded(0));
     let remaining = PHASES.into_iter().zip(channels.iter().map(|(sender, _)| sender.clone())).collect();
@@ -87,7 +87,7 @@ impl Trigger {
 }
 
 impl Shutdown {
-    /// The same shutdown, for a thread that waits until `phase`.
+    /// Returns the same shutdown, for a thread that waits until `phase`.
     pub fn until(&self, phase: Phase) -> Self {
         Self { entered: Arc::clone(&self.entered), phase }
     }

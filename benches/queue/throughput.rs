@@ -91,7 +91,7 @@ fn rate_of_raw_queue(fixture: &Fixture) -> Result<f64> {
     Ok(rate_since(started))
 }
 
-/// The rate of `processes` workers together, from the first claim to the last completion.
+/// Returns the rate of `processes` workers together, from the first claim to the last completion.
 fn rate_of_workers(fixture: &Fixture, processes: usize) -> Result<f64> {
     fixture.execute("TRUNCATE ai_server_tasks")?;
     fixture.insert_tasks(Noop::KIND, TASKS)?;

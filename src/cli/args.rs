@@ -100,12 +100,12 @@ impl Command {
         Self { examples, ..self }
     }
 
-    /// The last word of its path.
+    /// Returns the last word of its path.
     pub fn name(&self) -> &'static str {
         self.path.rsplit(' ').next().unwrap_or(self.path)
     }
 
-    /// The commands and pages of this group that are not hidden.
+    /// Returns the commands and pages of this group that are not hidden.
     pub fn listed(&self) -> impl Iterator<Item = &'static Self> {
         self.commands.iter().filter(|command| !command.summary.is_empty())
     }
@@ -129,22 +129,22 @@ impl Command {
 }
 
 impl Flag {
-    /// A flag without a value.
+    /// Creates a flag without a value.
     pub const fn switch(name: &'static str, help: &'static str) -> Self {
         Self { name, short: None, value: Value::None, help, variable: None, default: None }
     }
 
-    /// A flag with a value.
+    /// Creates a flag with a value.
     pub const fn value(name: &'static str, value: &'static str, help: &'static str) -> Self {
         Self { value: Value::Required(value), ..Self::switch(name, help) }
     }
 
-    /// A flag whose value may be omitted.
+    /// Creates a flag whose value may be omitted.
     pub const fn optional(name: &'static str, value: &'static str, help: &'static str) -> Self {
         Self { value: Value::Optional(value), ..Self::switch(name, help) }
     }
 
-    /// A setting: a flag, else a variable, else a default.
+    /// Creates a setting: a flag, else a variable, else a default.
     pub const fn setting(name: &'static str, value: &'static str, variable: &'static str, help: &'static str) -> Self {
         Self { variable: Some(variable), ..Self::value(name, value, help) }
     }
@@ -216,7 +216,7 @@ impl Parser {
         self.raw.iter().any(|arg| value(arg) == Some(true))
     }
 
-    /// The value of `--name VALUE` or `--name=VALUE`.
+    /// Returns the value of `--name VALUE` or `--name=VALUE`.
     fn value(&mut self, name: &'static str) -> Result<Option<String>> {
         // pico-args would take the next flag for the value.
         let swallows = self.raw.windows(2).any(|pair| pair[0] == name && is_flag(&pair[1]));
@@ -279,12 +279,12 @@ impl Args {
         self.flags.iter().any(|(given, _)| *given == name)
     }
 
-    /// The value on the command line.
+    /// Returns the value on the command line.
     pub fn given(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(given, _)| *given == name)?.1.as_deref()
     }
 
-    /// The value on the command line, else that of the variable, with the name of the one that is set.
+    /// Returns the value on the command line, else that of the variable, with the name of the one that is set.
     pub fn set(&self, name: &str) -> Option<(&'static str, &str)> {
         let flag = self.flag(name)?;
         if self.has(name) {
@@ -297,12 +297,12 @@ impl Args {
         self.command.flags.iter().chain(self.root.flags).find(|flag| flag.name == name)
     }
 
-    /// The value, and the flag or the variable that it came from. The default is used if neither is given.
+    /// Returns the value, and the flag or the variable that it came from. The default is used if neither is given.
     fn sourced(&self, name: &str) -> Option<(&'static str, &str)> {
         self.set(name).or_else(|| self.flag(name).and_then(|flag| Some((flag.name, flag.default?))))
     }
 
-    /// The value on the command line, else that of the variable, else the default.
+    /// Returns the value on the command line, else that of the variable, else the default.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.sourced(name).map(|(_, text)| text)
     }

@@ -21,7 +21,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The database, or `None` if no setting names one.
+    /// Returns the database, or `None` if no setting names one.
     ///
     /// # Errors
     /// Names the setting that is wrong.
@@ -35,7 +35,7 @@ impl Context {
         config::database(&flags, &self.args.environment)
     }
 
-    /// The database, for a command that needs one.
+    /// Returns the database, for a command that needs one.
     ///
     /// # Errors
     /// No setting names a database, or one is wrong.
@@ -48,7 +48,7 @@ impl Context {
         })
     }
 
-    /// The folder of the migrations.
+    /// Returns the folder of the migrations.
     pub fn migrations_dir(&self) -> PathBuf {
         self.args.path("--dir").unwrap_or_default()
     }

@@ -7,7 +7,7 @@ const WIDTH: usize = 100;
 /// The column where the texts of a list begin, unless a name is longer than that.
 const INDENT: usize = 26;
 
-/// The page of `command`. The flags of `root` are those that every command takes.
+/// Returns the page of `command`. The flags of `root` are those that every command takes.
 pub fn page(root: &Command, command: &Command) -> String {
     let is_command = command.handler.is_some() || !command.commands.is_empty();
     let mut page = String::new();
@@ -46,7 +46,7 @@ pub fn page(root: &Command, command: &Command) -> String {
     page
 }
 
-/// The paths of all commands and pages.
+/// Returns the paths of all commands and pages.
 pub fn paths(root: &Command) -> impl Iterator<Item = &'static str> {
     root.listed().flat_map(|command| std::iter::once(command).chain(command.listed())).map(|command| command.path)
 }
@@ -65,7 +65,7 @@ fn list(page: &mut String, title: &str, rows: impl Iterator<Item = (String, Stri
     }
 }
 
-/// The summary as a sentence of its own.
+/// Returns the summary as a sentence of its own.
 fn sentence(summary: &str) -> String {
     let mut letters = summary.chars();
     letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
@@ -76,7 +76,7 @@ fn listed(command: &Command) -> (String, String) {
     (format!("{}{}", if is_page { "help " } else { "" }, command.name()), command.summary.to_owned())
 }
 
-/// A flag's name and value, and its help with variable and default.
+/// Returns a flag's name and value, and its help with variable and default.
 fn described(flag: &Flag) -> (String, String) {
     let short = flag.short.map(|short| format!("{short}, ")).unwrap_or_default();
     let value = match flag.value {

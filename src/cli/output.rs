@@ -81,7 +81,7 @@ pub fn print_error(kind: &str, text: &str) {
     io::stderr().lock().write_all(format!("airun: {kind}: {}\n", text.join("\n")).as_bytes()).ok();
 }
 
-/// A number with its noun, for example `1 task` or `2 tasks`.
+/// Returns a number with its noun, for example `1 task` or `2 tasks`.
 pub fn count(number: impl Into<u64>, noun: &str) -> String {
     let number = number.into();
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })

@@ -66,7 +66,7 @@ impl Environment {
     }
 }
 
-/// The cause without the text of the line, which can hold a secret.
+/// Returns the cause without the text of the line, which can hold a secret.
 fn reason(error: &dotenvy::Error) -> String {
     match error {
         dotenvy::Error::Io(error) => error.to_string(),

@@ -65,7 +65,7 @@ pub fn is_retryable(error: &Error) -> bool {
 pub struct Backoff(u32);
 
 impl Backoff {
-    /// The number of delays so far.
+    /// Returns the number of delays so far.
     pub fn attempts(&self) -> u32 {
         self.0
     }

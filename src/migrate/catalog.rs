@@ -22,7 +22,7 @@ const NOT_FOUND: [u16; 9] = [
     3162, // ER_USER_DOES_NOT_EXIST
 ];
 
-/// The `CREATE` statement of `object` as the server writes it; `None` if the object does not exist.
+/// Returns the `CREATE` statement of `object` as the server writes it; `None` if the object does not exist.
 ///
 /// # Errors
 /// Fails if the server doesn't answer, or if the user lacks the privilege to see it.
@@ -62,7 +62,7 @@ fn show_create(conn: &mut Conn, object: &Object, column: usize) -> Result<Option
     }
 }
 
-/// The `CREATE SEQUENCE` statement of a MariaDB sequence, which [`definition`] shows as a table.
+/// Returns the `CREATE SEQUENCE` statement of a MariaDB sequence, which [`definition`] shows as a table.
 pub fn sequence(conn: &mut Conn, object: &Object) -> Result<Option<String>> {
     let row: Option<(String, String)> = conn.query_first(format!("SHOW CREATE SEQUENCE {}", sql_name(object)))?;
     Ok(row.map(|(_, sql)| sql))
@@ -78,7 +78,7 @@ pub fn index_exists(conn: &mut Conn, table: &ObjectName, index: &str) -> Result<
     Ok(columns.is_some_and(|columns| columns > 0))
 }
 
-/// The definition of a table without its next `AUTO_INCREMENT`, which changes with each inserted row.
+/// Returns the definition of a table without its next `AUTO_INCREMENT`, which changes with each inserted row.
 pub fn without_auto_increment(definition: &str) -> String {
     const OPTION: &str = " AUTO_INCREMENT=";
     // Searches only the options after the columns, because a comment may contain the same text. Partitions come last.
@@ -132,7 +132,7 @@ UNION ALL SELECT 'EVENT', 0, EVENT_NAME FROM information_schema.EVENTS WHERE EVE
     Ok(objects.into_iter().map(|(_, object)| object).collect())
 }
 
-/// A hash of every definition in `schema`.
+/// Returns a hash of every definition in `schema`.
 pub fn schema_fingerprint(conn: &mut Conn, schema: &str) -> Result<String> {
     let mut hash = Sha256::new();
     for object in objects(conn, schema)? {

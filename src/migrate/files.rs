@@ -48,12 +48,12 @@ pub fn text_of(bytes: Vec<u8>, label: &str) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// The error for a file that can't be opened or read.
+/// Returns the error for a file that can't be opened or read.
 pub fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::failure(format!("failed to read `{}`: {error}", path.display()))
 }
 
-/// Every migration in `folder`, in version order.
+/// Returns every migration in `folder`, in version order.
 ///
 /// # Errors
 /// Fails if the folder can't be read, and names each file that seems to be a migration but has an invalid name. Other

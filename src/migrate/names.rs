@@ -12,7 +12,7 @@ pub const JOURNAL_TABLE: &str = "ai_migrations";
 /// The lock of a cluster. Created only where `GET_LOCK` is local to a node.
 pub const LOCK_TABLE: &str = "ai_migrations_lock";
 
-/// A table's name in SQL, with its database.
+/// Returns a table's name in SQL, with its database.
 pub fn qualified(schema: &str, table: &str) -> String {
     format!("{}.{}", quote_name(schema), quote_name(table))
 }

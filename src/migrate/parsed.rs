@@ -35,7 +35,7 @@ impl ParsedMigration {
         Ok(Self { file, summary, up_text })
     }
 
-    /// The values of its journal row. `down_text` is its DOWN.
+    /// Returns the values of its journal row. `down_text` is its DOWN.
     pub fn migration<'m>(&'m self, applied_order: u64, down_text: Option<&'m str>) -> Migration<'m> {
         Migration {
             version: self.file.version,
@@ -48,7 +48,7 @@ impl ParsedMigration {
         }
     }
 
-    /// The UP.
+    /// Returns the UP.
     pub fn script(&self) -> Script<'_> {
         match &self.up_text {
             Some(text) => Script::memory(text.as_bytes(), self.file.up.display().to_string()),

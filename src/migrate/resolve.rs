@@ -92,7 +92,7 @@ fn plan(ctx: &mut Context<'_>, status: &MigrationStatus<'_>, resolution: Resolut
     }
 }
 
-/// The row after the last statement of the file, or of the row itself if the file is missing.
+/// Returns the row after the last statement of the file, or of the row itself if the file is missing.
 fn all_done(status: &MigrationStatus<'_>, row: &JournalRow) -> JournalRow {
     let mut row = row.clone();
     if let Some(parsed) = status.parsed {

@@ -95,7 +95,7 @@ pub fn undo(
     Ok(())
 }
 
-/// The stored DOWN, or the file's if it resumes a rollback that has begun.
+/// Returns the stored DOWN, or the file's if it resumes a rollback that has begun.
 fn choose_text(ctx: &mut Context<'_>, row: &JournalRow, stored: &str, file: Option<&MigrationFile>) -> Result<String> {
     let label = row.down_label();
     let Some(file) = file else {

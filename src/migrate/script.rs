@@ -55,17 +55,17 @@ pub struct Prefix {
 }
 
 impl<'a> Script<'a> {
-    /// The script in a file.
+    /// Returns the script in a file.
     pub fn file(path: &'a Path) -> Self {
         Self { source: Source::File(path), label: path.display().to_string() }
     }
 
-    /// A script in memory, which messages call `label`.
+    /// Creates a script in memory, which messages call `label`.
     pub fn memory(text: &'a [u8], label: impl Into<String>) -> Self {
         Self { source: Source::Memory(text), label: label.into() }
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn read(&self) -> Result<String> {
         match self.source {
             Source::File(path) => read_text(path),
@@ -81,7 +81,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// The statements, from the first one on.
+    /// Returns the statements, from the first one on.
     pub fn statements(&self) -> Result<Splitter<Box<dyn Read + 'a>>> {
         let reader: Box<dyn Read + 'a> = match self.source {
             Source::File(path) => Box::new(File::open(path).map_err(|error| unreadable(path, &error))?),

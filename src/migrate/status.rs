@@ -129,7 +129,7 @@ pub enum CheckResult {
 }
 
 impl Report<'_> {
-    /// The worst status of all migrations.
+    /// Returns the worst status of all migrations.
     pub fn check(&self) -> CheckResult {
         let check = |migration: &MigrationStatus<'_>| match migration.status {
             Status::Applied | Status::Baseline => CheckResult::UpToDate,

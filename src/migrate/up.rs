@@ -142,7 +142,7 @@ fn file_missing(status: &MigrationStatus<'_>) -> Error {
     )
 }
 
-/// The order of the next migration to be applied.
+/// Returns the order of the next migration to be applied.
 pub fn next_order<'r>(history: impl Iterator<Item = &'r JournalRow>) -> u64 {
     history.map(|row| row.applied_order).max().unwrap_or(0) + 1
 }

@@ -31,13 +31,13 @@ impl Version {
         parse(number).map(|_| Self(number))
     }
 
-    /// The 14 digits as a number.
+    /// Returns the 14 digits as a number.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// The time that the 14 digits of a version stand for.
+/// Returns the time that the 14 digits of a version stand for.
 fn parse(number: u64) -> Option<NaiveDateTime> {
     let digits = format!("{number:014}");
     NaiveDateTime::parse_from_str(&digits, FORMAT).ok().filter(|_| digits.len() == 14)

@@ -54,7 +54,7 @@ impl Server {
         Ok(Self { address, thread })
     }
 
-    /// The address with the port that was chosen if it was 0.
+    /// Returns the address with the port that was chosen if it was 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

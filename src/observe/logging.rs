@@ -26,7 +26,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The name that [`FromStr`] reads.
+    /// Returns the name that [`FromStr`] reads.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -65,7 +65,7 @@ fn invalid_filter(filter: &str) -> Error {
 
 static SETTINGS: OnceLock<(String, Format)> = OnceLock::new();
 
-/// The arguments of [`start`], for the processes that this one starts.
+/// Returns the arguments of [`start`], for the processes that this one starts.
 pub fn settings() -> (&'static str, Format) {
     SETTINGS.get().map_or(("info", Format::Text), |(filter, format)| (filter, *format))
 }
@@ -162,7 +162,7 @@ fn json(record: &Record<'_>) -> String {
     object.to_string()
 }
 
-/// The priority of syslog(3), which the journal reads from the start of a line (sd-daemon(3)).
+/// Returns the priority of syslog(3), which the journal reads from the start of a line (sd-daemon(3)).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,

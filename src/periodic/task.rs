@@ -84,7 +84,7 @@ impl<'a> PeriodicContext<'a> {
         Self { tick, deadline, shutdown }
     }
 
-    /// Number of the tick, from 0. Skipped ticks are counted, too.
+    /// Returns the number of the tick, from 0. Skipped ticks are counted, too.
     pub fn tick(&self) -> u64 {
         self.tick
     }

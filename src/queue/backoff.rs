@@ -52,7 +52,7 @@ impl Backoff {
         Self { jitter: part, ..self }
     }
 
-    /// The wait after failure number `failures`, which counts from 1; `random` is from 0 to 1.
+    /// Returns the wait after failure number `failures`, which counts from 1; `random` is from 0 to 1.
     pub(crate) fn delay(&self, failures: u32, random: f64) -> Duration {
         let grown = self.first.as_secs_f64() * self.factor.powf(f64::from(failures.max(1) - 1));
         let limited = grown.min(self.max.as_secs_f64());

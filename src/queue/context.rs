@@ -61,12 +61,12 @@ impl<'a> TaskContext<'a> {
         &self.job.kind.name
     }
 
-    /// Number of this attempt, from 1.
+    /// Returns the number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.job.attempt()
     }
 
-    /// Number of attempts after which the task is dead.
+    /// Returns the number of attempts after which the task is dead.
     pub fn max_attempts(&self) -> u32 {
         self.job.record.max_attempts
     }

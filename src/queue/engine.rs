@@ -236,7 +236,7 @@ fn queues(kinds: &[Arc<Kind>], settings: &QueueSettings) -> Vec<String> {
     if settings.queues.is_empty() { defaults.into_iter().collect() } else { settings.queues.clone() }
 }
 
-/// The host's name, as `uname -n` prints it.
+/// Returns the host's name, as `uname -n` prints it.
 fn hostname() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned())
 }

@@ -95,7 +95,7 @@ pub struct Enqueued {
 }
 
 impl<P: TaskPayload> Enqueue<P> {
-    /// The defaults of the payload type, to run as soon as possible.
+    /// Returns the defaults of the payload type, to run as soon as possible.
     pub fn new() -> Self {
         let new = NewTask {
             kind: P::KIND.to_owned(),

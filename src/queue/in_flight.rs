@@ -150,7 +150,7 @@ impl InFlight {
         lock(&self.table).entries.contains_key(token)
     }
 
-    /// The worker's load, which decides how many more tasks it claims.
+    /// Returns the worker's load, which decides how many more tasks it claims.
     pub fn load(&self) -> Load {
         let now = Instant::now();
         let table = lock(&self.table);
@@ -158,7 +158,7 @@ impl InFlight {
         Load { executors: table.running.len(), running, queued: table.queued, queued_work: table.queued_work }
     }
 
-    /// The jobs that have been running for at least `age`.
+    /// Returns the jobs that have been running for at least `age`.
     pub fn running_for(&self, age: Duration) -> Vec<Arc<Job>> {
         let now = Instant::now();
         let table = lock(&self.table);

@@ -52,7 +52,7 @@ impl Job {
         }
     }
 
-    /// The number of this attempt, from 1.
+    /// Returns the number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.record.failures + self.record.crashes + 1
     }

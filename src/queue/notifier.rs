@@ -72,7 +72,7 @@ fn send(addresses: impl IntoIterator<Item = SocketAddr>) {
     }
 }
 
-/// The addresses of the workers that serve the database.
+/// Returns the addresses of the workers that serve the database.
 #[cfg(target_os = "linux")]
 fn addresses(identity: &str) -> impl Iterator<Item = SocketAddr> {
     let digest = Sha256::digest(identity);

@@ -100,7 +100,7 @@ impl Priority {
     /// All priorities in the order in which they are claimed.
     pub(crate) const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Bulk];
 
-    /// The name that the command line uses: `urgent`, `normal` or `bulk`.
+    /// Returns the name that the command line uses: `urgent`, `normal` or `bulk`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Urgent => "urgent",

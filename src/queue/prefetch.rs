@@ -24,7 +24,7 @@ pub struct Load {
     pub queued_work: Duration,
 }
 
-/// Number of tasks to claim of a kind whose runs take `pace`, if that is known.
+/// Returns the number of tasks to claim of a kind whose runs take `pace`, if that is known.
 pub fn claim_limit(load: &Load, pace: Option<Duration>) -> usize {
     let idle = load.executors.saturating_sub(load.running.len());
     let for_idle = idle.saturating_sub(load.queued);

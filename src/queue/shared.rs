@@ -42,7 +42,7 @@ pub struct Completion {
 }
 
 impl Shared {
-    /// A connection for one thread, which reconnects until `phase`.
+    /// Returns a connection for one thread, which reconnects until `phase`.
     pub fn conn(&self, phase: Phase) -> ReconnectingConn {
         ReconnectingConn::new(&self.database, &self.shutdown.until(phase), &self.stats.conn_stats)
     }
@@ -79,7 +79,7 @@ pub struct FleetView {
 }
 
 impl FleetView {
-    /// Number of workers that are alive, at least 1.
+    /// Returns the number of workers that are alive, at least 1.
     pub fn workers(&self) -> u32 {
         self.workers.load(Ordering::Relaxed).max(1)
     }

@@ -19,7 +19,7 @@ impl State {
     pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Succeeded, Self::Dead, Self::Cancelled];
     pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Dead, Self::Cancelled];
 
-    /// The column's value.
+    /// Returns the column's value.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",

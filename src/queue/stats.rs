@@ -87,7 +87,7 @@ impl Stats {
         lock(&self.totals).claims.add(elapsed);
     }
 
-    /// The statistics now. `reset_window` starts a new window.
+    /// Returns the statistics now. `reset_window` starts a new window.
     pub fn snapshot(&self, reset_window: bool) -> QueueSnapshot {
         let mut totals = lock(&self.totals);
         let lateness = if reset_window { std::mem::take(&mut totals.lateness) } else { totals.lateness.clone() };

@@ -151,7 +151,7 @@ impl StdError for Failure {
     }
 }
 
-/// The outcome of a run that returned this error.
+/// Returns the outcome of a run that returned this error.
 pub(super) fn outcome_of(error: TaskError) -> Outcome {
     if let Some(reason) = error.downcast_ref::<Interrupted>() {
         return Outcome::Interrupted(*reason);

@@ -33,7 +33,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A failure that is retried after the backoff.
+    /// Creates a failure that is retried after the backoff.
     pub fn failed(error: String) -> Self {
         Self::Failed { error, retry: Retry::AsUsual }
     }
@@ -83,7 +83,7 @@ pub enum Counter {
     Crash,
 }
 
-/// The task's next state. `cancelled` is true if the task was cancelled; `random` is from 0 to 1.
+/// Returns the task's next state. `cancelled` is true if the task was cancelled; `random` is from 0 to 1.
 pub fn next_state(outcome: Outcome, record: &Record, cancelled: bool, random: f64) -> Transition {
     let cancelled = cancelled || outcome == Outcome::Interrupted(Interrupted::Cancelled);
     match outcome {

@@ -6,7 +6,7 @@ mod pulse;
 
 use airun::Registry;
 
-/// The list of the tasks that the worker runs.
+/// Returns the list of the tasks that the worker runs.
 pub fn registry() -> Registry {
     Registry::new().periodic(pulse::Pulse::default()).task(name_conversation::ConversationNamer)
 }

@@ -46,7 +46,7 @@ impl DatabaseTask for ConversationNamer {
     }
 }
 
-/// The first line of a message, shortened after a word.
+/// Returns the first line of a message, shortened after a word.
 fn title(message: &str) -> String {
     let line = message.trim().lines().next().unwrap_or_default();
     if line.chars().count() <= TITLE_CHARACTERS_MAX {

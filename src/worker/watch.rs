@@ -159,7 +159,7 @@ fn enter_lateness(lateness: &Histogram) -> scope::Scope {
 }
 
 impl Health {
-    /// A periodic task that exceeds its time limit.
+    /// Returns a periodic task that exceeds its time limit.
     fn stuck_at(&self, now: Instant) -> Option<String> {
         let (stats, running) = self.periodic_stats.iter().find_map(|stats| Some((stats, stats.stuck(now)?)))?;
         Some(format!("stuck: {} has been running for {}", stats.name, duration::short(running)))

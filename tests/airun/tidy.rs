@@ -10,7 +10,7 @@ struct Line {
     text: String,
 }
 
-/// The paths below `folder` whose names end in `extension`, relative to the repository.
+/// Returns the paths below `folder` whose names end in `extension`, relative to the repository.
 fn files(folder: &str, extension: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join(folder)];
@@ -35,7 +35,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The code of `src/`.
+/// Returns the code of `src/`.
 fn code() -> Vec<Line> {
     let mut lines = Vec::new();
     for file in files("src", ".rs").into_iter().filter(|file| !file.contains("/tests")) {
@@ -224,7 +224,7 @@ fn no_name_of_an_earlier_version_is_left() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The value of `key = "…"` in the manifest's package section.
+/// Returns the value of `key = "…"` in the manifest's package section.
 fn manifest(key: &str) -> String {
     let manifest = read("Cargo.toml");
     let value = manifest.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix("= "));

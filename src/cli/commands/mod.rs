@@ -82,7 +82,7 @@ pub static ROOT: Command = Command {
 const DIR: Flag =
     Flag::setting("--dir", "FOLDER", "AIRUN_MIGRATIONS_DIR", "folder of the migrations").default("migrations");
 
-/// The flag `--json`. Its help shows the structure of the output.
+/// Returns the flag `--json`. Its help shows the structure of the output.
 const fn json(shape: &'static str) -> Flag {
     Flag::switch("--json", shape)
 }
@@ -144,7 +144,7 @@ fn print_page(context: &mut Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The command or the page of help that `words` name.
+/// Returns the command or the page of help that `words` name.
 pub fn find(words: &[String]) -> Result<&'static Command> {
     let mut command = &ROOT;
     for word in words {

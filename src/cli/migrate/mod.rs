@@ -131,7 +131,7 @@ fn wait_if_asked(database: &Database, max: Option<Duration>, context: &Context) 
     if context.args.has("--wait") { wait_until_ready(database, max, &context.stop) } else { Ok(()) }
 }
 
-/// The value of `-n`. Zero is refused, because it can only be a mistake.
+/// Returns the value of `-n`. Zero is refused, because it can only be a mistake.
 fn limit(args: &Args) -> Result<Option<u64>> {
     Ok(args.parsed::<NonZeroU64>("-n")?.map(NonZeroU64::get))
 }

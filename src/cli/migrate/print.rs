@@ -42,7 +42,7 @@ impl<'o> EventPrinter<'o> {
     }
 }
 
-/// The report as a table, in one text because a folder can hold thousands of migrations.
+/// Returns the report as a table, in one text because a folder can hold thousands of migrations.
 pub fn table(report: &Report) -> String {
     let width = report.migrations.iter().map(|item| item.label().chars().count()).max().unwrap_or(0);
     let mut text = String::new();

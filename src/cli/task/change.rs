@@ -60,7 +60,7 @@ fn unexpected_state(conn: &mut QueueConn, id: u64, expected: &str) -> Result<Str
     })
 }
 
-/// The message about a task that does not exist.
+/// Returns the message about a task that does not exist.
 pub fn no_such_task(conn: &QueueConn, id: u64) -> String {
     format!("no task {id} in `{}`; finished tasks are purged after their retention", conn.database.name)
 }

@@ -69,7 +69,7 @@ pub fn enqueue(context: &mut Context) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The new task: the arguments, and the kind's defaults for the others.
+/// Returns the new task: the arguments, and the kind's defaults for the others.
 fn new_task(args: &Args, known: Option<&Kind>) -> Result<NewTask> {
     let timeout = args.duration("--timeout")?;
     if timeout.is_some_and(|timeout| timeout.is_zero() || timeout.as_millis() > u128::from(u32::MAX)) {

@@ -63,7 +63,7 @@ pub fn failed_attempts(task: &TaskSummary, kinds: &[Arc<Kind>]) -> String {
     format!("{}/{}", task.failures, max.map_or_else(|| "?".to_owned(), |max| max.to_string()))
 }
 
-/// The time that matters in the task's state.
+/// Returns the time that matters in the task's state.
 pub fn timing(task: &TaskSummary) -> String {
     match task.state {
         State::Pending if task.due_in_micros > 0 => format!("due in {}", short(task.due_in_micros)),

@@ -48,7 +48,7 @@ fn ids(args: &Args) -> Result<Vec<u64>> {
     args.words.iter().map(id).collect()
 }
 
-/// The value of `--state`, for example `dead,cancelled`.
+/// Returns the value of `--state`, for example `dead,cancelled`.
 fn states(args: &Args, allowed: &[State]) -> Result<Option<Vec<State>>> {
     args.read("--state", |text| {
         let state = |name: &str| State::named(name.trim()).filter(|state| allowed.contains(state));
@@ -66,7 +66,7 @@ fn registered_workers(conn: &mut QueueConn) -> Result<Vec<WorkerSummary>> {
     })
 }
 
-/// The name of a priority, or its number if it has none.
+/// Returns the name of a priority, or its number if it has none.
 fn priority_name(number: u8) -> String {
     let priority = Priority::ALL.into_iter().find(|priority| *priority as u8 == number);
     priority.map_or_else(|| number.to_string(), |priority| priority.name().to_owned())
@@ -87,7 +87,7 @@ fn count_tasks(number: u64) -> String {
     count(number, "task")
 }
 
-/// A time span, before or after now, for example `1.2s`.
+/// Returns a time span, before or after now, for example `1.2s`.
 fn short(micros: i64) -> String {
     crate::duration::short(Duration::from_micros(micros.unsigned_abs()))
 }

@@ -28,7 +28,7 @@ impl<'a> TokenCursor<'a> {
         self.tokens.next()
     }
 
-    /// The next token in upper case, without taking it.
+    /// Returns the next token in upper case, without taking it.
     pub fn peek_upper(&mut self) -> Option<String> {
         self.tokens.peek().map(Token::upper)
     }
@@ -67,7 +67,7 @@ impl<'a> TokenCursor<'a> {
         self.name().map(|name| ObjectName { schema: Some(first), name })
     }
 
-    /// The kind of object that `word`, which was just taken, names.
+    /// Returns the kind of object that `word`, which was just taken, names.
     pub fn object_kind(&mut self, word: &str) -> Option<ObjectKind> {
         let kind = ObjectKind::from_keyword(word)?;
         if kind == ObjectKind::Package {

@@ -80,7 +80,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The kind that a keyword of DDL names.
+    /// Returns the kind that a keyword of DDL names.
     pub fn from_keyword(word: &str) -> Option<Self> {
         match word {
             "TABLE" | "TABLES" | "VIEW" | "SEQUENCE" => Some(Self::Table),
@@ -95,7 +95,7 @@ impl ObjectKind {
         }
     }
 
-    /// A keyword that names this kind.
+    /// Returns a keyword that names this kind.
     pub fn keyword(self) -> &'static str {
         match self {
             Self::Table => "TABLE",
@@ -127,7 +127,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// The same object; `schema` is its database if the statement doesn't name one.
+    /// Returns the same object; `schema` is its database if the statement doesn't name one.
     pub fn in_schema(&self, schema: &str) -> Self {
         let mut object = self.clone();
         object.name.schema.get_or_insert_with(|| schema.to_owned());

@@ -60,7 +60,7 @@ mod tests {
     use crate::migrate::classify::{StatementKind, classify};
     use crate::migrate::sql::Position;
 
-    /// The number of statements that join one batch, from the first one on.
+    /// Returns the number of statements that join one batch, from the first one on.
     fn batch_length(statements: &[&str]) -> usize {
         let mut batch = Vec::new();
         for (i, text) in statements.iter().enumerate() {

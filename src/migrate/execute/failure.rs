@@ -85,7 +85,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// The beginning of a statement, on one line.
+/// Returns the beginning of a statement, on one line.
 pub fn snippet(text: &str) -> String {
     const LENGTH_MAX: usize = 100;
     let mut line = String::new();

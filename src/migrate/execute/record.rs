@@ -53,7 +53,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// The values of the journal row after `done`, without the running time.
+    /// Returns the values of the journal row after `done`, without the running time.
     pub(super) fn progress<'i>(&self, done: &Done, intent: Option<&'i Intent>) -> Progress<'i> {
         Progress {
             version: self.direction.version(),

@@ -32,7 +32,7 @@ impl Direction<'_> {
         }
     }
 
-    /// The row, if this script stopped half-way before.
+    /// Returns the row, if this script stopped half-way before.
     pub fn resumed(&self) -> Option<&JournalRow> {
         match self {
             Direction::Up { resumed, .. } => *resumed,
@@ -40,7 +40,7 @@ impl Direction<'_> {
         }
     }
 
-    /// The state of the row while the script runs.
+    /// Returns the state of the row while the script runs.
     pub fn state(&self) -> State {
         match self {
             Direction::Up { .. } => State::Applying,

@@ -48,7 +48,7 @@ impl TxMode {
         matches!(self, TxMode::TablesLocked | TxMode::TablesLockedAutocommitOff)
     }
 
-    /// The mode after a statement.
+    /// Returns the mode after a statement.
     pub fn after(self, effect: Effect) -> Self {
         use TxMode::{
             AutocommitOff, PerBatch, ScriptTransaction, TablesLocked, TablesLockedAutocommitOff, WholeScript,

@@ -86,7 +86,7 @@ impl Intent {
         Ok(Self { k, statement: digest(text), kind: DdlKind::Unknown, objects, then, schema: Some(schema) })
     }
 
-    /// The JSON in the journal. It is ASCII, because a script may choose any character set for its session.
+    /// Returns the JSON in the journal. It is ASCII, because a script may choose any character set for its session.
     pub fn to_json(&self) -> Result<String> {
         let json = serde_json::to_string(self)
             .map_err(|error| Error::failure(format!("failed to write the intent as JSON: {error}")))?;

@@ -35,17 +35,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A journal that can be read. Every change is refused, because no lock is held.
+    /// Creates a journal that can be read. Every change is refused, because no lock is held.
     pub fn read_only(database: &str) -> Self {
         Self { table: qualified(database, JOURNAL_TABLE), lock: LockCondition::of("FALSE".to_owned()) }
     }
 
-    /// A journal that can be changed while `lock` is held.
+    /// Creates a journal that can be changed while `lock` is held.
     pub fn locked(database: &str, lock: &Lock) -> Self {
         Self { lock: lock.condition(), ..Self::read_only(database) }
     }
 
-    /// The tables that a script's `LOCK TABLES` must lock too, so that the journal can be written meanwhile.
+    /// Returns the tables that a script's `LOCK TABLES` must lock too, so that the journal can be written meanwhile.
     pub fn tables_to_lock(&self) -> String {
         let tables = std::iter::once(&self.table).chain(&self.lock.table);
         tables.map(|table| format!("{table} WRITE")).collect::<Vec<_>>().join(", ")
@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS {table} (
             .map_err(|error| Error::from(error).context(format!("failed to create {}", self.table)))
     }
 
-    /// Every row, in version order. Empty if the table or the database does not exist.
+    /// Returns every row, in version order. Empty if the table or the database does not exist.
     pub fn history(&self, conn: &mut Conn) -> Result<Vec<JournalRow>> {
         const HISTORY: &str = "
 SELECT version, name, state, applied_order, checksum, statements_total, statements_done, done_checksum, intent,
@@ -90,7 +90,7 @@ FROM {table} ORDER BY version";
         rows.into_iter().map(parse_row).collect()
     }
 
-    /// The highest `applied_order`; 0 if nothing was applied.
+    /// Returns the highest `applied_order`; 0 if nothing was applied.
     pub fn newest_order(&self, conn: &mut Conn) -> Result<u64> {
         let newest: Option<Option<u64>> = conn.query_first(self.sql("SELECT MAX(applied_order) FROM {table}"))?;
         Ok(newest.flatten().unwrap_or(0))

@@ -26,7 +26,7 @@ pub enum State {
 impl State {
     const ALL: [State; 4] = [State::Applying, State::Applied, State::Baseline, State::RollingBack];
 
-    /// The value in the table.
+    /// Returns the value in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Applying => "applying",
@@ -80,7 +80,7 @@ impl JournalRow {
         format!("{}_{}", self.version, self.name)
     }
 
-    /// The name of the stored DOWN in messages.
+    /// Returns the name of the stored DOWN in messages.
     pub fn down_label(&self) -> String {
         format!("{}_DOWN.sql", self.label())
     }

@@ -139,7 +139,7 @@ impl Drop for Lease {
 }
 
 impl LeaseState {
-    /// Who holds the lease; `None` if it can be taken.
+    /// Returns who holds the lease; `None` if it can be taken.
     fn holder(&self, conn: &mut Conn, node: &str) -> Result<Option<String>> {
         const SESSION: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = ?";
         const MEMBER_ONLINE: &str = "SELECT 1 FROM performance_schema.replication_group_members

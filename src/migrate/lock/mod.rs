@@ -115,7 +115,7 @@ impl Lock {
         }
     }
 
-    /// The condition under which a change of `ai_migrations` is allowed.
+    /// Returns the condition under which a change of `ai_migrations` is allowed.
     pub fn condition(&self) -> LockCondition {
         match self {
             Lock::Named(named) => named.condition(),

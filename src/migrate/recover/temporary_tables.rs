@@ -72,12 +72,12 @@ impl TemporaryTables {
         }
     }
 
-    /// Number of the first statement that made one of the existing tables unrepeatable.
+    /// Returns the number of the first statement that made one of the existing tables unrepeatable.
     pub fn first_unrepeatable(&self) -> Option<u64> {
         self.0.iter().filter_map(|table| table.unrepeatable).min()
     }
 
-    /// The statements that create the tables again, in no particular order.
+    /// Returns the statements that create the tables again, in no particular order.
     pub fn into_steps(self) -> impl Iterator<Item = (u64, String)> {
         self.0.into_iter().flat_map(|table| table.steps)
     }

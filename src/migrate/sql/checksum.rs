@@ -34,7 +34,7 @@ impl Checksum {
         self.0.update(statement_digest(sql));
     }
 
-    /// The checksum of the statements added so far.
+    /// Returns the checksum of the statements added so far.
     pub fn so_far(&self) -> [u8; 32] {
         self.0.clone().finalize().into()
     }

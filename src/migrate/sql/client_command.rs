@@ -40,7 +40,7 @@ pub(super) fn command_word(rest: &[u8]) -> Option<(usize, ClientCommand)> {
     Some((length, command))
 }
 
-/// The first argument of a command: quoted, or up to white space.
+/// Returns the first argument of a command: quoted, or up to white space.
 pub(super) fn first_argument(text: &[u8]) -> &[u8] {
     let end = match text.first() {
         Some(&quote @ (b'\'' | b'"' | b'`')) => {

@@ -32,7 +32,7 @@ pub enum TokenKind {
 }
 
 impl Token<'_> {
-    /// The text in upper case if it is a word, a system variable or a mark; otherwise empty.
+    /// Returns the text in upper case if it is a word, a system variable or a mark; otherwise empty.
     pub fn upper(&self) -> String {
         match self.kind {
             TokenKind::Word | TokenKind::SystemVariable | TokenKind::Mark => self.text.to_ascii_uppercase(),
@@ -40,7 +40,7 @@ impl Token<'_> {
         }
     }
 
-    /// The unquoted name of a word, a quoted name or a text.
+    /// Returns the unquoted name of a word, a quoted name or a text.
     pub fn name(&self) -> Option<String> {
         match self.kind {
             TokenKind::Word => Some(self.text.to_owned()),
@@ -49,14 +49,14 @@ impl Token<'_> {
         }
     }
 
-    /// The unquoted name of a user variable.
+    /// Returns the unquoted name of a user variable.
     pub fn user_variable(&self) -> Option<String> {
         let name = self.text.strip_prefix('@').filter(|_| self.kind == TokenKind::UserVariable)?;
         Some(if name.starts_with(['`', '\'', '"']) { unquote(name) } else { name.to_owned() })
     }
 }
 
-/// The tokens of `sql`. An unclosed quote or comment reaches to the end.
+/// Returns the tokens of `sql`. An unclosed quote or comment reaches to the end.
 pub fn tokens(sql: &str) -> impl Iterator<Item = Token<'_>> + Clone {
     Tokens { sql, at: 0, in_version: false, after_name: false }
 }

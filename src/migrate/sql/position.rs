@@ -21,7 +21,7 @@ impl Default for Position {
 }
 
 impl Position {
-    /// The position after `bytes`, which start at this position.
+    /// Returns the position after `bytes`, which start at this position.
     pub(super) fn advance(self, bytes: &[u8]) -> Self {
         let offset = self.offset + bytes.len() as u64;
         let characters = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64;

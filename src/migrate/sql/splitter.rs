@@ -68,7 +68,7 @@ enum Found {
 }
 
 impl<R: Read> Splitter<R> {
-    /// A splitter at the start of a script.
+    /// Creates a splitter at the start of a script.
     pub fn new(reader: R) -> Self {
         Self {
             reader,

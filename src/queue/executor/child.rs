@@ -59,12 +59,12 @@ impl ChildRequest {
     }
 }
 
-/// Start of the line of standard output that is the report.
+/// Returns the start of the line of standard output that is the report.
 pub fn marker(run_id: &str) -> String {
     format!("airun-report-{run_id}:")
 }
 
-/// The command for a handler's process. It is this very binary, even if its file was replaced meanwhile.
+/// Returns the command for a handler's process. It is this very binary, even if its file was replaced meanwhile.
 pub fn handler_command() -> Command {
     let (filter, format) = logging::settings();
     let mut command = this_binary();

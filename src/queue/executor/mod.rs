@@ -109,7 +109,7 @@ fn scope(job: &Job) -> scope::Scope {
     ])
 }
 
-/// The error of a run that exceeded its timeout.
+/// Returns the error of a run that exceeded its timeout.
 pub fn timed_out(timeout: Duration) -> String {
     format!("timed out after {}", duration::format(timeout))
 }

@@ -222,7 +222,7 @@ fn outcome(job: &Job, status: ExitStatus, output: &str, stderr: &str) -> Outcome
     }
 }
 
-/// A program's output as JSON: as it is if it is JSON, else as a string.
+/// Returns a program's output as JSON: as it is if it is JSON, else as a string.
 fn result(output: &str) -> Result<String, TaskError> {
     let output = output.trim();
     if output.is_empty() {

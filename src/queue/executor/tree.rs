@@ -14,7 +14,7 @@ pub const RUN_ID_VARIABLE: &str = "AIRUN_TASK_RUN";
 /// Maximum number of searches. Processes started during one are found by the next.
 const ROUNDS_MAX: usize = 10;
 
-/// A unique id of a run of a worker.
+/// Returns a unique id of a run of a worker.
 pub fn run_id(worker_pid: u32, token: &ClaimToken) -> String {
     format!("{worker_pid}-{}-{}-{}", token.worker_id, token.id, token.claim_count)
 }

@@ -112,7 +112,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// The columns `scope` and `name`.
+    /// Returns the columns `scope` and `name`.
     pub fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Kind(name) => ("kind", name),

@@ -95,7 +95,7 @@ const WHICH_FROM: &str = "FORCE INDEX (by_class) \
 const WHICH_THESE: &str = "FORCE INDEX (PRIMARY) \
     WHERE :id_in AND state = 'pending' AND :class AND next_action_at <= UTC_TIMESTAMP(6)";
 
-/// The statement that finds and locks the tasks for a claim.
+/// Returns the statement that finds and locks the tasks for a claim.
 pub fn select(class: &TaskClass, pick: &Pick, limit: usize) -> String {
     let which = match pick {
         Pick::From(cursor) => {

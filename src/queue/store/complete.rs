@@ -74,7 +74,7 @@ const CANCEL: &str = "UPDATE ai_server_tasks \
     next_action_at = UTC_TIMESTAMP(6) + :retention \
     WHERE :claim";
 
-/// The statement for one transition; `None` if the run's own transaction has completed the task.
+/// Returns the statement for one transition; `None` if the run's own transaction has completed the task.
 fn statement(token: &ClaimToken, transition: &Transition, retention: &Retention) -> Option<String> {
     let claim = token.condition();
     let setback = |counter: &Counter, error: &str| {
@@ -122,7 +122,7 @@ pub fn check_size(json: &str) -> Result<(), TaskError> {
 
 const READ_STATES: &str = "SELECT id, claim_count, CONCAT(state) FROM ai_server_tasks WHERE :id_in";
 
-/// The tasks whose transition was not written, because the row was rescued, claimed again or deleted.
+/// Returns the tasks whose transition was not written, because the row was rescued, claimed again or deleted.
 pub fn refused(conn: &mut Conn, transitions: &[(ClaimToken, Transition)]) -> Result<Vec<u64>, Error> {
     let ids = transitions.iter().map(|(token, _)| token.id).collect();
     let found: HashMap<(u64, u32), String> = rows::<(u64, u32, String)>(conn, &sql!(READ_STATES, id_in = id_in(ids)))?

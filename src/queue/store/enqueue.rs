@@ -102,7 +102,7 @@ fn statement_parts(new: &NewTask) -> (String, String) {
     (sql!(INSERT, columns = Fragment(columns.join(", "))), row_start)
 }
 
-/// The id of the task that this session inserted last.
+/// Returns the id of the task that this session inserted last.
 pub fn last_id(conn: &mut impl Queryable) -> Result<u64, Error> {
     row(conn, "SELECT LAST_INSERT_ID()").map(|(id,)| id)
 }

@@ -48,7 +48,7 @@ pub fn heartbeat(conn: &mut Conn, worker_id: u64, idle: bool) -> Result<bool, Er
 const COUNT_WORKERS: &str = "SELECT COUNT(*), CAST(COALESCE(SUM(idle), 0) AS UNSIGNED) FROM ai_server_workers \
     WHERE last_heartbeat_at > UTC_TIMESTAMP(6) - :lease";
 
-/// Number of live workers, and how many of them are idle.
+/// Returns the number of live workers, and how many of them are idle.
 pub fn size(conn: &mut Conn) -> Result<(u32, u32), Error> {
     row(conn, &sql!(COUNT_WORKERS, lease = LEASE))
 }

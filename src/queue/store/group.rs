@@ -55,7 +55,7 @@ impl TaskGroup {
 const SELECT_GROUPS: &str = "SELECT DISTINCT state, kind, payload_version, queue, priority \
     FROM ai_server_tasks FORCE INDEX (by_class) WHERE state IN (:states):and_kind:and_queue";
 
-/// The groups that have tasks, in the order of the index.
+/// Returns the groups that have tasks, in the order of the index.
 pub fn groups(conn: &mut Conn, filter: &TaskFilter) -> Result<Vec<TaskGroup>, Error> {
     let states: &[State] = if filter.states.is_empty() { &State::ALL } else { &filter.states };
     let names: Vec<String> = states.iter().map(|state| format!("'{}'", state.name())).collect();

@@ -117,7 +117,7 @@ pub fn newest(conn: &mut Conn, filter: &TaskFilter, limit: usize) -> Result<Vec<
 const SELECT_DETAILS: &str = "SELECT :summary, t.payload, t.progress, t.result, w.hostname, w.pid \
     FROM ai_server_tasks t LEFT JOIN ai_server_workers w ON w.id = t.worker_id WHERE t.id = :id";
 
-/// All columns of one task.
+/// Returns all columns of one task.
 pub fn details(conn: &mut Conn, id: u64) -> Result<Option<TaskDetails>, Error> {
     let select = sql!(SELECT_DETAILS, summary = Fragment(SUMMARY.to_owned()), id = id);
     let Some(mut row) = rows::<Row>(conn, &select)?.pop() else { return Ok(None) };
@@ -135,7 +135,7 @@ pub fn details(conn: &mut Conn, id: u64) -> Result<Option<TaskDetails>, Error> {
 
 const SELECT_STATE: &str = "SELECT state FROM ai_server_tasks WHERE id = :id";
 
-/// The state of a task, if it exists.
+/// Returns the state of a task, if it exists.
 pub fn state(conn: &mut Conn, id: u64) -> Result<Option<State>, Error> {
     Ok(rows::<(State,)>(conn, &sql!(SELECT_STATE, id = id))?.pop().map(|(state,)| state))
 }
@@ -155,7 +155,7 @@ pub fn count(conn: &mut Conn, group: &TaskGroup, only_due: bool, limit: Option<u
 const OLDEST_DUE: &str = "SELECT TIMESTAMPDIFF(MICROSECOND, next_action_at, UTC_TIMESTAMP(6)) \
     FROM ai_server_tasks FORCE INDEX (by_class) WHERE :group ORDER BY next_action_at LIMIT 1";
 
-/// Microseconds for which the first task of a group has been due; negative if it is not due yet.
+/// Returns the microseconds for which the first task of a group has been due; negative if it is not due yet.
 pub fn oldest_due(conn: &mut Conn, group: &TaskGroup) -> Result<Option<i64>, Error> {
     let found = rows::<(i64,)>(conn, &sql!(OLDEST_DUE, group = group.condition()))?;
     Ok(found.first().map(|(micros,)| *micros))
@@ -170,7 +170,7 @@ pub type Payloads = (Vec<(u64, String)>, Option<Cursor>);
 const SELECT_PAYLOADS: &str = "SELECT id, CAST(next_action_at AS CHAR), payload \
     FROM ai_server_tasks FORCE INDEX (by_class) WHERE :group AND :from ORDER BY next_action_at, id LIMIT :limit";
 
-/// The next page of the payloads of a group.
+/// Returns the next page of the payloads of a group.
 pub fn payloads(conn: &mut Conn, group: &TaskGroup, cursor: Option<&Cursor>) -> Result<Payloads, Error> {
     let select = sql!(SELECT_PAYLOADS, group = group.condition(), from = from(cursor), limit = PAGE);
     let found = rows::<(u64, String, String)>(conn, &select)?;
@@ -223,7 +223,7 @@ const SELECT_WORKERS: &str = "SELECT w.id, w.hostname, w.pid, \
     (SELECT COUNT(*) FROM ai_server_tasks t FORCE INDEX (by_class) WHERE t.state = 'running' AND t.worker_id = w.id) \
     FROM ai_server_workers w ORDER BY w.id";
 
-/// All registered workers. Unless `locks_are_global`, a free lock does not mean that its worker is dead.
+/// Returns all registered workers. Unless `locks_are_global`, a free lock does not mean that its worker is dead.
 pub fn workers(conn: &mut Conn, locks_are_global: bool) -> Result<Vec<WorkerSummary>, Error> {
     let select = sql!(SELECT_WORKERS, lock_is_free = lock_is_free("w.id", locks_are_global), lease = LEASE);
     let found = rows::<(u64, String, u32, String, String, i64, bool, bool, u64)>(conn, &select)?;
@@ -241,7 +241,7 @@ pub fn workers(conn: &mut Conn, locks_are_global: bool) -> Result<Vec<WorkerSumm
 const SELECT_PAUSED: &str =
     "SELECT scope, name, CAST(paused_at AS CHAR) FROM ai_server_controls WHERE paused ORDER BY scope, name";
 
-/// The paused kinds and queues: scope, name, start of the pause.
+/// Returns the paused kinds and queues: scope, name, start of the pause.
 pub fn paused(conn: &mut Conn) -> Result<Vec<(String, String, Option<String>)>, Error> {
     rows(conn, SELECT_PAUSED)
 }

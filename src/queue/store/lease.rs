@@ -56,7 +56,7 @@ pub fn find_changes(conn: &mut Conn, tokens: &[ClaimToken]) -> Result<Vec<(Claim
 const SELECT_OWNED: &str = "SELECT id, worker_id, claim_count FROM ai_server_tasks FORCE INDEX (by_class) \
     WHERE state = 'running' AND worker_id = :worker_id";
 
-/// The tasks that a worker runs according to the database.
+/// Returns the tasks that a worker runs according to the database.
 pub fn owned(conn: &mut Conn, worker_id: u64) -> Result<Vec<ClaimToken>, Error> {
     rows(conn, &sql!(SELECT_OWNED, worker_id = worker_id))
 }

@@ -102,7 +102,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The position after this one.
+    /// Returns the position after this one.
     pub fn next(&self) -> Self {
         Self { id: self.id + 1, ..self.clone() }
     }
@@ -115,7 +115,7 @@ impl Cursor {
     }
 }
 
-/// The start of the page after this one, if this one is full: `position` of its last row, plus one.
+/// Returns the start of the page after this one, if this one is full: `position` of its last row, plus one.
 fn next_page<T>(found: &[T], limit: usize, position: impl Fn(&T) -> (&str, u64)) -> Option<Cursor> {
     let (next_action_at, id) = found.last().filter(|_| found.len() == limit).map(position)?;
     Some(Cursor { next_action_at: next_action_at.to_owned(), id: id + 1 })
@@ -196,7 +196,7 @@ fn column<T: FromValue>(row: &mut Row, index: impl ColumnIndex) -> Option<T> {
     row.take_opt(index)?.ok()
 }
 
-/// The only row of a statement that always returns one.
+/// Returns the only row of a statement that always returns one.
 fn row<T: FromRow>(conn: &mut impl Queryable, sql: &str) -> mysql::Result<T> {
     let missing = || mysql::Error::IoError(std::io::Error::other("the server returned no row"));
     rows(conn, sql)?.pop().ok_or_else(missing)

@@ -55,7 +55,7 @@ pub fn purge_older(
     Ok((deleted, next))
 }
 
-/// The kinds and versions that have pending tasks.
+/// Returns the kinds and versions that have pending tasks.
 pub fn pending_kinds(conn: &mut Conn) -> Result<Vec<(String, u16)>, Error> {
     let groups = groups(conn, &TaskFilter::states(&[State::Pending]))?;
     let mut pending: Vec<(String, u16)> = groups.into_iter().map(|group| (group.kind, group.version)).collect();

@@ -148,7 +148,7 @@ pub fn find_unattended(conn: &mut Conn, locks_are_global: bool) -> Result<Vec<(V
 const SELECT_DUPLICATES: &str = "SELECT MIN(id) FROM ai_server_tasks WHERE active_dedupe_key IS NOT NULL \
     GROUP BY active_dedupe_key HAVING COUNT(*) > 1";
 
-/// The first task of each dedupe key that several pending or running tasks have.
+/// Returns the first task of each dedupe key that several pending or running tasks have.
 pub fn find_duplicates(conn: &mut Conn) -> Result<Vec<Violation>, Error> {
     let found = rows::<(u64,)>(conn, SELECT_DUPLICATES)?;
     Ok(found.into_iter().map(|(task_id,)| Violation { invariant: &DUPLICATE_KEY, task_id }).collect())
@@ -157,7 +157,7 @@ pub fn find_duplicates(conn: &mut Conn) -> Result<Vec<Violation>, Error> {
 const SELECT_RUNNING: &str =
     "SELECT id FROM ai_server_tasks FORCE INDEX (by_class) WHERE state = 'running' AND kind = :kind ORDER BY id";
 
-/// The running tasks of a kind beyond its concurrency limit.
+/// Returns the running tasks of a kind beyond its concurrency limit.
 pub fn find_excess(conn: &mut Conn, kind: &str, limit: u32) -> Result<Vec<Violation>, Error> {
     let found = rows::<(u64,)>(conn, &sql!(SELECT_RUNNING, kind = kind))?;
     let excess = found.into_iter().skip(limit as usize);

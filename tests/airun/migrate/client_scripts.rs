@@ -80,7 +80,7 @@ on_both! {
     }
 }
 
-/// A script of statements, comments and delimiter commands in random order.
+/// Returns a script of statements, comments and delimiter commands in random order.
 fn script() -> impl Strategy<Value = String> {
     let literal = prop::sample::select(vec![
         "'a;b'",

@@ -36,7 +36,7 @@ impl Database {
         Self::on(kind, None)
     }
 
-    /// A database on the server whose URL is in `own_server`, or else on the server that all tests share.
+    /// Creates a database on the server whose URL is in `own_server`, or else on the server that all tests share.
     pub fn on(kind: Kind, own_server: Option<PathBuf>) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let random =

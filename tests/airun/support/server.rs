@@ -11,7 +11,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name that `scripts/dev-db` uses.
+    /// Returns the name that `scripts/dev-db` uses.
     pub fn name(self) -> &'static str {
         match self {
             Kind::MySql => "mysql",

@@ -7,7 +7,7 @@ pub fn is_long() -> bool {
     std::env::var_os("AIRUN_TEST_ALL").is_some()
 }
 
-/// The configuration of a property test whose cases are slow: a tenth of the `cases` in the default tier.
+/// Returns the configuration of a property test whose cases are slow: a tenth of the `cases` in the default tier.
 pub fn slow_property(cases: u32) -> Config {
     Config { cases: if is_long() { cases } else { cases / 10 }, ..Config::default() }
 }

@@ -103,7 +103,7 @@ const CLIENT_QUERIES: [&[u8]; 3] = [b"select @@version_comment", b"select $$", b
 /// No rows, no error; autocommit is on.
 const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 
-/// The server's first packet (protocol 10): a version, no TLS, and a fixed salt.
+/// Returns the server's first packet (protocol 10): a version, no TLS, and a fixed salt.
 fn greeting() -> Vec<u8> {
     /// LONG_PASSWORD, CONNECT_WITH_DB, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, MULTI_STATEMENTS, MULTI_RESULTS,
     /// PLUGIN_AUTH.

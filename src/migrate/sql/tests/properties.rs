@@ -57,7 +57,7 @@ pub fn check(script: &[u8]) {
     }
 }
 
-/// Number of bytes of `script` that `text` was made from; `\r\n` became `\n`.
+/// Returns the number of bytes of `script` that `text` was made from; `\r\n` became `\n`.
 fn length_in(script: &[u8], text: &str) -> usize {
     let mut length = 0;
     for &byte in text.as_bytes() {
@@ -153,7 +153,7 @@ impl Gap {
         }
     }
 
-    /// The length of a client command's line, the only other thing that may stand here.
+    /// Returns the length of a client command's line, the only other thing that may stand here.
     fn line(&mut self, line: &[u8]) -> usize {
         let text = String::from_utf8_lossy(line);
         let mut words = text.split_ascii_whitespace();
