@@ -130,27 +130,45 @@ fn no_result_is_dropped_as_a_default() {
     });
 }
 
-/// Identifiers of earlier versions: columns, tables, flags, types.
-const OLD_NAMES: [&str; 45] = [
+/// Identifiers of earlier versions: columns, tables, metrics, flags and types.
+const OLD_NAMES: [&str; 63] = [
     "--keep",
     "--keep-dead",
     "--lane",
     "Backlog",
+    "Bell",
+    "Chain",
+    "Definition",
     "Errand",
     "Fence",
+    "Follower",
     "GivenBack",
+    "Heart",
+    "Intake",
     "LAST_WORDS",
+    "Lane",
+    "Ledger",
     "Onlooker",
     "Opaque",
     "Outline",
     "Outlook",
     "Owed",
+    "Purger",
     "Repeatable",
+    "Sight",
+    "Slots",
     "Spent",
+    "Standing",
     "Surroundings",
     "Teller",
+    "Timekeeper",
     "Troubles",
     "ai_server_gates",
+    "airun_tasks_deadlocks_total",
+    "airun_tasks_lost_connections_total",
+    "airun_tasks_lost_threads_total",
+    "airun_tasks_refused_total",
+    "airun_tasks_rescued_total",
     "alive_dedupe_key",
     "complain",
     "dispatcher",
@@ -180,19 +198,23 @@ const OLD_NAMES: [&str; 45] = [
 ];
 
 /// Files that were named by earlier versions.
-const OLD_FILES: [&str; 24] = [
+const OLD_FILES: [&str; 30] = [
     "around",
     "backlog",
     "bell",
     "chain",
+    "definition",
     "dispatcher",
     "heart",
     "held",
     "intake",
+    "lateness",
     "ledger",
     "link",
     "look",
     "onlooker",
+    "opaque",
+    "operator",
     "outlook",
     "owed",
     "purger",
@@ -202,9 +224,11 @@ const OLD_FILES: [&str; 24] = [
     "settle",
     "shape",
     "slots",
+    "stage",
     "surroundings",
     "timekeeper",
     "tripwire",
+    "words",
 ];
 
 #[test]
