@@ -22,7 +22,7 @@ pub struct Command {
     pub path: &'static str,
     /// One line for the list of commands. A command with an empty summary is hidden.
     pub summary: &'static str,
-    /// The arguments that are not flags: their usage, and how many there are at least and at most.
+    /// The arguments that are not flags: their usage, and the least and the greatest number of them.
     pub arguments: (&'static str, usize, usize),
     pub flags: &'static [Flag],
     /// The text of its page that follows the summary.

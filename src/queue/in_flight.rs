@@ -87,7 +87,7 @@ impl InFlight {
         }
     }
 
-    /// The job starts on an executor, which gets the time. `None` if the job was taken back before.
+    /// Marks the job as running on an executor and returns the time of its start. `None` if the job was taken back before.
     pub fn start(&self, job: &Job, executor: usize) -> Option<Instant> {
         let mut table = lock(&self.table);
         let entry = table.entries.get_mut(&job.token)?;
@@ -108,7 +108,7 @@ impl InFlight {
         Some(started_at)
     }
 
-    /// The job's run ended or was abandoned. True if the caller is the one who reports the outcome.
+    /// Marks the job as finished. Returns true if the caller must report the outcome, and false if another did.
     pub fn finish(&self, token: &ClaimToken) -> bool {
         let mut table = lock(&self.table);
         let Some(entry) = table.entries.get_mut(token) else { return false };

@@ -16,8 +16,8 @@ use crate::fault;
 
 /// How often the fleet looks for dead workers.
 const DEAD_WORKER_SCAN_INTERVAL: Duration = Duration::from_millis(500);
-/// Minimum time between two scans for orphaned tasks, multiplied by the number of workers, and between two scans for
-/// unacknowledged claims.
+/// Minimum time between two scans for unacknowledged claims. For orphaned tasks it is multiplied by the number of
+/// workers.
 const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 /// Such a scan also reads the index entries of every task that ran since the last purge, so it can be slow. The next one
 /// waits at least this many times as long as the last one took.

@@ -1,6 +1,6 @@
 //! Shows the progress of migrations: a line that is redrawn on a terminal, or else a log line from time to time.
 //!
-//! The migrating thread only records where it is. Another thread draws, so that the time of a long statement moves and
+//! The migrating thread only records where it is. Another thread draws, so that the elapsed time of a long statement moves and
 //! many short statements cost nothing. Quick migrations show nothing at all.
 
 use std::convert::Infallible;

@@ -90,7 +90,7 @@ fn set(mut cursor: TokenCursor<'_>) -> StatementKind {
     let Some(assigned) = assigned else { return StatementKind::Session };
     match text[assigned + 1..].iter().find(|token| !matches!(token.as_str(), "=" | ":")).map(String::as_str) {
         Some("0" | "OFF" | "FALSE") => StatementKind::Autocommit(false),
-        // Dumps restore the old value from a variable; it was on.
+        // Dumps restore the old value from a variable; autocommit was on before.
         Some(_) => StatementKind::Autocommit(true),
         None => StatementKind::Unclassified,
     }

@@ -28,7 +28,7 @@ pub struct TaskFilter {
 }
 
 impl TaskFilter {
-    /// The tasks in these states.
+    /// Selects the tasks in any of these states.
     pub fn states(states: &[State]) -> Self {
         Self { states: states.to_vec(), ..Self::default() }
     }
